@@ -1,0 +1,247 @@
+# leangate: one Makefile, not recursive. Everything it makes is in build/; `make help` lists the targets.
+#
+# Variants stand side by side: build/ (release), build/san/ (ASan + UBSan; what the unit tests link, too) and
+# build/static/ (STATIC=1). CFLAGS, CPPFLAGS, LDFLAGS and CC are the user's; what the code needs is kept apart from them.
+
+PREFIX     ?= /usr/local
+bindir     ?= $(PREFIX)/bin
+libdir     ?= $(PREFIX)/lib/leangate
+datadir    ?= $(PREFIX)/share/leangate
+mandir     ?= $(PREFIX)/share/man
+sysconfdir ?= $(PREFIX)/etc/leangate
+
+PYTHON     ?= python3
+CFLAGS     ?= -O2 -g
+CPPFLAGS   ?= -D_FORTIFY_SOURCE=2
+WERROR     ?= -Werror
+INSTALL    ?= install
+CLANG      ?= clang
+JOBS       ?= $(shell nproc)
+
+# --- what is made of what ----------------------------------------------------------------------------------------
+
+# The program, by level (docs/ARCHITECTURE.md): from the command line down to the leaves.
+GATEWAY = $(patsubst gateway/%.c,%,$(wildcard gateway/*.c))
+FCGI    = $(patsubst fcgi/%.c,%,$(wildcard fcgi/*.c))
+CONFIG  = $(patsubst config/%.c,%,$(wildcard config/*.c))
+
+# The worker: a CPython extension and the Python around it.
+PYWORKER_C  = $(patsubst pyworker/%.c,%,$(wildcard pyworker/*.c))
+PYWORKER_PY = $(patsubst pyworker/%.py,%,$(wildcard pyworker/*.py))
+
+# Each unit test and all that it may link: an extra need is a link error, that is a layer leak.
+UNIT_buf           = gateway/buf
+
+# Each fuzz target, likewise.
+FUZZ_http_head     = gateway/http_head
+
+# --- flags ---------------------------------------------------------------------------------------------------------
+
+warnings = -Wall -Wextra $(WERROR) -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual \
+           -Wformat=2 -Wvla
+must_cflags   = -std=gnu11 -D_GNU_SOURCE= $(warnings) -Igateway -Ifcgi -Iconfig -MMD -MP
+must_libs     = -l:libev.a -l:libinih.a -lm
+harden_cflags = -fPIE -fstack-protector-strong
+harden_ldflags = -pie -Wl,-z,relro,-z,now
+san_cflags    = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+py_cflags     = -std=gnu11 $(warnings) -fPIC -fvisibility=hidden -fstack-protector-strong -DPy_LIMITED_API=0x03080000 -MMD -MP
+py_ldflags    = -shared -pthread -Wl,-z,relro,-z,now
+
+# Asked once, and only when the worker is compiled.
+py_includes = $(eval py_includes := $(shell $(PYTHON)-config --includes))$(py_includes)
+fcgi_cflags = $(eval fcgi_cflags := $(shell pkg-config --cflags fcgi))$(fcgi_cflags)
+fcgi_libs   = $(eval fcgi_libs := $(shell pkg-config --libs fcgi))$(fcgi_libs)
+
+# Lengths come from the wire here: no silent conversion.
+wire_objects = $(FCGI:%=fcgi/%) $(filter gateway/http_%,$(GATEWAY:%=gateway/%))
+
+B = build
+Q = $(if $(V),,@)
+say = $(if $(V),@:,@printf '  %-8s %s\n' $(1) $(2))
+
+program_objects = $(GATEWAY:%=gateway/%) $(FCGI:%=fcgi/%) $(CONFIG:%=config/%)
+worker          = $(B)/pyworker/_pyworker.abi3.so $(PYWORKER_PY:%=$(B)/pyworker/%.py)
+program         = $(if $(STATIC),$(B)/static/leangate,$(B)/leangate)
+unit_tests      = $(sort $(patsubst UNIT_%,%,$(filter UNIT_%,$(.VARIABLES))))
+fuzz_targets    = $(sort $(patsubst FUZZ_%,%,$(filter FUZZ_%,$(.VARIABLES))))
+
+.DEFAULT_GOAL = all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.SECONDARY:
+.PHONY: all run test test-unit check-libfcgi lint fmt fmt-check install uninstall clean help fuzz bench-memory \
+        valgrind san FORCE
+
+# --- targets -------------------------------------------------------------------------------------------------------
+
+all: $(program) $(worker) ## build the program and the worker (STATIC=1: build/static/leangate; V=1: show commands)
+
+run: ## install what is missing, build, and serve ./gateway.ini in the foreground
+	@tests/support/need-packages build
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@exec $(program)
+
+test: ## install what the tests need, build everything, run all tests (T=pattern: only those of the Python tests)
+	@tests/support/need-packages build test
+	@tests/support/need-venv $(PYTHON) $(B)/venv
+	@$(MAKE) --no-print-directory -j$(JOBS) all san $(unit_tests:%=$(B)/unit/test_%)
+	@$(PYTHON) tests/support/run_tests.py --build $(B) --unit '$(unit_tests)' --match '$(T)' \
+		unit worker integration integration-sanitised
+
+test-unit: $(unit_tests:%=$(B)/unit/test_%) ## the unit tests alone
+	@$(PYTHON) tests/support/run_tests.py --build $(B) --unit '$(unit_tests)' unit
+
+san: $(B)/san/leangate $(worker) ## the program with ASan and UBSan: build/san/leangate
+
+valgrind: $(program) $(worker) ## the integration tests with the gateway under valgrind (T=pattern)
+	@tests/support/need-packages valgrind test
+	@tests/support/need-venv $(PYTHON) $(B)/venv
+	@$(PYTHON) tests/support/run_tests.py --build $(B) --match '$(T)' integration-valgrind
+
+bench-memory: all ## print the memory and start-up figures
+	@$(PYTHON) bench/memory.py
+
+fuzz: ## fuzz one parser with clang's libFuzzer (TARGET=http_head SECS=60)
+	@tests/support/need-packages fuzz
+	@$(MAKE) --no-print-directory $(B)/fuzz/fuzz_$(or $(TARGET),http_head)
+	@mkdir -p $(B)/fuzz/corpus/$(or $(TARGET),http_head)
+	$(B)/fuzz/fuzz_$(or $(TARGET),http_head) -max_total_time=$(or $(SECS),60) -print_final_stats=1 \
+		-artifact_prefix=$(B)/fuzz/ $(B)/fuzz/corpus/$(or $(TARGET),http_head) \
+		$(wildcard tests/fuzz/corpus/$(or $(TARGET),http_head)) \
+		$(patsubst %,-dict=%,$(wildcard tests/fuzz/$(or $(TARGET),http_head).dict))
+
+# --- style ---------------------------------------------------------------------------------------------------------
+
+c_files = $(wildcard gateway/*.[ch] fcgi/*.[ch] config/*.[ch] pyworker/*.[ch] tests/unit/*.[ch] tests/fuzz/*.[ch])
+
+lint: ## layers, banned functions, self-contained headers, clang-tidy, cppcheck
+	@tests/support/need-packages build lint
+	$(call say,LINT,'tests/lint')
+	$(Q)$(PYTHON) tests/lint/layers.py
+	$(Q)$(PYTHON) tests/lint/banned.py
+	$(Q)CC='$(CC)' $(PYTHON) tests/lint/headers.py
+	$(call say,TIDY,'gateway fcgi config')
+	$(Q)clang-tidy --quiet --warnings-as-errors='*' $(program_objects:%=%.c) -- -std=gnu11 -D_GNU_SOURCE= -Igateway -Ifcgi -Iconfig \
+		2>/dev/null
+	$(call say,CPPCHECK,'gateway fcgi config')
+	$(Q)cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
+		--suppress=missingIncludeSystem -D_GNU_SOURCE= -Igateway -Ifcgi -Iconfig -j $(JOBS) gateway fcgi config
+
+fmt: ## format all C files
+	clang-format -i $(c_files)
+
+fmt-check: ## fail when a C file is not formatted
+	clang-format --dry-run --Werror $(c_files)
+
+# --- the program, one rule set per variant -------------------------------------------------------------------------
+
+# $(1) directory, $(2) flags to compile, $(3) flags to link
+define variant
+$(1)/obj/%.o: %.c $(1)/flags
+	@mkdir -p $$(@D)
+	$$(call say,CC,$$@)
+	$$(Q)$$(CC) $$(CPPFLAGS_$(1)) $(2) $$(must_cflags) $$(if $$(filter $$*,$$(wire_objects)),-Wconversion) -c -o $$@ $$<
+
+$(1)/leangate: $$(program_objects:%=$(1)/obj/%.o)
+	$$(call say,LINK,$$@)
+	$$(Q)$$(CC) $(3) $$(LDFLAGS) -o $$@ $$^ $$(must_libs)
+
+# Objects are made anew when the flags change: the file is touched only if its text does.
+$(1)/flags: FORCE
+	@mkdir -p $$(@D)
+	@echo '$$(CC) $$(CPPFLAGS_$(1)) $(2) $(3) $$(must_cflags)' | cmp -s - $$@ || \
+		echo '$$(CC) $$(CPPFLAGS_$(1)) $(2) $(3) $$(must_cflags)' >$$@
+
+-include $$(program_objects:%=$(1)/obj/%.d)
+endef
+
+CPPFLAGS_$(B) = $(CPPFLAGS)
+CPPFLAGS_$(B)/static = $(CPPFLAGS)
+$(eval $(call variant,$(B),$(harden_cflags) $$(CFLAGS),$(harden_ldflags) $$(CFLAGS)))
+$(eval $(call variant,$(B)/san,$(san_cflags),$(san_cflags)))
+$(eval $(call variant,$(B)/static,$(harden_cflags) $$(CFLAGS),-static-pie $$(CFLAGS)))
+
+# The program looks for the worker beside itself.
+$(B)/san/leangate $(B)/static/leangate: | $(B)/san/pyworker $(B)/static/pyworker
+$(B)/san/pyworker $(B)/static/pyworker:
+	@mkdir -p $(@D)
+	@ln -sfn ../pyworker $@
+
+# --- the worker ----------------------------------------------------------------------------------------------------
+
+$(B)/obj/pyworker/%.o: pyworker/%.c | check-libfcgi
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(py_cflags) $(py_includes) $(fcgi_cflags) -c -o $@ $<
+
+$(B)/pyworker/_pyworker.abi3.so: $(PYWORKER_C:%=$(B)/obj/pyworker/%.o)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(py_ldflags) $(LDFLAGS) -o $@ $^ $(fcgi_libs)
+
+$(B)/pyworker/%.py: pyworker/%.py
+	@mkdir -p $(@D)
+	$(call say,COPY,$@)
+	$(Q)cp $< $@
+
+check-libfcgi:
+	@tests/support/check-libfcgi
+
+-include $(PYWORKER_C:%=$(B)/obj/pyworker/%.d)
+
+# --- unit tests and fuzz targets -----------------------------------------------------------------------------------
+
+$(B)/unit/%.o: tests/unit/%.c $(B)/san/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(san_cflags) $(must_cflags) -Itests/unit -c -o $@ $<
+
+# $(1) test: only the objects of its row
+define unit_test
+$(B)/unit/test_$(1): $(B)/unit/test_$(1).o $(UNIT_$(1):%=$(B)/san/obj/%.o)
+	$$(call say,LINK,$$@)
+	$$(Q)$$(CC) $$(san_cflags) -o $$@ $$^ $(UNIT_LIBS_$(1)) -lcmocka
+-include $(B)/unit/test_$(1).d
+endef
+$(foreach test,$(unit_tests),$(eval $(call unit_test,$(test))))
+
+# $(1) target
+define fuzz_target
+$(B)/fuzz/fuzz_$(1): tests/fuzz/fuzz_$(1).c $(FUZZ_$(1):%=%.c)
+	@mkdir -p $$(@D)
+	$$(call say,CLANG,$$@)
+	$$(Q)$$(CLANG) -O1 -g -fsanitize=fuzzer,address,undefined -std=gnu11 -D_GNU_SOURCE= -Igateway -Ifcgi -Iconfig -o $$@ $$^ $(FUZZ_LIBS_$(1))
+endef
+$(foreach target,$(fuzz_targets),$(eval $(call fuzz_target,$(target))))
+
+# --- installing ----------------------------------------------------------------------------------------------------
+
+manual = $(wildcard docs/*.1 docs/*.5)
+
+install: ## install what `make` has built (PREFIX, DESTDIR, bindir, libdir, mandir); never overwrites a gateway.ini
+	@test -x $(program) -a -e $(B)/pyworker/_pyworker.abi3.so || { echo "nothing to install yet: run make first" >&2; exit 1; }
+	$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pyworker $(DESTDIR)$(datadir)/examples/hello $(DESTDIR)$(sysconfdir)
+	$(INSTALL) -m 755 $(program) $(DESTDIR)$(bindir)/leangate
+	$(INSTALL) -m 644 $(worker) $(DESTDIR)$(libdir)/pyworker
+	env -u PYTHONDONTWRITEBYTECODE $(PYTHON) -m compileall -q -s '$(DESTDIR)' $(DESTDIR)$(libdir)/pyworker
+	$(INSTALL) -m 644 examples/hello/app.py $(DESTDIR)$(datadir)/examples/hello
+	@test -e $(DESTDIR)$(sysconfdir)/gateway.ini || { \
+		sed 's|^directory = examples/|directory = $(datadir)/examples/|' gateway.ini >$(DESTDIR)$(sysconfdir)/gateway.ini && \
+		echo 'wrote $(DESTDIR)$(sysconfdir)/gateway.ini'; }
+	$(foreach page,$(manual),$(INSTALL) -D -m 644 $(page) $(DESTDIR)$(mandir)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)) &&) :
+
+uninstall: ## remove what install has put there, except a gateway.ini that was changed
+	rm -f $(DESTDIR)$(bindir)/leangate $(foreach page,$(manual),$(DESTDIR)$(mandir)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
+	rm -rf $(DESTDIR)$(libdir)/pyworker $(DESTDIR)$(datadir)/examples/hello
+	@sed 's|^directory = examples/|directory = $(datadir)/examples/|' gateway.ini | \
+		cmp -s - $(DESTDIR)$(sysconfdir)/gateway.ini && rm $(DESTDIR)$(sysconfdir)/gateway.ini || :
+	@rmdir -p --ignore-fail-on-non-empty $(DESTDIR)$(libdir) $(DESTDIR)$(datadir)/examples $(DESTDIR)$(sysconfdir) 2>/dev/null || :
+
+clean: ## remove build/
+	rm -rf $(B)
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 18
+
+print-%:
+	@echo '$* = $($*)'

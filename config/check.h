@@ -1,0 +1,50 @@
+/* check.h - values that have a shape: addresses, paths, host names, modules. Each check reads one value and
+ * gives the form in which it is kept, or says what is wrong with it. Syntax only: no file, name or address is
+ * looked up, but for the one case that check_python tells. */
+#ifndef LEANGATE_CHECK_H
+#define LEANGATE_CHECK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "arena.h"
+
+struct check {
+    struct arena *arena; /* what is kept goes here */
+    const char *base;    /* absolute directory that a relative path starts from */
+    bool typed;          /* from the command line or the environment: all paths start from base */
+    char wrong[512];     /* what is wrong, without file and key */
+};
+
+/* The value as it is kept (in the arena, or constant), or NULL with `wrong` filled. */
+typedef const char *check_function(struct check *c, const char *text);
+
+check_function check_listen;     /* host:port :port [v6]:port unix:/path */
+check_function check_user;       /* a name or a number */
+check_function check_access;     /* stdout, stderr, off, a path */
+check_function check_error;      /* stderr, a path */
+check_function check_request_id; /* a header's name; off becomes "" */
+check_function check_domain;     /* a host name, *.example.com; lower case */
+check_function check_path;       /* /prefix, without a slash at its end */
+check_function check_root_path;  /* the same, and "" */
+check_function check_module;     /* module:attribute, module, file.py:attribute */
+check_function check_directory;  /* absolute */
+check_function check_python;     /* as written; typed: absolute where it is a path or a directory in base */
+check_function check_env;        /* NAME=value */
+check_function check_env_file;   /* as written; typed: absolute */
+
+/* Whether `name` of `len` bytes can be a variable of the environment. */
+bool check_variable_name(const char *name, size_t len);
+
+/* Whether the first `len` bytes of a module name a file.py. */
+bool check_is_script(const char *module, size_t len);
+
+/* Whether a listen value is TCP on a loopback address; whether text is a port. */
+bool check_is_loopback(const char *listen);
+bool check_is_port(const char *text);
+
+/* base/path without "." segments and double slashes, or path itself where it is absolute; NULL without
+ * memory. */
+const char *check_absolute(struct arena *arena, const char *base, const char *path);
+
+#endif

@@ -1,0 +1,145 @@
+/* config.h - the configuration: read once from file, environment and command line into one plain immutable
+ * struct.
+ *
+ * All strings and lists belong to the struct and live in one arena; conf_unref frees everything at once. */
+#ifndef LEANGATE_CONFIG_H
+#define LEANGATE_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define CONF_OFF (-1) /* a time, size or number whose value is `off` */
+
+struct conf_list {
+    const char *const *items; /* NULL when empty */
+    uint32_t count;
+};
+
+enum conf_kind { CONF_KIND_AUTO, CONF_KIND_WSGI };
+enum conf_start { CONF_START_LAZY, CONF_START_CHECK, CONF_START_EAGER };
+enum conf_log_level { CONF_LOG_DEBUG, CONF_LOG_INFO, CONF_LOG_WARNING, CONF_LOG_ERROR };
+enum conf_log_format { CONF_FORMAT_TEXT, CONF_FORMAT_COMBINED, CONF_FORMAT_JSON };
+enum conf_worker_output { CONF_WORKER_AUTO, CONF_WORKER_RAW, CONF_WORKER_TAGGED };
+
+/* Times are milliseconds, sizes bytes; int64_t so that CONF_OFF fits everywhere. */
+struct conf_app {
+    const char *name;
+    struct conf_list domain; /* lower case host names, "*.example.com"; empty: any */
+    struct conf_list path;   /* each begins with '/', none but "/" ends with it */
+    bool strip_path;
+    const char *root_path;
+    int kind; /* enum conf_kind */
+    const char *module;
+    bool factory;
+    const char *directory; /* absolute */
+    const char *python;    /* as written; conf_python() finds the interpreter */
+    int64_t workers;
+    int64_t idle_timeout;
+    int start; /* enum conf_start */
+    int64_t start_timeout;
+    int64_t request_timeout;
+    int64_t stream_timeout;
+    int64_t stop_timeout;
+    int64_t queue;
+    int64_t queue_timeout;
+    int64_t body_size;
+    bool debug;
+    struct conf_list env;      /* NAME=value */
+    struct conf_list env_file; /* absolute paths; conf_env_file() reads one */
+    bool clear_env;
+    int64_t umask; /* CONF_OFF: inherited */
+};
+
+struct conf {
+    /* [gateway] */
+    struct conf_list listen;
+    int64_t listen_mode;
+    int64_t backlog;
+    const char *user;  /* "" : stay */
+    const char *group; /* "" : the user's */
+    bool server_header;
+    /* [limits] */
+    int64_t connections;
+    int64_t request_line;
+    int64_t headers;
+    int64_t header_count;
+    int64_t body_memory;
+    int64_t response_headers;
+    int64_t response_memory;
+    int64_t response_spool;
+    /* [timeouts] */
+    int64_t header;
+    int64_t body;
+    int64_t send;
+    int64_t keepalive;
+    int64_t drain;
+    /* [log] */
+    int log_level;
+    const char *access; /* "stdout", "stderr", "off" or an absolute path */
+    const char *error;
+    int log_format;
+    int worker_output;
+    const char *request_id; /* header name, or "" when off */
+
+    struct conf_app *apps;
+    uint32_t app_count;
+    const char *file; /* the file it was read from, or "" */
+
+    /* private */
+    uint32_t refs;
+    void *arena;
+    const char
+        *typed_app; /* the name of the app of the command line, that of its struct conf_app; NULL: none */
+    const char *virtual_env; /* $VIRTUAL_ENV and $PATH at load, for conf_python; NULL: not set */
+    const char *search_path;
+};
+
+/* What conf_load starts from: argc/argv of main without the program's name; environ; the directory typed in.
+ */
+struct conf_input {
+    int argc;
+    char *const *argv;
+    char *const *environ;
+    const char *cwd;
+};
+
+/* What the command line asks for besides the configuration. */
+enum conf_action {
+    CONF_RUN,
+    CONF_CHECK,   /* -t */
+    CONF_DUMP,    /* -T */
+    CONF_VERSION, /* --version */
+    CONF_HELP     /* --help */
+};
+
+struct conf_error {
+    char text[1024]; /* one line, ready to print: "gateway.ini:12: [app:hello] ..." */
+};
+
+/* Reads options, environment and file. *action says what was asked for; for VERSION and HELP *conf stays
+ * NULL. Warnings (an unknown LEANGATE_ variable) go to `warn`, one line each. With CONF_DUMP the effective
+ * configuration with the source of each value is written to `dump`. Returns 0 with *conf (one reference, the
+ * caller's), or -1 with *error; never ends the process. */
+int conf_load(const struct conf_input *input, enum conf_action *action, struct conf **conf, FILE *warn,
+              FILE *dump, struct conf_error *error);
+
+struct conf *conf_ref(struct conf *conf);
+void conf_unref(struct conf *conf); /* frees at the last; NULL is ignored */
+
+/* --help, from the table of directives. */
+void conf_help(FILE *out);
+
+/* The interpreter for an app (DESIGN: .venv, venv in directory, $VIRTUAL_ENV, python3 on PATH; $VIRTUAL_ENV
+ * first for an app of the command line): its absolute path in path[], and words for the banner, like ".venv
+ * python 3.11", in label[]. Looks at files only, starts nothing. 0, or -1 with *error. */
+int conf_python(const struct conf *conf, const struct conf_app *app, char path[4096], char label[128],
+                struct conf_error *error);
+
+/* Reads an env_file: calls add(name=value, arg) for each entry; the text is valid during the call. 0, or -1
+ * with *error ("FILE:LINE: ..."). */
+int conf_env_file(const char *file, int (*add)(const char *entry, void *arg), void *arg,
+                  struct conf_error *error);
+
+#endif

@@ -1,0 +1,276 @@
+/* finish.c - what only the whole configuration can tell: what apps inherit, what is missing, what
+ * contradicts. */
+#include "load.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ROUTES_MAX 65536 /* domains x paths over all apps */
+
+/* One host and path of an app, as the router will see it. */
+struct route {
+    const char *domain;
+    const char *path;
+    const struct draft *draft;
+};
+
+/* Where a draft has written a key, or its section where it has not. */
+static struct place place_of(const struct draft *draft, const struct table_row *row)
+{
+    struct place place = draft->place;
+    uint32_t line = draft->lines[table_app_index(row)];
+    place.line = line != 0 ? line : place.line;
+    return place;
+}
+
+/* ---- inheritance ---- */
+
+static void inherit(struct loader *l, struct draft *draft)
+{
+    for (size_t i = 0; i < table_count; i++) {
+        const struct table_row *row = &table_rows[i];
+        if (row->section == TABLE_APP && draft->lines[table_app_index(row)] == 0) {
+            memcpy(value_field(&draft->app, row), value_field(&l->defaults, row), value_size(row));
+        }
+    }
+    const struct table_row *directory = table_find(TABLE_APP, "directory");
+    if (draft->lines[table_app_index(directory)] == 0 &&
+        l->places[table_index(directory)].layer == LAYER_DEFAULT) {
+        draft->app.directory = draft->place.base;
+    }
+}
+
+static bool all_absolute(const struct conf_list *list)
+{
+    for (uint32_t i = 0; i < list->count; i++) {
+        if (list->items[i][0] != '/') {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* env_file is relative to the directory, which is known only now. */
+static bool absolute_env_files(struct loader *l, struct draft *draft)
+{
+    const struct conf_list old = draft->app.env_file;
+    if (all_absolute(&old)) {
+        return true;
+    }
+    draft->app.env_file = (struct conf_list){.items = NULL};
+    for (uint32_t i = 0; i < old.count; i++) {
+        const char *path = check_absolute(l->arena, draft->app.directory, old.items[i]);
+        if (path == NULL) {
+            return load_no_memory(l);
+        }
+        if (!value_append(l, &draft->app.env_file, path)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- what is missing ---- */
+
+static bool complete_section(struct loader *l, enum table_section section, struct draft *draft)
+{
+    for (size_t i = 0; i < table_count; i++) {
+        const struct table_row *row = &table_rows[i];
+        if (row->section != section || row->type != TABLE_LIST || (row->flags & TABLE_EMPTY) != 0) {
+            continue;
+        }
+        void *base = draft != NULL          ? (void *)&draft->app
+                     : section == TABLE_APP ? (void *)&l->defaults
+                                            : l->conf;
+        const struct conf_list *list = value_field(base, row);
+        if (list->count == 0) {
+            struct place place = draft != NULL ? place_of(draft, row) : l->places[i];
+            return load_fail_at(l, &place, draft, row, "needs a value (try %s)", row->standard);
+        }
+    }
+    return true;
+}
+
+static bool complete_app(struct loader *l, struct draft *draft)
+{
+    const struct table_row *module = table_find(TABLE_APP, "module");
+    if (*draft->app.module == '\0') {
+        struct place place = place_of(draft, module);
+        return load_fail_at(l, &place, draft, module, "needs a value (module = main:app)");
+    }
+    return complete_section(l, TABLE_APP, draft);
+}
+
+/* ---- what contradicts ---- */
+
+/* The first may not be larger than the second. */
+static const char *const ordered[][2] = {
+    {"request_line",     "headers"        },
+    {"response_headers", "response_memory"},
+};
+
+static bool limits(struct loader *l)
+{
+    for (size_t i = 0; i < sizeof(ordered) / sizeof(ordered[0]); i++) {
+        const struct table_row *small = table_find(TABLE_LIMITS, ordered[i][0]);
+        const struct table_row *large = table_find(TABLE_LIMITS, ordered[i][1]);
+        const int64_t *a = value_field(l->conf, small);
+        const int64_t *b = value_field(l->conf, large);
+        if (*a > *b) {
+            char room[TABLE_NAME];
+            char other[TABLE_NAME];
+            bool blame_large = l->places[table_index(small)].layer == LAYER_DEFAULT;
+            const struct table_row *row = blame_large ? large : small;
+            return load_fail_at(l, &l->places[table_index(row)], NULL, row, "%s is %s than %s (%s)",
+                                value_text(l->conf, row, room), blame_large ? "less" : "more",
+                                (blame_large ? small : large)->key,
+                                value_text(l->conf, blame_large ? small : large, other));
+        }
+    }
+    return true;
+}
+
+/* "line 10", "conf.d/a.ini:10" seen from another file, "the command line". */
+static void where(const struct place *from, const struct place *other, char text[320])
+{
+    if (other->layer != LAYER_FILE) {
+        (void)snprintf(text, 320, "the command line");
+    } else if (from->layer == LAYER_FILE && strcmp(from->name, other->name) == 0) {
+        (void)snprintf(text, 320, "line %u", other->line);
+    } else {
+        (void)snprintf(text, 320, "%s:%u", other->name, other->line);
+    }
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct draft *x = *(const struct draft *const *)a;
+    const struct draft *y = *(const struct draft *const *)b;
+    int order = strcmp(x->app.name, y->app.name);
+    return order != 0 ? order : (x->index > y->index) - (x->index < y->index);
+}
+
+static bool unique_names(struct loader *l)
+{
+    const struct draft **all = arena_alloc(l->scratch, l->draft_count * sizeof(*all));
+    if (all == NULL) {
+        return load_no_memory(l);
+    }
+    size_t count = 0;
+    for (const struct draft *draft = l->drafts; draft != NULL; draft = draft->next) {
+        all[count++] = draft;
+    }
+    qsort(all, count, sizeof(*all), by_name);
+    for (size_t i = 1; i < count; i++) {
+        if (strcmp(all[i - 1]->app.name, all[i]->app.name) == 0) {
+            char first[320];
+            where(&all[i]->place, &all[i - 1]->place, first);
+            return load_fail_at(l, &all[i]->place, all[i], NULL, "there is an app of this name already (%s)",
+                                first);
+        }
+    }
+    return true;
+}
+
+static int by_route(const void *a, const void *b)
+{
+    const struct route *x = a;
+    const struct route *y = b;
+    int order = strcmp(x->path, y->path);
+    order = order != 0 ? order : strcmp(x->domain, y->domain);
+    return order != 0 ? order : (x->draft->index > y->draft->index) - (x->draft->index < y->draft->index);
+}
+
+static bool same_route(struct loader *l, const struct route *first, const struct route *second)
+{
+    const struct table_row *row = table_find(TABLE_APP, "path");
+    struct place a = place_of(first->draft, row);
+    struct place b = place_of(second->draft, row);
+    if (first->draft == second->draft) {
+        return load_fail_at(l, &b, second->draft, row, "\"%s%s\" stands there twice", second->domain,
+                            second->path);
+    }
+    char other[320];
+    where(&b, &a, other);
+    return load_fail_at(l, &b, second->draft, row, "\"%s%s\" leads to [app:%s] already (%s)", second->domain,
+                        second->path, first->draft->app.name, other);
+}
+
+static struct route *add_routes(struct route *route, const struct draft *draft)
+{
+    static const char *const any[] = {""};
+    const struct conf_app *app = &draft->app;
+    uint32_t domains = app->domain.count > 0 ? app->domain.count : 1;
+    const char *const *names = app->domain.count > 0 ? app->domain.items : any;
+    for (uint32_t d = 0; d < domains; d++) {
+        for (uint32_t p = 0; p < app->path.count; p++) {
+            *route++ = (struct route){.domain = names[d], .path = app->path.items[p], .draft = draft};
+        }
+    }
+    return route;
+}
+
+static bool unique_routes(struct loader *l)
+{
+    uint64_t count = 0;
+    for (const struct draft *draft = l->drafts; draft != NULL; draft = draft->next) {
+        uint64_t domains = draft->app.domain.count > 0 ? draft->app.domain.count : 1;
+        count += domains * draft->app.path.count;
+        if (count > ROUTES_MAX) {
+            return load_fail_at(l, &draft->place, draft, NULL, "more than %d routes (domains x paths) in all",
+                                ROUTES_MAX);
+        }
+    }
+    struct route *routes = arena_alloc(l->scratch, count * sizeof(*routes));
+    if (routes == NULL) {
+        return load_no_memory(l);
+    }
+    struct route *end = routes;
+    for (const struct draft *draft = l->drafts; draft != NULL; draft = draft->next) {
+        end = add_routes(end, draft);
+    }
+    qsort(routes, count, sizeof(*routes), by_route);
+    for (uint64_t i = 1; i < count; i++) {
+        if (strcmp(routes[i - 1].path, routes[i].path) == 0 &&
+            strcmp(routes[i - 1].domain, routes[i].domain) == 0) {
+            return same_route(l, &routes[i - 1], &routes[i]);
+        }
+    }
+    return true;
+}
+
+/* ---- the end ---- */
+
+static bool build(struct loader *l)
+{
+    struct conf *conf = l->conf;
+    conf->apps = arena_alloc(l->arena, l->draft_count * sizeof(*conf->apps));
+    if (conf->apps == NULL) {
+        return load_no_memory(l);
+    }
+    for (const struct draft *draft = l->drafts; draft != NULL; draft = draft->next) {
+        conf->apps[conf->app_count++] = draft->app;
+    }
+    conf->typed_app = l->typed != NULL ? l->typed->app.name : NULL;
+    return true;
+}
+
+bool finish_all(struct loader *l)
+{
+    if (l->draft_count == 0) {
+        return load_fail(l, "%s: no app: it needs a section [app:NAME] with module = main:app",
+                         l->conf->file);
+    }
+    for (int section = 0; section < TABLE_SECTIONS; section++) {
+        if (!complete_section(l, (enum table_section)section, NULL)) {
+            return false;
+        }
+    }
+    for (struct draft *draft = l->drafts; draft != NULL; draft = draft->next) {
+        inherit(l, draft);
+        if (!complete_app(l, draft) || !absolute_env_files(l, draft)) {
+            return false;
+        }
+    }
+    return limits(l) && unique_names(l) && unique_routes(l) && build(l);
+}

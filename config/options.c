@@ -1,0 +1,292 @@
+/* options.c - the command line: every key of the table is a flag; what follows here are the few flags that
+ * are not, the names that people bring from uvicorn and gunicorn. */
+#include "load.h"
+
+#include <string.h>
+
+#include "units.h"
+
+enum effect {
+    SET_KEY,     /* the flag `means`, by another name */
+    SET_SECONDS, /* the same, but a bare number means seconds and 0 means off */
+    SET_UNIX,    /* a path to listen on */
+    SET_HOST,
+    SET_PORT,
+    SET_FILE,
+    ACT,   /* what to do, no value */
+    REFUSE /* a sentence instead */
+};
+
+struct special {
+    const char *flag;
+    enum effect effect;
+    const char *means; /* a flag of the table, or the sentence */
+    enum conf_action action;
+};
+
+static const struct special specials[] = {
+    {"-c",                          SET_FILE,    NULL,                                                                               CONF_RUN    },
+    {"--config",                    SET_FILE,    NULL,                                                                               CONF_RUN    },
+    {"-t",                          ACT,         NULL,                                                                               CONF_CHECK  },
+    {"-T",                          ACT,         NULL,                                                                               CONF_DUMP   },
+    {"-V",                          ACT,         NULL,                                                                               CONF_VERSION},
+    {"--version",                   ACT,         NULL,                                                                               CONF_VERSION},
+    {"-h",                          ACT,         NULL,                                                                               CONF_HELP   },
+    {"--help",                      ACT,         NULL,                                                                               CONF_HELP   },
+    {"-b",                          SET_KEY,     "--listen",                                                                         CONF_RUN    },
+    {"--bind",                      SET_KEY,     "--listen",                                                                         CONF_RUN    },
+    {"--uds",                       SET_UNIX,    "--listen",                                                                         CONF_RUN    },
+    {"--host",                      SET_HOST,    NULL,                                                                               CONF_RUN    },
+    {"--port",                      SET_PORT,    NULL,                                                                               CONF_RUN    },
+    {"-w",                          SET_KEY,     "--workers",                                                                        CONF_RUN    },
+    {"--app-dir",                   SET_KEY,     "--directory",                                                                      CONF_RUN    },
+    {"--chdir",                     SET_KEY,     "--directory",                                                                      CONF_RUN    },
+    {"--timeout",                   SET_SECONDS, "--request-timeout",                                                                CONF_RUN    },
+    {"--keep-alive",                SET_SECONDS, "--timeouts-keepalive",                                                             CONF_RUN    },
+    {"--timeout-keep-alive",        SET_SECONDS, "--timeouts-keepalive",                                                             CONF_RUN    },
+    {"--graceful-timeout",          SET_SECONDS, "--timeouts-drain",                                                                 CONF_RUN    },
+    {"--timeout-graceful-shutdown", SET_SECONDS, "--timeouts-drain",                                                                 CONF_RUN    },
+    {"-k",                          REFUSE,      "leangate needs no -k: it has one kind of worker, started when a request needs it",
+     CONF_RUN                                                                                                                                    },
+    {"--worker-class",              REFUSE,
+     "leangate needs no --worker-class: it has one kind of worker, started when a request needs it",                                 CONF_RUN    },
+    {"--loop",                      REFUSE,      "leangate needs no --loop: the event loop is its own",                              CONF_RUN    },
+    {"--http",                      REFUSE,      "leangate needs no --http: the HTTP parser is its own",                             CONF_RUN    },
+    {"--ws",                        REFUSE,      "leangate needs no --ws: it serves no websockets",                                  CONF_RUN    },
+    {"--ssl-keyfile",               REFUSE,      "leangate has no --ssl-keyfile: TLS ends in a proxy in front of it",                CONF_RUN    },
+    {"--ssl-certfile",              REFUSE,      "leangate has no --ssl-certfile: TLS ends in a proxy in front of it",
+     CONF_RUN                                                                                                                                    },
+    {"--interface",                 REFUSE,      "leangate needs no --interface: it is --kind here, and auto is the default",
+     CONF_RUN                                                                                                                                    },
+    {"--fd",                        REFUSE,      "leangate has no --fd yet: use --listen host:port or --listen unix:/path",          CONF_RUN    },
+};
+
+/* One option while it is read: its name, the value in the same argument, the arguments behind it. */
+struct reading {
+    struct loader *loader;
+    const char *name;
+    const char *value; /* NULL: none in this argument */
+    int next;          /* index in argv of what follows */
+};
+
+static const struct special *find_special(const char *name)
+{
+    for (size_t i = 0; i < sizeof(specials) / sizeof(specials[0]); i++) {
+        if (strcmp(specials[i].flag, name) == 0) {
+            return &specials[i];
+        }
+    }
+    return NULL;
+}
+
+/* The option's value: behind "=", in the rest of a short option, or the next argument. */
+static const char *need_value(struct reading *r)
+{
+    if (r->value != NULL) {
+        return r->value;
+    }
+    const struct conf_input *input = r->loader->input;
+    if (r->next < input->argc && strncmp(input->argv[r->next], "--", 2) != 0) {
+        return input->argv[r->next++];
+    }
+    (void)load_fail(r->loader, "%s: needs a value", r->name);
+    return NULL;
+}
+
+static bool remember(struct reading *r, const struct table_row *row, const char *text, bool item)
+{
+    struct loader *l = r->loader;
+    struct option *option = text != NULL ? arena_alloc(l->scratch, sizeof(*option)) : NULL;
+    if (option == NULL) {
+        return load_no_memory(l);
+    }
+    *option = (struct option){.row = row, .flag = r->name, .text = text, .item = item};
+    *l->options_end = option;
+    l->options_end = &option->next;
+    l->includes_given = l->includes_given || (row->flags & TABLE_INCLUDE) != 0;
+    return true;
+}
+
+static bool set_key(struct reading *r, const struct table_row *row)
+{
+    if (row->type == TABLE_BOOL) {
+        return remember(r, row, r->value != NULL ? r->value : "on", false);
+    }
+    const char *value = need_value(r);
+    return value != NULL && remember(r, row, value, (row->flags & TABLE_LINES) != 0 && *value != '\0');
+}
+
+static bool set_seconds(struct reading *r, const struct table_row *row)
+{
+    const char *value = need_value(r);
+    int64_t seconds;
+    if (value != NULL && units_number(value, &seconds)) {
+        return remember(r, row, seconds == 0 ? "off" : arena_join(r->loader->scratch, value, "s", ""), false);
+    }
+    return value != NULL && remember(r, row, value, false);
+}
+
+static bool set_unix(struct reading *r, const struct table_row *row)
+{
+    const char *value = need_value(r);
+    return value != NULL && remember(r, row, arena_join(r->loader->scratch, "unix:", value, ""), true);
+}
+
+static bool set_text(struct reading *r, const char **text)
+{
+    if (*text != NULL) {
+        return load_fail(r->loader, "%s: given twice", r->name);
+    }
+    *text = need_value(r);
+    if (*text != NULL && **text == '\0') {
+        return load_fail(r->loader, "%s: needs a value", r->name);
+    }
+    return *text != NULL;
+}
+
+static bool act(struct reading *r, enum conf_action action)
+{
+    r->loader->action = action;
+    return r->value == NULL || load_fail(r->loader, "%s: takes no value", r->name);
+}
+
+static bool set_special(struct reading *r, const struct special *special)
+{
+    switch (special->effect) {
+    case SET_KEY:
+        return set_key(r, table_find_flag(special->means));
+    case SET_SECONDS:
+        return set_seconds(r, table_find_flag(special->means));
+    case SET_UNIX:
+        return set_unix(r, table_find_flag(special->means));
+    case SET_HOST:
+        return set_text(r, &r->loader->host);
+    case SET_PORT:
+        return set_text(r, &r->loader->port);
+    case SET_FILE:
+        return set_text(r, &r->loader->file);
+    case ACT:
+        return act(r, special->action);
+    case REFUSE:
+        break;
+    }
+    return load_fail(r->loader, "%s", special->means);
+}
+
+static bool unknown(struct loader *l, const char *name)
+{
+    const struct table_row *near = load_nearest(table_flag, name);
+    if (near == NULL || name[1] != '-') {
+        return load_fail(l, "unknown option %s (leangate --help lists them)", name);
+    }
+    char known[TABLE_NAME];
+    table_flag(near, known);
+    return load_fail(l, "unknown option %s, did you mean %s?", name, known);
+}
+
+/* Splits "--name=value" and "-nvalue". */
+static bool split(struct reading *r, const char *arg)
+{
+    size_t len = arg[1] == '-' ? strcspn(arg, "=") : 2;
+    r->name = arena_copy(r->loader->scratch, arg, len);
+    r->value = arg[len] == '\0' ? NULL : arg + len + (arg[1] == '-' ? 1 : 0);
+    return r->name != NULL || load_no_memory(r->loader);
+}
+
+static bool option(struct reading *r, const char *arg)
+{
+    if (!split(r, arg)) {
+        return false;
+    }
+    const struct special *special = find_special(r->name);
+    if (special != NULL) {
+        return set_special(r, special);
+    }
+    const struct table_row *row = table_find_flag(r->name);
+    return row != NULL ? set_key(r, row) : unknown(r->loader, r->name);
+}
+
+static bool positional(struct loader *l, const char *arg)
+{
+    if (l->app != NULL) {
+        return load_fail(l, "\"%s\": there is an app already, \"%s\" (more than one stand in a file)", arg,
+                         l->app);
+    }
+    l->app = arg;
+    return true;
+}
+
+bool options_parse(struct loader *l)
+{
+    struct reading r = {.loader = l};
+    bool options_end = false;
+    while (r.next < l->input->argc && l->action != CONF_HELP && l->action != CONF_VERSION) {
+        const char *arg = l->input->argv[r.next++];
+        if (!options_end && strcmp(arg, "--") == 0) {
+            options_end = true;
+        } else if (options_end || arg[0] != '-' || arg[1] == '\0') {
+            if (!positional(l, arg)) {
+                return false;
+            }
+        } else if (!option(&r, arg)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- the layer ---- */
+
+static struct place flag_place(const struct loader *l, const char *flag)
+{
+    return (struct place){.layer = LAYER_FLAG, .name = flag, .base = l->input->cwd};
+}
+
+/* --host and --port make one listener together. */
+static bool take_host(struct loader *l)
+{
+    if (l->host == NULL && l->port == NULL) {
+        return true;
+    }
+    const char *host = l->host != NULL ? l->host : "127.0.0.1";
+    const char *port = l->port != NULL ? l->port : "8000";
+    struct place place = flag_place(l, l->port != NULL ? "--port" : "--host");
+    if (!check_is_port(port)) {
+        return load_fail_at(l, &place, NULL, NULL, "\"%s\" is not a port (0 to 65535)", port);
+    }
+    bool v6 = strchr(host, ':') != NULL && host[0] != '[';
+    const char *name = arena_join(l->scratch, v6 ? "[" : "", host, v6 ? "]" : "");
+    const char *item = name != NULL ? arena_join(l->scratch, name, ":", port) : NULL;
+    if (item == NULL) {
+        return load_no_memory(l);
+    }
+    place.name = l->host != NULL ? "--host" : "--port";
+    return value_take_item(l, &place, NULL, table_find_flag("--listen"), item);
+}
+
+bool options_take(struct loader *l)
+{
+    for (const struct option *o = l->options; o != NULL; o = o->next) {
+        struct place place = flag_place(l, o->flag);
+        if ((o->row->flags & TABLE_INCLUDE) != 0) {
+            continue;
+        }
+        if (!(o->item ? value_take_item(l, &place, NULL, o->row, o->text)
+                      : value_take(l, &place, NULL, o->row, o->text))) {
+            return false;
+        }
+    }
+    return take_host(l);
+}
+
+bool options_include(struct loader *l)
+{
+    for (const struct option *o = l->options; o != NULL; o = o->next) {
+        struct place place = flag_place(l, o->flag);
+        if ((o->row->flags & TABLE_INCLUDE) != 0 && *o->text != '\0' &&
+            !sections_include(l, &place, o->text)) {
+            return false;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,65 @@
+/* app.h - one app: a bounded queue of requests, the workers it has now (mostly none), back-off and idle stop.
+ *
+ * Its runtime state is made at its first request; a configured app that was never called costs its configuration. */
+#ifndef LEANGATE_APP_H
+#define LEANGATE_APP_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config.h"
+#include "list.h"
+#include "request.h"
+#include "task.h"
+#include "timeq.h"
+
+/* What all apps share. */
+struct app_shared {
+    struct ev_loop *loop;
+    const char *library; /* the directory that holds the package pyworker */
+    uint32_t live;       /* apps that have a worker process now */
+    bool stopping;       /* the gateway ends: a worker with nothing to do is stopped */
+    struct task *idle;   /* woken when the last worker of an app is gone */
+};
+
+struct app {
+    struct app_shared *shared;
+    const struct conf *conf;
+    const struct conf_app *app_conf;
+    struct list workers;  /* struct worker */
+    struct list waiting;  /* struct request, in the order of their coming */
+    uint32_t worker_count;
+    uint32_t waiting_count;
+    struct task task;
+    struct timeq_entry retry; /* a worker's backlog was full */
+
+    /* Back-off after a start that failed: the failure is answered at once until `backoff_until`. */
+    double backoff;       /* seconds of the last one; 0: none */
+    double backoff_until; /* monotonic seconds */
+    unsigned stillborn;   /* workers in a row that ended before READY without a word */
+    unsigned failure_status;
+    char *failure; /* summary and traceback, or NULL */
+
+    /* For `check`: what the first start came to. */
+    bool checked;
+    bool check_ok;
+};
+
+/* The handler of all apps. r->app and r->app_conf must be set before start. */
+extern const struct handler app_handler;
+
+/* The runtime state of an app; NULL when out of memory. */
+struct app *app_new(struct app_shared *shared, const struct conf *conf, const struct conf_app *app_conf);
+
+/* Frees it; no worker and no request may be left. */
+void app_free(struct app *app);
+
+/* Starts a worker although nobody waits (start = eager or check). */
+void app_warm(struct app *app);
+
+/* With shared->stopping set: stops the workers, those that are free at once, the others when they are done; all of
+ * them at once when `now`. */
+void app_stop(struct app *app, bool now);
+
+#endif

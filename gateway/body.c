@@ -1,0 +1,151 @@
+/* body.c - see body.h. The file is made with O_TMPFILE under $TMPDIR (else /tmp), or made and unlinked where the file
+ * system has no O_TMPFILE: it never has a name that could be left behind. */
+#include "body.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static int open_unlinked(void)
+{
+    const char *dir = getenv("TMPDIR");
+    char path[4096];
+    if (dir == NULL || *dir == '\0')
+        dir = "/tmp";
+    int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd != -1 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
+        return fd;
+    int n = snprintf(path, sizeof(path), "%s/leangate-XXXXXX", dir);
+    if (n < 0 || (size_t)n >= sizeof(path)) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    fd = mkostemp(path, O_CLOEXEC);
+    if (fd != -1)
+        unlink(path);
+    return fd;
+}
+
+void body_init(struct body *b, uint32_t memory, uint64_t file)
+{
+    *b = (struct body){.fd = -1, .file_max = file};
+    buf_init(&b->mem, memory);
+}
+
+void body_free(struct body *b)
+{
+    buf_free(&b->mem);
+    if (b->fd != -1)
+        close(b->fd);
+    b->fd = -1;
+    b->file_len = b->pos = 0;
+}
+
+uint64_t body_len(const struct body *b)
+{
+    return b->mem.len + b->file_len;
+}
+
+uint64_t body_left(const struct body *b)
+{
+    return body_len(b) - b->pos;
+}
+
+uint64_t body_room(const struct body *b)
+{
+    uint64_t file = b->file_max - b->file_len;
+    return b->file_len > 0 ? file : file + (b->mem.max - b->mem.len);
+}
+
+static bool file_put(struct body *b, const char *data, size_t len)
+{
+    if (len > b->file_max - b->file_len) {
+        errno = EFBIG;
+        return false;
+    }
+    if (b->fd == -1 && (b->fd = open_unlinked()) == -1)
+        return false;
+    while (len > 0) {
+        ssize_t n = pwrite(b->fd, data, len, (off_t)b->file_len);
+        if (n == -1 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            if (n == 0)
+                errno = ENOSPC;
+            return false;
+        }
+        b->file_len += (uint64_t)n;
+        data += n;
+        len -= (size_t)n;
+    }
+    return true;
+}
+
+bool body_put(struct body *b, const void *data, size_t len)
+{
+    const char *bytes = data;
+    if (len > body_room(b)) {
+        errno = EFBIG;
+        return false;
+    }
+    if (b->file_len == 0) {
+        size_t room = b->mem.max - b->mem.len;
+        size_t n = len < room ? len : room;
+        if (!buf_put(&b->mem, bytes, n)) {
+            errno = ENOMEM;
+            return false;
+        }
+        bytes += n;
+        len -= n;
+    }
+    return len == 0 || file_put(b, bytes, len);
+}
+
+long body_peek(struct body *b, char *scratch, size_t size, const char **data)
+{
+    if (b->pos < b->mem.len) {
+        *data = b->mem.data + b->pos;
+        return (long)(b->mem.len - b->pos);
+    }
+    uint64_t left = body_left(b);
+    if (left == 0)
+        return 0;
+    ssize_t n;
+    do
+        n = pread(b->fd, scratch, left < size ? (size_t)left : size, (off_t)(b->pos - b->mem.len));
+    while (n == -1 && errno == EINTR);
+    if (n == 0) { /* somebody truncated our file */
+        errno = EIO;
+        n = -1;
+    }
+    *data = scratch;
+    return n;
+}
+
+void body_skip(struct body *b, size_t n)
+{
+    b->pos += n;
+}
+
+void body_rewind(struct body *b)
+{
+    b->pos = 0;
+}
+
+void body_reuse(struct body *b)
+{
+    if (b->pos == body_len(b)) {
+        b->mem.len = 0;
+        b->pos = 0;
+        if (b->file_len > 0 && ftruncate(b->fd, 0) == -1) {
+            close(b->fd);
+            b->fd = -1;
+        }
+        b->file_len = 0;
+    } else if (b->file_len == 0 && b->pos > b->mem.len / 2) {
+        buf_consume(&b->mem, (uint32_t)b->pos);
+        b->pos = 0;
+    }
+}

@@ -1,0 +1,699 @@
+/* conn.c - see conn.h.
+ *
+ *   IDLE --byte--> HEAD --whole head--> [BODY --whole body-->] EXCHANGE --answer complete--> FLUSH --> IDLE or HEAD
+ *                    |                    |                       |                           |
+ *                    +-- error page ------+-----------------------|-------------------------->|--> LINGER --> CLOSED
+ *                                                                 +-- client gone --> CLOSED
+ *
+ * Callbacks only wake the task. step() says what a state does next; update() alone derives watcher and deadline from
+ * the state. After an error nothing that was buffered is looked at again: such an answer always closes. */
+#include "conn.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "access.h"
+#include "log.h"
+#include "request.h"
+#include "timeq.h"
+
+enum conn_state { CONN_IDLE, CONN_HEAD, CONN_BODY, CONN_EXCHANGE, CONN_FLUSH, CONN_LINGER, CONN_CLOSED };
+
+enum {
+    SCRATCH = 64 * 1024,      /* one read of a body of known length, one write from a file */
+    HEAD_READ = 16 * 1024,    /* one read that may bring bytes of a following request */
+    LINGER_MS = 2000,         /* how long unread input is discarded before the socket is closed */
+    LINGER_BYTES = 256 * 1024, /* and how much of it */
+    ACCESS_LINE_MAX = 16 * 1024,
+    TURN_STEPS = 64 /* states passed in one turn before others get theirs */
+};
+
+struct conn {
+    ev_io io;
+    struct task task;
+    struct timeq_entry deadline;
+    struct list node; /* pool->idle or pool->active */
+    struct conn_pool *pool;
+    struct request *request; /* NULL in IDLE */
+    const struct conn_origin *origin;
+    uint32_t discarded; /* LINGER: bytes thrown away so far */
+    int armed;          /* events that `io` waits for */
+    uint8_t state;
+    bool touched;  /* bytes moved since the deadline was set */
+    bool unread;   /* input is left that nobody will read */
+    bool timed;    /* `deadline` fits the state */
+    uint8_t timed_state;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } peer;
+};
+
+/* Shared by all connections: nothing stays in it between two calls. */
+static char scratch[SCRATCH];
+
+static void run(struct task *task);
+
+/* ---- deadlines and watchers ---- */
+
+static bool output_pending(const struct conn *c)
+{
+    return c->request != NULL && body_left(&c->request->out) > 0;
+}
+
+static int64_t deadline_of(const struct conn *c)
+{
+    const struct conf *conf = c->pool->conf;
+    switch ((enum conn_state)c->state) {
+    case CONN_IDLE:
+        return conf->keepalive;
+    case CONN_HEAD:
+        return conf->header;
+    case CONN_BODY:
+        return conf->body;
+    case CONN_EXCHANGE:
+    case CONN_FLUSH:
+        return output_pending(c) ? conf->send : CONF_OFF;
+    case CONN_LINGER:
+        return LINGER_MS;
+    case CONN_CLOSED:
+        break;
+    }
+    return CONF_OFF;
+}
+
+static int events_of(const struct conn *c)
+{
+    const struct buf *in = c->request != NULL ? &c->request->in : NULL;
+    switch ((enum conn_state)c->state) {
+    case CONN_IDLE:
+    case CONN_HEAD:
+    case CONN_BODY:
+    case CONN_LINGER:
+        return EV_READ;
+    case CONN_EXCHANGE:
+        return (buf_full(in, 1) ? 0 : EV_READ) | (output_pending(c) ? EV_WRITE : 0);
+    case CONN_FLUSH:
+        return EV_WRITE;
+    case CONN_CLOSED:
+        break;
+    }
+    return 0;
+}
+
+static void update(struct conn *c)
+{
+    int events = events_of(c);
+    if (events != c->armed) {
+        int fd = c->io.fd;
+        ev_io_stop(c->pool->loop, &c->io);
+        ev_io_set(&c->io, fd, events);
+        ev_io_start(c->pool->loop, &c->io);
+        c->armed = events;
+    }
+    /* HEAD has one deadline for the whole head, LINGER one for all; the others start anew with every byte. */
+    bool fixed = c->state == CONN_HEAD || c->state == CONN_LINGER;
+    int64_t ms = deadline_of(c);
+    bool stale = c->timed_state != c->state || (c->touched && !fixed) || c->timed != (ms >= 0);
+    if (stale)
+        timeq_start(timeq_get(ms), &c->deadline, &c->task);
+    c->timed = ms >= 0;
+    c->timed_state = c->state;
+    c->touched = false;
+}
+
+static void on_event(EV_P_ ev_io *io, int events)
+{
+    (void)EV_A;
+    (void)events;
+    struct conn *c = io->data;
+    task_wake(&c->task);
+}
+
+/* ---- the end ---- */
+
+static void write_access(const struct conn *c)
+{
+    static struct buf line = {.max = ACCESS_LINE_MAX};
+    const struct conf *conf = c->pool->conf;
+    line.len = 0;
+    if (strcmp(conf->access, "off") != 0 && access_line(&line, conf->log_format, c->request, timeq_clock(), time(NULL)))
+        log_access(line.data, line.len);
+}
+
+static void move_to(struct conn *c, enum conn_state state)
+{
+    bool was_idle = c->state == CONN_IDLE;
+    c->state = (uint8_t)state;
+    if (was_idle == (state == CONN_IDLE))
+        return;
+    list_remove(&c->node);
+    list_append(state == CONN_IDLE ? &c->pool->idle : &c->pool->active, &c->node);
+}
+
+static void destroy(struct conn *c)
+{
+    struct conn_pool *pool = c->pool;
+    ev_io_stop(pool->loop, &c->io);
+    timeq_stop(&c->deadline);
+    task_cancel(&c->task);
+    list_remove(&c->node);
+    if (c->request != NULL)
+        request_free(c->request);
+    close(c->io.fd);
+    free(c);
+    pool->count--;
+    task_wake(pool->closed);
+}
+
+/* The client is gone, or must not be served any longer: its exchange ends without it. */
+static void abandon(struct conn *c)
+{
+    struct request *r = c->request;
+    if (r != NULL && r->handler != NULL) {
+        r->handler->cancel(r);
+        r->handler = NULL;
+    }
+    if (c->state == CONN_EXCHANGE || c->state == CONN_FLUSH)
+        write_access(c);
+    move_to(c, CONN_CLOSED);
+}
+
+/* The client must see that its answer is not whole, also where only the end of the connection ends it. */
+static void reset(struct conn *c)
+{
+    const struct linger now = {.l_onoff = 1, .l_linger = 0};
+    (void)setsockopt(c->io.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+    abandon(c);
+}
+
+static void start_linger(struct conn *c)
+{
+    shutdown(c->io.fd, SHUT_WR);
+    request_free(c->request);
+    c->request = NULL;
+    c->discarded = 0;
+    move_to(c, CONN_LINGER);
+}
+
+/* The exchange is over and all of its answer was written. */
+static void finish_exchange(struct conn *c)
+{
+    struct request *r = c->request;
+    write_access(c);
+    if (r->cut) {
+        const struct linger now = {.l_onoff = 1, .l_linger = 0};
+        if (r->framing == HTTP_FRAMING_CLOSE)
+            (void)setsockopt(c->io.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+        move_to(c, CONN_CLOSED);
+    } else if (!r->keep_alive) {
+        if (c->unread || r->in.len > r->head.size)
+            start_linger(c);
+        else
+            move_to(c, CONN_CLOSED);
+    } else if (r->in.len > r->head.size) {
+        request_next(r);
+        r->began = timeq_clock();
+        move_to(c, CONN_HEAD);
+    } else {
+        request_free(r);
+        c->request = NULL;
+        move_to(c, CONN_IDLE);
+    }
+}
+
+/* ---- answers of our own ---- */
+
+static void describe_peer(struct conn *c)
+{
+    struct request *r = c->request;
+    socklen_t len = c->peer.any.sa_family == AF_INET6 ? sizeof(c->peer.v6)
+                    : c->peer.any.sa_family == AF_INET ? sizeof(c->peer.v4)
+                                                       : 0;
+    net_peer_address(&c->peer.any, len, r->remote_addr, r->remote_port);
+    r->server_addr = c->origin->address;
+    r->server_port = c->origin->port;
+}
+
+static bool expects_body(const struct http_head *h)
+{
+    return h->chunked || (h->has_length && h->content_length > 0);
+}
+
+/* Answers with an error. The connection goes on only where the request was whole and nothing was wrong with its form;
+ * else what the client still sends is not looked at. */
+static void refuse(struct conn *c, unsigned status, const char *detail)
+{
+    struct request *r = c->request;
+    describe_peer(c);
+    if (r->head.size == 0 || expects_body(&r->head) || status == 400) {
+        r->keep_alive = false;
+        c->unread = true;
+    }
+    request_fail(r, status, detail);
+    move_to(c, CONN_FLUSH);
+}
+
+/* ---- HEAD ---- */
+
+/* Reads what there is. 1: bytes, 0: nothing now, -1: the client is gone. */
+static int receive(struct conn *c, char *data, size_t size, size_t *got)
+{
+    ssize_t n;
+    do
+        n = recv(c->io.fd, data, size, 0);
+    while (n == -1 && errno == EINTR);
+    if (n == -1 && errno == EAGAIN)
+        return 0;
+    if (n <= 0)
+        return -1;
+    c->touched = true;
+    *got = (size_t)n;
+    return 1;
+}
+
+static bool set_path(struct request *r)
+{
+    const char *raw = r->in.data + r->head.path.off;
+    size_t len = r->head.path.len;
+    bool plain = memchr(raw, '%', len) == NULL && memmem(raw, len, "/.", 2) == NULL;
+    if (!plain) {
+        r->path_memory = malloc(len + 1);
+        if (r->path_memory == NULL)
+            return false;
+        long n = http_path_normalise(raw, len, r->path_memory);
+        if (n < 0)
+            return false;
+        r->path = r->path_memory;
+        r->path_len = (uint32_t)n;
+    }
+    return true;
+}
+
+/* `in` may have moved while the body came. */
+static void fix_path(struct request *r)
+{
+    if (r->path_memory == NULL) {
+        r->path = r->in.data + r->head.path.off;
+        r->path_len = r->head.path.len;
+    }
+}
+
+static struct app *app_for(struct conn_pool *pool, uint32_t index)
+{
+    if (pool->apps[index] == NULL)
+        pool->apps[index] = app_new(pool->app_shared, pool->conf, &pool->conf->apps[index]);
+    return pool->apps[index];
+}
+
+static void dispatch(struct conn *c)
+{
+    struct request *r = c->request;
+    fix_path(r);
+    describe_peer(c);
+    r->keep_alive = r->keep_alive && !c->pool->draining;
+    r->started = timeq_clock();
+    r->handler = &app_handler;
+    move_to(c, CONN_EXCHANGE);
+    r->handler->start(r);
+}
+
+static void ask_for_body(struct conn *c)
+{
+    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    struct request *r = c->request;
+    if (!r->head.expect_continue || r->in.len > r->head.size)
+        return;
+    /* A socket that cannot take 25 bytes between two exchanges is not worth waiting for: the client sends anyway. */
+    (void)!send(c->io.fd, go_on, sizeof(go_on) - 1, MSG_NOSIGNAL);
+}
+
+/* The head is whole: what can be refused is refused before the body, and before any Python. */
+static void on_head(struct conn *c)
+{
+    struct request *r = c->request;
+    struct route route;
+    const struct http_head *h = &r->head;
+    r->keep_alive = h->keep_alive && !c->pool->draining;
+    if (!set_path(r)) {
+        refuse(c, 400, "the path cannot be decoded");
+        return;
+    }
+    fix_path(r);
+    if (h->websocket) {
+        refuse(c, 501, "websockets are not supported");
+        return;
+    }
+    if (!router_find(c->pool->router, r->in.data + h->authority.off, h->authority.len, r->path, r->path_len, &route)) {
+        refuse(c, 404, NULL);
+        return;
+    }
+    r->app_conf = &c->pool->conf->apps[route.app];
+    r->script_len = r->app_conf->strip_path ? route.prefix_len : 0;
+    r->app = app_for(c->pool, route.app);
+    int64_t max = r->app_conf->body_size;
+    if (r->app == NULL)
+        refuse(c, 503, NULL);
+    else if (max != CONF_OFF && h->has_length && h->content_length > (uint64_t)max)
+        refuse(c, 413, NULL);
+    else if (expects_body(h)) {
+        r->body_left = h->has_length ? h->content_length : 0;
+        http_chunked_init(&r->chunked);
+        ask_for_body(c);
+        move_to(c, CONN_BODY);
+    } else {
+        dispatch(c);
+    }
+}
+
+static bool parse_head(struct conn *c)
+{
+    const struct conf *conf = c->pool->conf;
+    const struct http_head_limits limits = {
+        .request_line = (uint32_t)conf->request_line,
+        .size = (uint32_t)conf->headers,
+        .field_count = (uint32_t)conf->header_count,
+    };
+    struct request *r = c->request;
+    switch (http_head_parse(&r->head, r->in.data, r->in.len, &limits)) {
+    case HTTP_DONE:
+        on_head(c);
+        return true;
+    case HTTP_BAD:
+        refuse(c, r->head.status, r->head.reason);
+        return true;
+    case HTTP_MORE:
+        break;
+    }
+    return false;
+}
+
+static bool step_head(struct conn *c)
+{
+    size_t n;
+    if (c->request != NULL && c->request->in.len > 0 && c->request->head.scanned == 0 && c->request->head.line == 0 &&
+        parse_head(c)) /* a request that came behind the last one */
+        return true;
+    int got = receive(c, scratch, HEAD_READ, &n);
+    if (got <= 0) {
+        if (got < 0)
+            abandon(c);
+        return got < 0;
+    }
+    if (c->request == NULL) {
+        c->request = request_new(c->pool->conf, &c->task);
+        if (c->request == NULL) {
+            abandon(c);
+            return true;
+        }
+        c->request->began = timeq_clock();
+        move_to(c, CONN_HEAD);
+    }
+    if (!buf_put(&c->request->in, scratch, n)) {
+        refuse(c, 431, NULL);
+        return true;
+    }
+    return parse_head(c);
+}
+
+/* ---- BODY ---- */
+
+static void on_body_refused(struct conn *c)
+{
+    int64_t max = c->request->app_conf->body_size;
+    if (max != CONF_OFF && body_len(&c->request->body) >= (uint64_t)max) {
+        refuse(c, 413, NULL);
+    } else {
+        log_error("a request body cannot be kept: %s", strerror(errno));
+        refuse(c, 503, NULL);
+    }
+}
+
+/* Takes body bytes from data[0..len), of which `consumed` were used. 1: the body is whole, 0: more must come, -1: it
+ * was refused. */
+static int take_body(struct conn *c, char *data, size_t len, size_t *consumed)
+{
+    struct request *r = c->request;
+    int64_t max = r->app_conf->body_size;
+    size_t produced = len;
+    enum http_parse parsed = HTTP_MORE;
+    if (r->head.chunked) {
+        parsed = http_chunked_decode(&r->chunked, data, len, consumed, &produced);
+    } else {
+        if (produced > r->body_left)
+            produced = (size_t)r->body_left;
+        r->body_left -= produced;
+        *consumed = produced;
+        if (r->body_left == 0)
+            parsed = HTTP_DONE;
+    }
+    if (parsed == HTTP_BAD) {
+        refuse(c, 400, r->chunked.reason);
+        return -1;
+    }
+    if (max != CONF_OFF && produced > (uint64_t)max - body_len(&r->body)) {
+        refuse(c, 413, NULL);
+        return -1;
+    }
+    if (!body_put(&r->body, data, produced)) {
+        on_body_refused(c);
+        return -1;
+    }
+    return parsed == HTTP_DONE;
+}
+
+static bool step_body(struct conn *c)
+{
+    struct request *r = c->request;
+    size_t consumed, n;
+    int whole;
+    if (r->in.len > r->head.size) { /* what came with the head */
+        char *data = r->in.data + r->head.size;
+        size_t len = r->in.len - r->head.size;
+        whole = take_body(c, data, len, &consumed);
+        if (whole >= 0) {
+            memmove(data, data + consumed, len - consumed);
+            r->in.len -= (uint32_t)consumed;
+        }
+    } else {
+        size_t want = r->head.chunked ? HEAD_READ : r->body_left < SCRATCH ? (size_t)r->body_left : SCRATCH;
+        int got = receive(c, scratch, want, &n);
+        if (got <= 0) {
+            if (got < 0)
+                abandon(c);
+            return got < 0;
+        }
+        whole = take_body(c, scratch, n, &consumed);
+        if (whole > 0 && !buf_put(&r->in, scratch + consumed, n - consumed)) {
+            refuse(c, 431, NULL);
+            whole = -1;
+        }
+    }
+    if (whole > 0)
+        dispatch(c);
+    return true;
+}
+
+/* ---- EXCHANGE and FLUSH ---- */
+
+/* Writes what there is of the answer. False: the client is gone. */
+static bool write_answer(struct conn *c)
+{
+    struct request *r = c->request;
+    const char *data;
+    long n;
+    while ((n = body_peek(&r->out, scratch, sizeof(scratch), &data)) > 0) {
+        ssize_t sent = send(c->io.fd, data, (size_t)n, MSG_NOSIGNAL);
+        if (sent == -1 && errno == EINTR)
+            continue;
+        if (sent == -1)
+            return errno == EAGAIN;
+        c->touched = true;
+        body_skip(&r->out, (size_t)sent);
+        body_reuse(&r->out);
+        if (sent < n)
+            return true;
+    }
+    if (n < 0) {
+        log_error("an answer could not be read back: %s", strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+/* Looks whether the client is still there, into spare room only. False: it is gone. */
+static bool watch_client(struct conn *c)
+{
+    struct request *r = c->request;
+    size_t n;
+    size_t room = r->in.max - r->in.len;
+    if (room == 0)
+        return true;
+    int got = receive(c, scratch, room < HEAD_READ ? room : HEAD_READ, &n);
+    if (got <= 0)
+        return got == 0;
+    char *before = r->in.data;
+    if (!buf_put(&r->in, scratch, n))
+        return false;
+    if (r->in.data != before)
+        fix_path(r);
+    return true;
+}
+
+static bool step_exchange(struct conn *c)
+{
+    struct request *r = c->request;
+    if (!write_answer(c)) {
+        abandon(c);
+        return true;
+    }
+    if (r->ended || r->cut) {
+        move_to(c, CONN_FLUSH);
+        return true;
+    }
+    if (!watch_client(c)) {
+        abandon(c);
+        return true;
+    }
+    if (r->starved && request_room(r) && r->handler != NULL)
+        r->handler->resume(r);
+    return false;
+}
+
+static bool step_flush(struct conn *c)
+{
+    if (!write_answer(c)) {
+        abandon(c);
+        return true;
+    }
+    if (output_pending(c))
+        return false;
+    finish_exchange(c);
+    return true;
+}
+
+/* ---- LINGER ---- */
+
+static bool step_linger(struct conn *c)
+{
+    size_t n;
+    int got = receive(c, scratch, sizeof(scratch), &n);
+    if (got == 0)
+        return false;
+    if (got > 0)
+        c->discarded += (uint32_t)n;
+    if (got < 0 || c->discarded > LINGER_BYTES)
+        move_to(c, CONN_CLOSED);
+    return true;
+}
+
+/* ---- the machine ---- */
+
+static void on_deadline(struct conn *c)
+{
+    c->deadline.expired = false;
+    switch ((enum conn_state)c->state) {
+    case CONN_HEAD:
+        refuse(c, 408, "the request's head did not come in time");
+        break;
+    case CONN_BODY:
+        refuse(c, 408, "the request's body did not come in time");
+        break;
+    case CONN_EXCHANGE:
+    case CONN_FLUSH:
+        reset(c);
+        break;
+    default:
+        move_to(c, CONN_CLOSED);
+    }
+}
+
+/* One step of the current state. True: go on at once; false: wait for an event. */
+static bool step(struct conn *c)
+{
+    switch ((enum conn_state)c->state) {
+    case CONN_IDLE:
+    case CONN_HEAD:
+        return step_head(c);
+    case CONN_BODY:
+        return step_body(c);
+    case CONN_EXCHANGE:
+        return step_exchange(c);
+    case CONN_FLUSH:
+        return step_flush(c);
+    case CONN_LINGER:
+        return step_linger(c);
+    case CONN_CLOSED:
+        break;
+    }
+    return false;
+}
+
+static void run(struct task *task)
+{
+    struct conn *c = LIST_OBJECT(task, struct conn, task);
+    int steps = 0;
+    if (c->deadline.expired)
+        on_deadline(c);
+    while (step(c) && ++steps < TURN_STEPS)
+        ;
+    if (c->state == CONN_CLOSED) {
+        destroy(c);
+        return;
+    }
+    if (steps == TURN_STEPS)
+        task_wake(&c->task);
+    update(c);
+}
+
+/* ---- life ---- */
+
+bool conn_accept(struct conn_pool *pool, int fd, const struct sockaddr *peer, socklen_t peer_len,
+                 const struct conn_origin *origin)
+{
+    struct conn *c = calloc(1, sizeof(*c));
+    if (c == NULL) {
+        close(fd);
+        return false;
+    }
+    c->pool = pool;
+    c->origin = origin;
+    c->peer.any.sa_family = AF_UNIX;
+    if (peer_len <= sizeof(c->peer))
+        memcpy(&c->peer, peer, peer_len);
+    ev_io_init(&c->io, on_event, fd, EV_READ);
+    c->io.data = c;
+    c->timed_state = CONN_CLOSED;
+    task_init(&c->task, run);
+    list_append(&pool->idle, &c->node);
+    pool->count++;
+    task_wake(&c->task); /* the first bytes are mostly there already */
+    return true;
+}
+
+bool conn_close_idle(struct conn_pool *pool)
+{
+    if (list_empty(&pool->idle))
+        return false;
+    destroy(LIST_OBJECT(pool->idle.next, struct conn, node));
+    return true;
+}
+
+void conn_close_all(struct conn_pool *pool, bool now)
+{
+    while (conn_close_idle(pool))
+        ;
+    struct list *node, *after;
+    if (!now)
+        return;
+    LIST_EACH (node, after, &pool->active) {
+        struct conn *c = LIST_OBJECT(node, struct conn, node);
+        reset(c);
+        destroy(c);
+    }
+}

@@ -1,0 +1,480 @@
+/* gateway.c - see gateway.h.
+ *
+ *   start: logs, limits, loop -> bind -> drop privileges -> check apps -> accept
+ *   end:   SIGTERM, SIGINT, SIGQUIT -> stop accepting, finish what is under way (at most `drain`), stop workers, return
+ *          a second signal, or `drain` over -> cut connections, kill workers, return */
+#include "gateway.h"
+
+#include <errno.h>
+#include <ev.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <malloc.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "app.h"
+#include "conn.h"
+#include "listener.h"
+#include "log.h"
+#include "router.h"
+#include "spawn.h"
+#include "timeq.h"
+#include "version.h"
+#include "worker.h"
+
+enum {
+    SIGNALS = 3,
+    BANNER_APPS = 20,    /* apps named at start; the rest is a number */
+    KILL_GRACE_MS = 2000, /* after SIGKILL: a process in an uninterruptible call is left to init */
+    TRIM_AFTER = 64       /* connections at once that make it worth while to give memory back afterwards */
+};
+
+struct gateway {
+    struct ev_loop *loop;
+    const struct conf *conf;
+    struct conn_pool pool;
+    struct app_shared shared;
+    struct router *router;
+    struct list listeners;
+    struct task task;
+    struct timeq_entry deadline; /* of draining, then of killing */
+    ev_signal signals[SIGNALS];
+    ev_prepare prepare;
+    uint32_t most_connections; /* since memory was given back last */
+    int signal_count;          /* signals that asked for the end */
+    int signals_seen;          /* of these, acted upon */
+    bool killing;
+};
+
+/* ---- the end ---- */
+
+static void stop_apps(struct gateway *g, bool now)
+{
+    for (uint32_t i = 0; i < g->conf->app_count; i++)
+        if (g->pool.apps[i] != NULL)
+            app_stop(g->pool.apps[i], now);
+}
+
+static void close_listeners(struct gateway *g)
+{
+    struct list *node, *after;
+    LIST_EACH (node, after, &g->listeners)
+        listener_free(LIST_OBJECT(node, struct listener, node));
+}
+
+static uint32_t active_connections(const struct gateway *g)
+{
+    uint32_t n = 0;
+    struct list *node, *after;
+    LIST_EACH (node, after, &g->pool.active)
+        n++;
+    return n;
+}
+
+static void begin_drain(struct gateway *g)
+{
+    g->pool.draining = true;
+    g->shared.stopping = true;
+    close_listeners(g);
+    conn_close_all(&g->pool, false);
+    uint32_t left = active_connections(g);
+    if (left > 0)
+        log_info("draining: %u request%s left (Ctrl-C again to stop now)", left, left == 1 ? "" : "s");
+    stop_apps(g, false);
+    timeq_start(timeq_get(g->conf->drain), &g->deadline, &g->task);
+}
+
+static void stop_now(struct gateway *g)
+{
+    uint32_t left = active_connections(g);
+    if (left > 0)
+        log_warning("stopped with %u request%s unfinished", left, left == 1 ? "" : "s");
+    g->killing = true;
+    conn_close_all(&g->pool, true);
+    stop_apps(g, true);
+    timeq_start(timeq_get(KILL_GRACE_MS), &g->deadline, &g->task);
+}
+
+static void give_memory_back(struct gateway *g)
+{
+    g->most_connections = g->pool.count;
+    malloc_trim(0);
+}
+
+static void resume_listeners(struct gateway *g)
+{
+    struct list *node, *after;
+    LIST_EACH (node, after, &g->listeners)
+        listener_resume(LIST_OBJECT(node, struct listener, node));
+}
+
+/* Runs after a signal, a passed deadline, a closed connection, an app whose last worker went. */
+static void run(struct task *task)
+{
+    struct gateway *g = LIST_OBJECT(task, struct gateway, task);
+    bool expired = g->deadline.expired;
+    g->deadline.expired = false;
+    resume_listeners(g);
+    for (; g->signals_seen < g->signal_count; g->signals_seen++) {
+        if (g->signals_seen == 0)
+            begin_drain(g);
+        else if (!g->killing)
+            stop_now(g);
+    }
+    if (expired && !g->killing)
+        stop_now(g);
+    else if (expired)
+        ev_break(g->loop, EVBREAK_ALL);
+    bool quiet = g->pool.count == 0 && g->shared.live == 0;
+    if (quiet && g->most_connections > TRIM_AFTER)
+        give_memory_back(g);
+    if (quiet && g->pool.draining)
+        ev_break(g->loop, EVBREAK_ALL);
+}
+
+static void on_signal(EV_P_ ev_signal *signal, int events)
+{
+    (void)EV_A;
+    (void)events;
+    struct gateway *g = signal->data;
+    g->signal_count++;
+    task_wake(&g->task);
+}
+
+/* All work that callbacks have noted, then the timers, then the logs. */
+static void work(struct gateway *g)
+{
+    task_run_all();
+    if (g->pool.count > g->most_connections)
+        g->most_connections = g->pool.count;
+    timeq_sync();
+    log_flush();
+}
+
+/* Before the loop sleeps. */
+static void on_prepare(EV_P_ ev_prepare *prepare, int events)
+{
+    (void)EV_A;
+    (void)events;
+    work(prepare->data);
+}
+
+/* ---- building ---- */
+
+/* The directory that holds the package pyworker: beside the program (build/), or PREFIX/lib/leangate. */
+static char *find_library(void)
+{
+    static const char *const places[] = {"", "/../lib/leangate"};
+    char program[PATH_MAX], probe[PATH_MAX + 64];
+    ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
+    if (n <= 0)
+        return NULL;
+    program[n] = '\0';
+    *strrchr(program, '/') = '\0';
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        snprintf(probe, sizeof(probe), "%s%s/pyworker/__main__.py", program, places[i]);
+        if (access(probe, R_OK) != 0)
+            continue;
+        snprintf(probe, sizeof(probe), "%s%s", program, places[i]);
+        return realpath(probe, NULL);
+    }
+    return NULL;
+}
+
+/* A plain number of descriptors must not be what limits `connections`. Workers get the old limit back. */
+static void raise_limits(void)
+{
+    struct rlimit files;
+    spawn_keep_limits();
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
+}
+
+static void watch_signals(struct gateway *g)
+{
+    static const int numbers[SIGNALS] = {SIGTERM, SIGINT, SIGQUIT};
+    for (int i = 0; i < SIGNALS; i++) {
+        ev_signal_init(&g->signals[i], on_signal, numbers[i]);
+        g->signals[i].data = g;
+        ev_signal_start(g->loop, &g->signals[i]);
+    }
+    ev_prepare_init(&g->prepare, on_prepare);
+    g->prepare.data = g;
+    ev_prepare_start(g->loop, &g->prepare);
+}
+
+/* libev wakes every 60 s to look for clock jumps as long as no periodic watcher was ever started. */
+static void calm_loop(struct ev_loop *loop)
+{
+    ev_periodic never;
+    ev_periodic_init(&never, NULL, 0., 1e9, NULL);
+    ev_periodic_start(loop, &never);
+    ev_periodic_stop(loop, &never);
+}
+
+static enum gateway_exit build(struct gateway *g, const struct conf *conf)
+{
+    *g = (struct gateway){.conf = conf};
+    list_init(&g->listeners);
+    list_init(&g->pool.idle);
+    list_init(&g->pool.active);
+    task_init(&g->task, run);
+    signal(SIGPIPE, SIG_IGN);
+    mallopt(M_MMAP_THRESHOLD, 128 * 1024); /* fixed: else it grows with use, and large buffers stay on the heap */
+    mallopt(M_TRIM_THRESHOLD, 128 * 1024);
+    g->loop = ev_default_loop(EVFLAG_AUTO);
+    if (g->loop == NULL) {
+        log_error("cannot make an event loop");
+        return GATEWAY_INTERNAL;
+    }
+    calm_loop(g->loop);
+    timeq_init(g->loop);
+    const char *path;
+    const struct log_targets targets = {
+        .access = conf->access, .error = conf->error, .level = (enum log_level)conf->log_level};
+    if (log_open(g->loop, &targets, &path) == -1) {
+        log_error("cannot open the log %s: %s", path, strerror(errno));
+        return GATEWAY_CANNOT_START;
+    }
+    char *library = find_library();
+    if (library == NULL) {
+        log_error("the worker package is missing: no pyworker/__main__.py beside the program or in its lib/leangate");
+        return GATEWAY_CANNOT_START;
+    }
+    g->shared = (struct app_shared){.loop = g->loop, .library = library, .idle = &g->task};
+    g->router = router_new(conf);
+    g->pool.apps = calloc(conf->app_count, sizeof(g->pool.apps[0]));
+    if (g->router == NULL || g->pool.apps == NULL) {
+        log_error("no memory");
+        return GATEWAY_INTERNAL;
+    }
+    g->pool.loop = g->loop;
+    g->pool.conf = conf;
+    g->pool.router = g->router;
+    g->pool.app_shared = &g->shared;
+    g->pool.closed = &g->task;
+    raise_limits();
+    worker_reap_strangers(g->loop);
+    watch_signals(g);
+    return GATEWAY_DRAINED;
+}
+
+static void destroy(struct gateway *g)
+{
+    close_listeners(g);
+    if (g->pool.apps != NULL)
+        for (uint32_t i = 0; i < g->conf->app_count; i++)
+            if (g->pool.apps[i] != NULL)
+                app_free(g->pool.apps[i]);
+    timeq_stop(&g->deadline);
+    task_cancel(&g->task);
+    if (g->loop != NULL) {
+        log_close();
+        timeq_free();
+        for (int i = 0; i < SIGNALS; i++)
+            ev_signal_stop(g->loop, &g->signals[i]);
+        ev_prepare_stop(g->loop, &g->prepare);
+        ev_loop_destroy(g->loop);
+    }
+    free(g->pool.apps);
+    router_free(g->router);
+    union {
+        const char *in;
+        char *out;
+    } library = {.in = g->shared.library}; /* ours, handed out as const */
+    free(library.out);
+}
+
+/* ---- start ---- */
+
+static enum gateway_exit bind_all(struct gateway *g)
+{
+    char error[NET_ERROR_MAX * 2];
+    for (uint32_t i = 0; i < g->conf->listen.count; i++) {
+        struct listener *l = listener_new(&g->pool, g->conf->listen.items[i], error);
+        if (l == NULL) {
+            log_error("%s", error);
+            return GATEWAY_CANNOT_START;
+        }
+        list_append(&g->listeners, &l->node);
+    }
+    return GATEWAY_DRAINED;
+}
+
+static enum gateway_exit drop_privileges(const struct conf *conf)
+{
+    if (conf->user[0] == '\0' && conf->group[0] == '\0')
+        return GATEWAY_DRAINED;
+    if (geteuid() != 0) {
+        log_error("user and group need root; start leangate as root, or leave them out");
+        return GATEWAY_CANNOT_START;
+    }
+    const struct passwd *user = conf->user[0] != '\0' ? getpwnam(conf->user) : NULL;
+    if (conf->user[0] != '\0' && user == NULL) {
+        log_error("no user \"%s\" on this machine", conf->user);
+        return GATEWAY_CANNOT_START;
+    }
+    gid_t gid = user != NULL ? user->pw_gid : getegid();
+    if (conf->group[0] != '\0') {
+        const struct group *group = getgrnam(conf->group);
+        if (group == NULL) {
+            log_error("no group \"%s\" on this machine", conf->group);
+            return GATEWAY_CANNOT_START;
+        }
+        gid = group->gr_gid;
+    }
+    bool failed = user != NULL ? initgroups(conf->user, gid) == -1 : setgroups(0, NULL) == -1;
+    failed = failed || setgid(gid) == -1 || (user != NULL && setuid(user->pw_uid) == -1);
+    if (failed)
+        log_error("cannot become user \"%s\": %s", conf->user, strerror(errno));
+    return failed ? GATEWAY_CANNOT_START : GATEWAY_DRAINED;
+}
+
+/* "5m", "60s", "250ms": the way it is written in the configuration. */
+static void format_time(int64_t ms, char out[32])
+{
+    if (ms % 60000 == 0 && ms >= 120000)
+        snprintf(out, 32, "%lldm", (long long)(ms / 60000));
+    else if (ms % 1000 == 0)
+        snprintf(out, 32, "%llds", (long long)(ms / 1000));
+    else
+        snprintf(out, 32, "%lldms", (long long)ms);
+}
+
+static void tell_app(const struct conf *conf, const struct conf_app *app)
+{
+    char python[4096], label[128], idle[32] = "", when[64] = "stays once started";
+    struct conf_error error;
+    if (conf_python(conf, app, python, label, &error) == -1)
+        snprintf(label, sizeof(label), "no python");
+    if (app->idle_timeout != CONF_OFF) {
+        format_time(app->idle_timeout, idle);
+        snprintf(when, sizeof(when), "stops after %s idle", idle);
+    }
+    log_info("  %s%s  %s  %s  %s, %s", app->domain.count > 0 ? app->domain.items[0] : "", app->path.items[0],
+             app->module, label, app->start == CONF_START_EAGER ? "starts now" : "asleep: starts on request", when);
+}
+
+static void tell_start(const struct gateway *g)
+{
+    char where[512];
+    size_t n = 0;
+    struct list *node, *after;
+    LIST_EACH (node, after, &g->listeners) {
+        const struct listener *l = LIST_OBJECT(node, struct listener, node);
+        const char *a = l->origin.address;
+        bool v6 = strchr(a, ':') != NULL, unix_socket = strcmp(a, "unix") == 0;
+        int len = snprintf(where + n, sizeof(where) - n, "%s%s%s%s%s%s%s", n > 0 ? " and " : "",
+                           unix_socket ? l->spec : "http://", v6 ? "[" : "", unix_socket ? "" : a, v6 ? "]" : "",
+                           unix_socket ? "" : ":", unix_socket ? "" : l->origin.port);
+        if (len > 0 && n + (size_t)len < sizeof(where))
+            n += (size_t)len;
+    }
+    where[n] = '\0';
+    log_info("leangate " LEANGATE_VERSION " on %s  (Ctrl-C stops)", where);
+    for (uint32_t i = 0; i < g->conf->app_count && i < BANNER_APPS; i++)
+        tell_app(g->conf, &g->conf->apps[i]);
+    if (g->conf->app_count > BANNER_APPS)
+        log_info("  and %u more apps", g->conf->app_count - BANNER_APPS);
+}
+
+/* ---- checking apps ---- */
+
+/* Starts one app in a process that ends right after. False: it cannot be loaded, which was logged. */
+static bool check_app(struct gateway *g, uint32_t index)
+{
+    struct app *app = app_new(&g->shared, g->conf, &g->conf->apps[index]);
+    if (app == NULL)
+        return false;
+    app_warm(app);
+    while (!app->checked && g->signal_count == 0) {
+        work(g);
+        if (!app->checked)
+            ev_run(g->loop, EVRUN_ONCE);
+    }
+    g->shared.stopping = true;
+    app_stop(app, g->signal_count > 0);
+    while (app->worker_count > 0) {
+        work(g);
+        if (app->worker_count > 0)
+            ev_run(g->loop, EVRUN_ONCE);
+    }
+    g->shared.stopping = false;
+    bool ok = app->check_ok;
+    app_free(app);
+    return ok;
+}
+
+/* Checks the apps that want it, or all. False: at least one cannot be loaded. */
+static bool check_apps(struct gateway *g, bool every)
+{
+    bool ok = true;
+    for (uint32_t i = 0; i < g->conf->app_count && g->signal_count == 0; i++) {
+        const struct conf_app *app = &g->conf->apps[i];
+        if (!every && app->start != CONF_START_CHECK)
+            continue;
+        bool loads = check_app(g, i);
+        ok = ok && loads;
+    }
+    return ok;
+}
+
+enum gateway_exit gateway_check(const struct conf *conf)
+{
+    struct gateway g;
+    enum gateway_exit status = build(&g, conf);
+    if (status == GATEWAY_DRAINED)
+        status = drop_privileges(conf);
+    if (status == GATEWAY_DRAINED)
+        status = check_apps(&g, true) ? GATEWAY_DRAINED : GATEWAY_APP_BROKEN;
+    if (status == GATEWAY_DRAINED)
+        log_info("%s: ok", conf->file[0] != '\0' ? conf->file : conf->apps[0].name);
+    destroy(&g);
+    return status;
+}
+
+static void serve(struct gateway *g)
+{
+    struct list *node, *after;
+    tell_start(g);
+    LIST_EACH (node, after, &g->listeners)
+        listener_start(LIST_OBJECT(node, struct listener, node));
+    for (uint32_t i = 0; i < g->conf->app_count; i++) {
+        if (g->conf->apps[i].start != CONF_START_EAGER)
+            continue;
+        g->pool.apps[i] = app_new(&g->shared, g->conf, &g->conf->apps[i]);
+        if (g->pool.apps[i] != NULL)
+            app_warm(g->pool.apps[i]);
+    }
+    ev_run(g->loop, 0);
+}
+
+enum gateway_exit gateway_run(const struct conf *conf)
+{
+    struct gateway g;
+    enum gateway_exit status = build(&g, conf);
+    if (status == GATEWAY_DRAINED)
+        status = bind_all(&g);
+    if (status == GATEWAY_DRAINED)
+        status = drop_privileges(conf);
+    if (status == GATEWAY_DRAINED) {
+        prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* no core, no ptrace: requests of all apps pass through here */
+        if (!check_apps(&g, false))
+            status = GATEWAY_APP_BROKEN;
+    }
+    if (status == GATEWAY_DRAINED && g.signal_count == 0)
+        serve(&g);
+    destroy(&g);
+    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); /* a leak checker at exit needs it */
+    return status;
+}

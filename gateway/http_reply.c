@@ -1,0 +1,399 @@
+/* http_reply.c - see http_reply.h.
+ *
+ * http_reply_head() is on the way of every request: it reserves once for the longest head there can be and
+ * then copies prepared pieces. */
+#include "http_reply.h"
+
+#include <string.h>
+#include <strings.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Phrases of RFC 9110 15 and the IANA registry, by number. Text in rows, not pointers: nothing to relocate.
+ */
+static const struct phrase {
+    uint16_t status;
+    char text[32];
+} phrases[] = {
+    {100, "Continue"                       },
+    {101, "Switching Protocols"            },
+    {200, "OK"                             },
+    {201, "Created"                        },
+    {202, "Accepted"                       },
+    {203, "Non-Authoritative Information"  },
+    {204, "No Content"                     },
+    {205, "Reset Content"                  },
+    {206, "Partial Content"                },
+    {207, "Multi-Status"                   },
+    {208, "Already Reported"               },
+    {226, "IM Used"                        },
+    {300, "Multiple Choices"               },
+    {301, "Moved Permanently"              },
+    {302, "Found"                          },
+    {303, "See Other"                      },
+    {304, "Not Modified"                   },
+    {305, "Use Proxy"                      },
+    {307, "Temporary Redirect"             },
+    {308, "Permanent Redirect"             },
+    {400, "Bad Request"                    },
+    {401, "Unauthorized"                   },
+    {402, "Payment Required"               },
+    {403, "Forbidden"                      },
+    {404, "Not Found"                      },
+    {405, "Method Not Allowed"             },
+    {406, "Not Acceptable"                 },
+    {407, "Proxy Authentication Required"  },
+    {408, "Request Timeout"                },
+    {409, "Conflict"                       },
+    {410, "Gone"                           },
+    {411, "Length Required"                },
+    {412, "Precondition Failed"            },
+    {413, "Content Too Large"              },
+    {414, "URI Too Long"                   },
+    {415, "Unsupported Media Type"         },
+    {416, "Range Not Satisfiable"          },
+    {417, "Expectation Failed"             },
+    {418, "I'm a teapot"                   },
+    {421, "Misdirected Request"            },
+    {422, "Unprocessable Content"          },
+    {423, "Locked"                         },
+    {424, "Failed Dependency"              },
+    {425, "Too Early"                      },
+    {426, "Upgrade Required"               },
+    {428, "Precondition Required"          },
+    {429, "Too Many Requests"              },
+    {431, "Request Header Fields Too Large"},
+    {451, "Unavailable For Legal Reasons"  },
+    {500, "Internal Server Error"          },
+    {501, "Not Implemented"                },
+    {502, "Bad Gateway"                    },
+    {503, "Service Unavailable"            },
+    {504, "Gateway Timeout"                },
+    {505, "HTTP Version Not Supported"     },
+    {506, "Variant Also Negotiates"        },
+    {507, "Insufficient Storage"           },
+    {508, "Loop Detected"                  },
+    {511, "Network Authentication Required"},
+};
+
+const char *http_reason(unsigned status)
+{
+    size_t low = 0, high = COUNT(phrases);
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (phrases[middle].status == status)
+            return phrases[middle].text;
+        if (phrases[middle].status < status)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return "Unknown";
+}
+
+bool http_reply_drops(const char *name, size_t len)
+{
+    static const struct {
+        uint8_t len;
+        char name[18];
+    } dropped[] = {
+        {10, "Connection"       },
+        {10, "Keep-Alive"       },
+        {16, "Proxy-Connection" },
+        {2,  "TE"               },
+        {7,  "Trailer"          },
+        {17, "Transfer-Encoding"},
+        {7,  "Upgrade"          },
+        {14, "Content-Length"   },
+    };
+    for (size_t i = 0; i < COUNT(dropped); i++)
+        if (dropped[i].len == len && strncasecmp(dropped[i].name, name, len) == 0)
+            return true;
+    return false;
+}
+
+/* ---- date ---- */
+
+enum { DATE_LINE = 37 }; /* "Date: ", 29 bytes, CRLF */
+
+static void put_two(char *out, unsigned value)
+{
+    out[0] = (char)('0' + value / 10 % 10);
+    out[1] = (char)('0' + value % 10);
+}
+
+/* Not gmtime_r(): that one reads the time zone files into memory. The Gregorian calendar repeats every 400
+ * years = 146,097 days; counted from 1 March, the leap day is a year's last day and the months' lengths
+ * follow a line. */
+void http_date(time_t now, char out[30])
+{
+    static const char names[] = "SunMonTueWedThuFriSatJanFebMarAprMayJunJulAugSepOctNovDec";
+    uint64_t days = (uint64_t)now / 86400, second = (uint64_t)now % 86400;
+    uint64_t since = days + 719468; /* from 1 March of the year 0 to 1 January 1970 */
+    uint64_t day = since % 146097;
+    uint64_t year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
+    day -= 365 * year + year / 4 - year / 100;
+    uint64_t march_month = (5 * day + 2) / 153;
+    uint64_t month = (march_month + 2) % 12;
+    year += since / 146097 * 400 + (month < 2);
+
+    memcpy(out, "Day, 00 Mon 0000 00:00:00 GMT", 30);
+    memcpy(out, names + (days + 4) % 7 * 3, 3);
+    put_two(out + 5, (unsigned)(day - (153 * march_month + 2) / 5 + 1));
+    memcpy(out + 8, names + 21 + month * 3, 3);
+    put_two(out + 12, (unsigned)(year / 100));
+    put_two(out + 14, (unsigned)(year % 100));
+    put_two(out + 17, (unsigned)(second / 3600));
+    put_two(out + 20, (unsigned)(second / 60 % 60));
+    put_two(out + 23, (unsigned)(second % 60));
+}
+
+/* The Date line of this second; written anew once a second. The only state of this file. */
+static const char *date_line(time_t now)
+{
+    static time_t written = -1;
+    static char line[DATE_LINE + 1];
+    if (now != written) {
+        memcpy(line, "Date: ", 6);
+        http_date(now, line + 6);
+        memcpy(line + DATE_LINE - 2, "\r\n", 2);
+        written = now;
+    }
+    return line;
+}
+
+/* ---- head ---- */
+
+/* Room for everything in a head whose length is not an argument: status line with the longest phrase 46, Date
+ * 37, Content-Length 38, Connection 24, the names and line ends of Server and the id 14, the empty line 2. */
+enum { HEAD_FIXED = 192 };
+
+#define PUT_TEXT(at, text) put((at), (text), sizeof(text) - 1)
+
+static char *put(char *at, const void *text, size_t n)
+{
+    memcpy(at, text, n);
+    return at + n;
+}
+
+static char *put_field(char *at, const char *name, const char *value)
+{
+    at = put(at, name, strlen(name));
+    at = PUT_TEXT(at, ": ");
+    at = put(at, value, strlen(value));
+    return PUT_TEXT(at, "\r\n");
+}
+
+static char *put_length(char *at, uint64_t length)
+{
+    char digits[20];
+    size_t i = sizeof(digits);
+    do {
+        digits[--i] = (char)('0' + length % 10);
+        length /= 10;
+    } while (length != 0);
+    at = PUT_TEXT(at, "Content-Length: ");
+    at = put(at, digits + i, sizeof(digits) - i);
+    return PUT_TEXT(at, "\r\n");
+}
+
+static char *put_status_line(char *at, const struct http_reply *reply, const char *reason, size_t reason_len)
+{
+    at = PUT_TEXT(at, "HTTP/1.1 ");
+    *at++ = (char)('0' + reply->status / 100);
+    put_two(at, reply->status);
+    at[2] = ' ';
+    at = put(at + 3, reason, reason_len);
+    return PUT_TEXT(at, "\r\n");
+}
+
+/* RFC 9112 6.3, as seen by the one who writes. */
+static enum http_framing choose_framing(const struct http_reply *reply)
+{
+    if (reply->head_request || reply->status < 200 || reply->status == 204 || reply->status == 304)
+        return HTTP_FRAMING_NONE;
+    if (reply->content_length >= 0)
+        return HTTP_FRAMING_LENGTH;
+    return reply->minor >= 1 ? HTTP_FRAMING_CHUNKED : HTTP_FRAMING_CLOSE;
+}
+
+/* Content-Length also tells what a GET would have brought (RFC 9110 8.6), but never goes with 1xx and 204. */
+static char *put_framing(char *at, const struct http_reply *reply, enum http_framing framing, bool keep_alive)
+{
+    if (reply->content_length >= 0 && reply->status >= 200 && reply->status != 204)
+        at = put_length(at, (uint64_t)reply->content_length);
+    if (framing == HTTP_FRAMING_CHUNKED)
+        at = PUT_TEXT(at, "Transfer-Encoding: chunked\r\n");
+    if (!keep_alive)
+        at = PUT_TEXT(at, "Connection: close\r\n");
+    else if (reply->minor == 0)
+        at = PUT_TEXT(at, "Connection: keep-alive\r\n");
+    return at;
+}
+
+bool http_reply_head(struct buf *out, const struct http_reply *reply, enum http_framing *framing,
+                     bool *keep_alive)
+{
+    bool own = reply->reason != NULL && reply->reason_len > 0;
+    const char *reason = own ? reply->reason : http_reason(reply->status);
+    size_t reason_len = own ? reply->reason_len : strlen(reason);
+    size_t most = HEAD_FIXED + reason_len + reply->fields_len;
+    bool server = reply->server != NULL && !reply->has_server;
+    if (server)
+        most += strlen(reply->server);
+    if (reply->id_name != NULL)
+        most += strlen(reply->id_name) + strlen(reply->id);
+    if (!buf_reserve(out, most))
+        return false;
+
+    *framing = choose_framing(reply);
+    *keep_alive = reply->keep_alive && *framing != HTTP_FRAMING_CLOSE;
+    char *at = put_status_line(out->data + out->len, reply, reason, reason_len);
+    if (!reply->has_date)
+        at = put(at, date_line(reply->now), DATE_LINE);
+    if (server)
+        at = put_field(at, "Server", reply->server);
+    if (reply->fields_len > 0)
+        at = put(at, reply->fields, reply->fields_len);
+    if (reply->id_name != NULL)
+        at = put_field(at, reply->id_name, reply->id);
+    at = put_framing(at, reply, *framing, *keep_alive);
+    at = PUT_TEXT(at, "\r\n");
+    out->len = (uint32_t)(at - out->data);
+    return true;
+}
+
+/* ---- error bodies ---- */
+
+/* Appends text that came from outside: control bytes but HTAB and LF as '?', and what HTML gives a meaning
+ * escaped. */
+static bool put_escaped(struct buf *out, const char *text, bool html)
+{
+    static const struct {
+        char c;
+        char entity[7];
+    } entities[] = {
+        {'&',  "&amp;" },
+        {'<',  "&lt;"  },
+        {'>',  "&gt;"  },
+        {'"',  "&quot;"},
+        {'\'', "&#39;" },
+    };
+    for (; *text != '\0'; text++) {
+        const char *entity = NULL;
+        for (size_t i = 0; html && i < COUNT(entities); i++)
+            if (entities[i].c == *text)
+                entity = entities[i].entity;
+        bool control = ((uint8_t)*text < ' ' && *text != '\t' && *text != '\n') || *text == 0x7f;
+        if (!(entity ? buf_puts(out, entity) : buf_putc(out, control ? '?' : *text)))
+            return false;
+    }
+    return true;
+}
+
+static bool put_status(struct buf *out, unsigned status)
+{
+    return buf_put_uint(out, status) && buf_putc(out, ' ') && buf_puts(out, http_reason(status));
+}
+
+/* `before`, the text, `behind`; nothing at all without a text. */
+static bool put_part(struct buf *out, const char *before, const char *text, const char *behind, bool html)
+{
+    if (text == NULL)
+        return true;
+    return buf_puts(out, before) && put_escaped(out, text, html) && buf_puts(out, behind);
+}
+
+static bool put_html(struct buf *out, unsigned status, const char *detail, const char *id)
+{
+    return buf_puts(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>") &&
+           put_status(out, status) && buf_puts(out, "</title>\n<h1>") && put_status(out, status) &&
+           buf_puts(out, "</h1>\n") && put_part(out, "<pre>", detail, "</pre>\n", true) &&
+           put_part(out, "<p>id ", id, "</p>\n", true) && buf_puts(out, "</html>\n");
+}
+
+static bool put_plain(struct buf *out, unsigned status, const char *detail, const char *id)
+{
+    return put_status(out, status) && put_part(out, ": ", detail, "", false) &&
+           put_part(out, " (id ", id, ")", false) && buf_putc(out, '\n');
+}
+
+bool http_reply_error_body(struct buf *out, unsigned status, const char *detail, const char *id, bool html)
+{
+    uint32_t before = out->len;
+    if (html ? put_html(out, status, detail, id) : put_plain(out, status, detail, id))
+        return true;
+    out->len = before;
+    return false;
+}
+
+/* ---- Accept ---- */
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+/* The text up to `end` or the next `stop`, without surrounding blanks; *at is moved behind the stop. */
+static size_t next_piece(const char **at, const char *end, char stop, const char **piece)
+{
+    const char *from = *at, *to = from;
+    while (to < end && *to != stop)
+        to++;
+    *at = to < end ? to + 1 : end;
+    while (from < to && is_blank(*from))
+        from++;
+    while (to > from && is_blank(to[-1]))
+        to--;
+    *piece = from;
+    return (size_t)(to - from);
+}
+
+/* A weight in thousandths (RFC 9110 12.4.2): "0.5" is 500; what is no weight counts as 0. */
+static int parse_weight(const char *text, size_t n)
+{
+    if (n == 0 || n > 5 || (text[0] != '0' && text[0] != '1') || (n > 1 && text[1] != '.'))
+        return 0;
+    int weight = (text[0] - '0') * 1000;
+    for (size_t i = 2, unit = 100; i < n; i++, unit /= 10) {
+        if (text[i] < '0' || text[i] > '9')
+            return 0;
+        weight += (text[i] - '0') * (int)unit;
+    }
+    return weight <= 1000 ? weight : 0;
+}
+
+/* The weight among the parameters at[0..end) of a media range; 1000 without one. */
+static int find_weight(const char *at, const char *end)
+{
+    while (at < end) {
+        const char *parameter;
+        size_t n = next_piece(&at, end, ';', &parameter);
+        if (n >= 2 && (parameter[0] | 0x20) == 'q' && parameter[1] == '=')
+            return parse_weight(parameter + 2, n - 2);
+    }
+    return 1000;
+}
+
+bool http_accept_prefers_html(const char *value, size_t len)
+{
+    enum { HTML, PLAIN, ANY_TEXT, ANY, RANGES };
+    static const char ranges[RANGES][11] = {"text/html", "text/plain", "text/*", "*/*"};
+    int weights[RANGES] = {-1, -1, -1, 0}; /* -1: not named, the next wider one holds */
+    if (value == NULL)
+        return false;
+    const char *at = value, *end = value + len;
+    while (at < end) {
+        const char *element, *type;
+        size_t n = next_piece(&at, end, ',', &element);
+        const char *rest = element;
+        size_t type_len = next_piece(&rest, element + n, ';', &type);
+        for (size_t i = 0; i < RANGES; i++)
+            if (type_len == strlen(ranges[i]) && strncasecmp(type, ranges[i], type_len) == 0)
+                weights[i] = find_weight(rest, element + n);
+    }
+    int any = weights[ANY_TEXT] >= 0 ? weights[ANY_TEXT] : weights[ANY];
+    int html = weights[HTML] >= 0 ? weights[HTML] : any;
+    int plain = weights[PLAIN] >= 0 ? weights[PLAIN] : any;
+    return html > plain;
+}

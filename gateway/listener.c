@@ -1,0 +1,116 @@
+/* listener.c - see listener.h. */
+#include "listener.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "net.h"
+
+enum {
+    ACCEPTS_PER_TURN = 64,
+    PAUSE_MS = 1000 /* when descriptors or memory are short: nothing tells when they are back */
+};
+
+static void accept_later(struct listener *l)
+{
+    ev_io_stop(l->pool->loop, &l->io);
+    timeq_start(timeq_get(PAUSE_MS), &l->pause, &l->task);
+}
+
+/* Room for one more connection; if need be the longest idle one makes it. */
+static bool make_room(struct listener *l)
+{
+    if (l->pool->count < (uint64_t)l->pool->conf->connections || conn_close_idle(l->pool))
+        return true;
+    l->full = true;
+    ev_io_stop(l->pool->loop, &l->io);
+    return false;
+}
+
+/* One connection. False: none waits, or none can be taken now. */
+static bool accept_one(struct listener *l)
+{
+    struct sockaddr_storage peer;
+    socklen_t len = sizeof(peer);
+    int fd = accept4(l->io.fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd == -1) {
+        bool short_of = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
+        if (short_of && !conn_close_idle(l->pool)) {
+            log_warning("accepting on %s pauses: %s", l->spec, strerror(errno));
+            accept_later(l);
+        }
+        /* All other errors are about the one connection that was not accepted. */
+        return errno == EINTR || errno == ECONNABORTED;
+    }
+    net_set_nodelay(fd);
+    return conn_accept(l->pool, fd, (const struct sockaddr *)&peer, len, &l->origin);
+}
+
+static void run(struct task *task)
+{
+    struct listener *l = LIST_OBJECT(task, struct listener, task);
+    if (l->pause.expired) {
+        timeq_stop(&l->pause);
+        ev_io_start(l->pool->loop, &l->io);
+    }
+    for (int i = 0; i < ACCEPTS_PER_TURN && make_room(l) && accept_one(l); i++)
+        ;
+}
+
+static void on_event(EV_P_ ev_io *io, int events)
+{
+    (void)EV_A;
+    (void)events;
+    struct listener *l = io->data;
+    task_wake(&l->task);
+}
+
+struct listener *listener_new(struct conn_pool *pool, const char *spec, char error[NET_ERROR_MAX * 2])
+{
+    char reason[NET_ERROR_MAX] = "no memory";
+    const struct net_listen how = {
+        .spec = spec, .backlog = (int)pool->conf->backlog, .mode = (unsigned)pool->conf->listen_mode};
+    struct listener *l = calloc(1, sizeof(*l));
+    int fd = l != NULL ? net_listen(&how, reason) : -1;
+    if (fd == -1) {
+        snprintf(error, NET_ERROR_MAX * 2, "cannot listen on %s: %s", spec, reason);
+        free(l);
+        return NULL;
+    }
+    l->pool = pool;
+    l->spec = spec;
+    net_own_address(fd, l->origin.address, l->origin.port);
+    task_init(&l->task, run);
+    ev_io_init(&l->io, on_event, fd, EV_READ);
+    l->io.data = l;
+    return l;
+}
+
+void listener_start(struct listener *l)
+{
+    ev_io_start(l->pool->loop, &l->io);
+}
+
+void listener_resume(struct listener *l)
+{
+    if (!l->full)
+        return;
+    l->full = false;
+    ev_io_start(l->pool->loop, &l->io);
+}
+
+void listener_free(struct listener *l)
+{
+    if (strncmp(l->spec, "unix:", 5) == 0)
+        unlink(l->spec + 5);
+    ev_io_stop(l->pool->loop, &l->io);
+    timeq_stop(&l->pause);
+    task_cancel(&l->task);
+    list_remove(&l->node);
+    close(l->io.fd);
+    free(l);
+}

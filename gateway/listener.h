@@ -1,0 +1,36 @@
+/* listener.h - one listening socket: accepts, keeps the limit of connections, pauses when descriptors run out. */
+#ifndef LEANGATE_LISTENER_H
+#define LEANGATE_LISTENER_H
+
+#include <ev.h>
+#include <stdbool.h>
+
+#include "conn.h"
+#include "list.h"
+#include "task.h"
+#include "timeq.h"
+
+struct listener {
+    struct list node; /* the gateway's */
+    ev_io io;
+    struct task task;
+    struct timeq_entry pause; /* runs while descriptors are short */
+    struct conn_pool *pool;
+    const char *spec;
+    struct conn_origin origin;
+    bool full; /* accepting waits for a connection to close */
+};
+
+/* Binds and listens; accepts nothing yet. NULL with a whole sentence in error[]. */
+struct listener *listener_new(struct conn_pool *pool, const char *spec, char error[NET_ERROR_MAX * 2]);
+
+/* Begins to accept. */
+void listener_start(struct listener *listener);
+
+/* A connection was closed: accepting may go on. */
+void listener_resume(struct listener *listener);
+
+/* Closes the socket (and removes its file, if it is a unix one) and frees the listener. */
+void listener_free(struct listener *listener);
+
+#endif

@@ -1,0 +1,296 @@
+/* log.c - see log.h.
+ *
+ * A pipe or terminal is opened a second time through /proc/self/fd, which gives a description of our own that can be
+ * non-blocking without changing the one we share with others; where that fails, poll() is asked before each write of
+ * at most PIPE_BUF bytes, which then cannot block. */
+#include "log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "buf.h"
+
+enum {
+    PENDING_MAX = 256 * 1024, /* bytes that wait for a slow reader, per target */
+    MESSAGE_MAX = 2048        /* bytes of one message */
+};
+
+struct sink {
+    int fd; /* -1: off */
+    bool opened;    /* fd is ours to close */
+    bool may_block; /* ask poll() before each write */
+    bool stamped;   /* a file: messages begin with the time */
+    struct buf pending;
+    unsigned long dropped; /* lines */
+    ev_io io;              /* waits for room while something is pending */
+};
+
+enum { SINK_OUT, SINK_ERR, SINK_ACCESS_FILE, SINK_ERROR_FILE, SINKS };
+
+static struct sink sinks[SINKS] = {
+    [SINK_OUT] = {.fd = -1, .pending = {.max = PENDING_MAX}},
+    [SINK_ERR] = {.fd = STDERR_FILENO, .may_block = true, .pending = {.max = PENDING_MAX}},
+    [SINK_ACCESS_FILE] = {.fd = -1, .pending = {.max = PENDING_MAX}},
+    [SINK_ERROR_FILE] = {.fd = -1, .pending = {.max = PENDING_MAX}},
+};
+static struct ev_loop *loop;
+static struct sink *access_sink;
+static struct sink *error_sink = &sinks[SINK_ERR];
+static enum log_level threshold = LOG_INFO;
+
+static bool takes_more(const struct sink *sink)
+{
+    struct pollfd p = {.fd = sink->fd, .events = POLLOUT};
+    return !sink->may_block || poll(&p, 1, 0) == 1;
+}
+
+/* Writes what is pending; true when all went out or can never go (the reader is gone, the disk is full). */
+static bool sink_drain(struct sink *sink)
+{
+    uint32_t done = 0;
+    bool stuck = false;
+    while (done < sink->pending.len && !stuck) {
+        size_t n = sink->pending.len - done;
+        if (sink->may_block && n > PIPE_BUF)
+            n = PIPE_BUF;
+        ssize_t written = takes_more(sink) ? write(sink->fd, sink->pending.data + done, n) : -1;
+        if (written >= 0)
+            done += (uint32_t)written;
+        else if (errno == EAGAIN || sink->may_block)
+            stuck = true;
+        else if (errno != EINTR)
+            done = sink->pending.len;
+    }
+    buf_consume(&sink->pending, done);
+    return sink->pending.len == 0;
+}
+
+static void sink_flush(struct sink *sink)
+{
+    if (sink->pending.len == 0)
+        return;
+    bool drained = sink_drain(sink);
+    if (drained)
+        buf_free(&sink->pending);
+    if (loop == NULL)
+        return;
+    if (drained)
+        ev_io_stop(loop, &sink->io);
+    else if (!ev_is_active(&sink->io))
+        ev_io_start(loop, &sink->io);
+}
+
+static void on_writable(EV_P_ ev_io *io, int events)
+{
+    (void)EV_A;
+    (void)events;
+    sink_flush(io->data);
+}
+
+static void sink_put(struct sink *sink, const char *line, size_t len)
+{
+    if (sink == NULL || sink->fd == -1)
+        return;
+    if (sink->dropped > 0) {
+        char note[64];
+        int n = snprintf(note, sizeof(note), "(%lu log lines dropped: the reader is too slow)\n", sink->dropped);
+        if (n > 0 && buf_put(&sink->pending, note, (size_t)n))
+            sink->dropped = 0;
+    }
+    if (!buf_put(&sink->pending, line, len))
+        sink->dropped++;
+}
+
+static void sink_open(struct sink *sink, int fd)
+{
+    struct stat st;
+    sink->fd = fd;
+    sink->may_block = false;
+    if (fstat(fd, &st) == 0 && (S_ISFIFO(st.st_mode) || isatty(fd))) {
+        char path[32];
+        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        int own = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+        sink->may_block = own == -1;
+        if (own != -1) {
+            sink->fd = own;
+            sink->opened = true;
+        }
+    } else if (S_ISSOCK(st.st_mode)) {
+        sink->may_block = true;
+    }
+    ev_io_init(&sink->io, on_writable, sink->fd, EV_WRITE);
+    sink->io.data = sink;
+}
+
+static struct sink *sink_for(const char *target, struct sink *file)
+{
+    if (strcmp(target, "off") == 0)
+        return NULL;
+    if (strcmp(target, "stdout") == 0)
+        return &sinks[SINK_OUT];
+    if (strcmp(target, "stderr") == 0)
+        return &sinks[SINK_ERR];
+    int fd = open(target, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+    if (fd == -1)
+        return file;
+    file->opened = file->stamped = true;
+    file->fd = fd;
+    ev_io_init(&file->io, on_writable, fd, EV_WRITE);
+    file->io.data = file;
+    return file;
+}
+
+int log_open(struct ev_loop *ev, const struct log_targets *targets, const char **path)
+{
+    threshold = targets->level;
+    sink_open(&sinks[SINK_OUT], STDOUT_FILENO);
+    sink_open(&sinks[SINK_ERR], STDERR_FILENO);
+    access_sink = sink_for(targets->access, &sinks[SINK_ACCESS_FILE]);
+    *path = targets->access;
+    if (access_sink != NULL && access_sink->fd == -1)
+        return -1;
+    struct sink *error = sink_for(targets->error, &sinks[SINK_ERROR_FILE]);
+    *path = targets->error;
+    if (error != NULL && error->fd == -1)
+        return -1;
+    if (error != NULL)
+        error_sink = error;
+    loop = ev;
+    return 0;
+}
+
+void log_close(void)
+{
+    for (int i = 0; i < SINKS; i++) {
+        struct sink *sink = &sinks[i];
+        sink_flush(sink);
+        if (loop != NULL)
+            ev_io_stop(loop, &sink->io);
+        if (sink->opened)
+            close(sink->fd);
+        sink->opened = false;
+        sink->fd = -1;
+        buf_free(&sink->pending);
+    }
+    sinks[SINK_ERR].fd = STDERR_FILENO;
+    sinks[SINK_ERR].may_block = true;
+    error_sink = &sinks[SINK_ERR];
+    access_sink = NULL;
+    loop = NULL;
+}
+
+void log_flush(void)
+{
+    for (int i = 0; i < SINKS; i++)
+        sink_flush(&sinks[i]);
+}
+
+static void put_stamp(void)
+{
+    struct timespec t;
+    struct tm tm;
+    char stamp[40];
+    if (!error_sink->stamped)
+        return;
+    clock_gettime(CLOCK_REALTIME, &t);
+    if (gmtime_r(&t.tv_sec, &tm) == NULL)
+        return;
+    size_t n = strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ ", &tm);
+    sink_put(error_sink, stamp, n);
+}
+
+static void message(enum log_level level, const char *format, va_list ap)
+{
+    static const char *const prefix[] = {"debug: ", "", "warning: ", "error: "};
+    int saved = errno;
+    if (level < threshold)
+        return;
+    char line[MESSAGE_MAX];
+    int head = snprintf(line, sizeof(line), "%s", prefix[level]);
+    int n = vsnprintf(line + head, sizeof(line) - (size_t)head - 1, format, ap);
+    size_t len = n < 0 ? 0 : (size_t)head + (size_t)n;
+    if (len > sizeof(line) - 2)
+        len = sizeof(line) - 2;
+    line[len++] = '\n';
+    put_stamp();
+    sink_put(error_sink, line, len);
+    sink_flush(error_sink);
+    errno = saved;
+}
+
+#define LOG_FUNCTION(name, level)                                                                            \
+    void name(const char *format, ...)                                                                       \
+    {                                                                                                        \
+        va_list ap;                                                                                          \
+        va_start(ap, format);                                                                                \
+        message(level, format, ap);                                                                          \
+        va_end(ap);                                                                                          \
+    }
+
+LOG_FUNCTION(log_debug, LOG_DEBUG)
+LOG_FUNCTION(log_info, LOG_INFO)
+LOG_FUNCTION(log_warning, LOG_WARNING)
+LOG_FUNCTION(log_error, LOG_ERROR)
+
+size_t log_escape(char *out, size_t size, const char *text, size_t len)
+{
+    static const char hex[] = "0123456789abcdef";
+    size_t n = 0;
+    for (size_t i = 0; i < len && n + 4 <= size; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c == '"' || c == '\\') {
+            out[n++] = '\\';
+            out[n++] = (char)c;
+        } else if (c < 0x20 || c == 0x7f) {
+            out[n++] = '\\';
+            out[n++] = 'x';
+            out[n++] = hex[c >> 4];
+            out[n++] = hex[c & 15];
+        } else {
+            out[n++] = (char)c;
+        }
+    }
+    return n;
+}
+
+void log_text(const char *text, size_t len)
+{
+    size_t start = 0;
+    while (start < len) {
+        char line[MESSAGE_MAX];
+        const char *end = memchr(text + start, '\n', len - start);
+        size_t n = end != NULL ? (size_t)(end - (text + start)) : len - start;
+        size_t out = 0;
+        for (size_t i = 0; i < n && out + 5 < sizeof(line); i++) {
+            unsigned char c = (unsigned char)text[start + i];
+            if (c >= 0x20 && c != 0x7f)
+                line[out++] = (char)c;
+            else if (c == '\t')
+                line[out++] = '\t';
+            else
+                out += log_escape(line + out, 4, text + start + i, 1);
+        }
+        line[out++] = '\n';
+        sink_put(error_sink, line, out);
+        start += n + 1;
+    }
+    sink_flush(error_sink);
+}
+
+void log_access(const char *line, size_t len)
+{
+    sink_put(access_sink, line, len);
+}
+
+void log_worker(bool to_stdout, const char *line, size_t len)
+{
+    sink_put(&sinks[to_stdout ? SINK_OUT : SINK_ERR], line, len);
+}

@@ -1,0 +1,48 @@
+/* log.h - all that the gateway writes for people: its own messages, access lines, and what workers print.
+ *
+ * Nothing here ever blocks: what a full pipe does not take waits in a bounded buffer, what does not fit there is
+ * dropped and counted. Messages go out at once, access and worker lines once per turn of the loop (log_flush). */
+#ifndef LEANGATE_LOG_H
+#define LEANGATE_LOG_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
+
+/* Where the lines go: "stdout", "stderr", "off" or an absolute path. */
+struct log_targets {
+    const char *access;
+    const char *error;
+    enum log_level level;
+};
+
+/* Opens the targets. Before it, messages go to stderr at once. 0, or -1 with errno and *path, the one that failed. */
+int log_open(struct ev_loop *loop, const struct log_targets *targets, const char **path);
+
+/* Writes what waits, as far as it goes without blocking, and closes what log_open opened. */
+void log_close(void);
+
+void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* A text of several lines (a traceback), at level error; control bytes but newline and tab are escaped. */
+void log_text(const char *text, size_t len);
+
+/* One finished access line, with its newline. */
+void log_access(const char *line, size_t len);
+
+/* One line that a worker printed, with its newline, to our stdout or stderr. */
+void log_worker(bool to_stdout, const char *line, size_t len);
+
+/* Writes what has gathered. */
+void log_flush(void);
+
+/* Copies at most `size` bytes of text to out with control bytes, quotes and backslashes as \xNN, \" and \\; UTF-8 is
+ * kept. Returns the length of the result, which is no longer than size; text that does not fit is cut. */
+size_t log_escape(char *out, size_t size, const char *text, size_t len);
+
+#endif

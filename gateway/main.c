@@ -1,0 +1,51 @@
+/* main.c - options, load the configuration, run, exit codes. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "config.h"
+#include "gateway.h"
+#include "version.h"
+
+static enum gateway_exit act(enum conf_action action, const struct conf *conf)
+{
+    switch (action) {
+    case CONF_VERSION:
+        puts("leangate " LEANGATE_VERSION);
+        return GATEWAY_DRAINED;
+    case CONF_HELP:
+        conf_help(stdout);
+        return GATEWAY_DRAINED;
+    case CONF_DUMP: /* written by conf_load */
+        return GATEWAY_DRAINED;
+    case CONF_CHECK:
+        return gateway_check(conf);
+    case CONF_RUN:
+        break;
+    }
+    return gateway_run(conf);
+}
+
+int main(int argc, char **argv)
+{
+    struct conf *conf = NULL;
+    struct conf_error error;
+    enum conf_action action = CONF_RUN;
+    char *cwd = getcwd(NULL, 0);
+    const struct conf_input input = {
+        .argc = argc > 0 ? argc - 1 : 0,
+        .argv = argv + 1,
+        .environ = environ,
+        .cwd = cwd != NULL ? cwd : "/",
+    };
+    enum gateway_exit status = GATEWAY_USAGE;
+    if (conf_load(&input, &action, &conf, stderr, stdout, &error) == -1)
+        fprintf(stderr, "leangate: %s\n", error.text);
+    else
+        status = act(action, conf);
+    conf_unref(conf);
+    free(cwd);
+    if (fflush(stdout) != 0 && status == GATEWAY_DRAINED)
+        status = GATEWAY_INTERNAL;
+    return (int)status;
+}

@@ -1,0 +1,224 @@
+/* net.c - see net.h. Addresses are numeric ("localhost" and "*" are the exceptions): a resolver would cost the
+ * gateway more memory than everything else in it. */
+#include "net.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+union address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    struct sockaddr_un un;
+};
+
+/* Splits host:port at the last colon; false when there is no port or a part is too long. */
+static bool split(const char *spec, char host[NET_ADDRESS_MAX], uint16_t *port)
+{
+    const char *colon = strrchr(spec, ':');
+    if (colon == NULL)
+        return false;
+    const char *start = spec;
+    size_t len = (size_t)(colon - spec);
+    if (len >= 2 && spec[0] == '[' && colon[-1] == ']') {
+        start++;
+        len -= 2;
+    }
+    if (len >= NET_ADDRESS_MAX)
+        return false;
+    memcpy(host, start, len);
+    host[len] = '\0';
+    char *end;
+    errno = 0;
+    unsigned long number = strtoul(colon + 1, &end, 10);
+    if (errno != 0 || end == colon + 1 || *end != '\0' || number > 65535)
+        return false;
+    *port = (uint16_t)number;
+    return true;
+}
+
+/* Fills in the address of a TCP specification; 0 for one that cannot be read. `dual`: both families were asked for. */
+static socklen_t tcp_address(const char *spec, union address *a, bool *dual)
+{
+    char host[NET_ADDRESS_MAX];
+    uint16_t port;
+    *dual = false;
+    memset(a, 0, sizeof(*a));
+    if (!split(spec, host, &port))
+        return 0;
+    const char *name = strcmp(host, "localhost") == 0 ? "127.0.0.1" : strcmp(host, "*") == 0 ? "0.0.0.0" : host;
+    if (*name == '\0' || inet_pton(AF_INET6, name, &a->v6.sin6_addr) == 1) {
+        *dual = *name == '\0';
+        a->v6.sin6_family = AF_INET6;
+        a->v6.sin6_port = htons(port);
+        return sizeof(a->v6);
+    }
+    if (inet_pton(AF_INET, name, &a->v4.sin_addr) != 1)
+        return 0;
+    a->v4.sin_family = AF_INET;
+    a->v4.sin_port = htons(port);
+    return sizeof(a->v4);
+}
+
+static void explain(char error[NET_ERROR_MAX], int code)
+{
+    static const struct {
+        int code;
+        const char *text;
+    } known[] = {
+        {EADDRINUSE,    "address in use"                                       },
+        {EADDRNOTAVAIL, "no interface of this machine has that address"        },
+        {EACCES,        "permission denied (a port below 1024 needs privileges)"},
+    };
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (known[i].code == code) {
+            snprintf(error, NET_ERROR_MAX, "%s", known[i].text);
+            return;
+        }
+    snprintf(error, NET_ERROR_MAX, "%s", strerror(code));
+}
+
+static int fail(int fd, char error[NET_ERROR_MAX], int code)
+{
+    explain(error, code);
+    if (fd != -1)
+        close(fd);
+    return -1;
+}
+
+static int listen_tcp(const struct net_listen *l, char error[NET_ERROR_MAX])
+{
+    union address a;
+    bool dual;
+    int on = 1, off = 0;
+    socklen_t len = tcp_address(l->spec, &a, &dual);
+    if (len == 0) {
+        snprintf(error, NET_ERROR_MAX, "not an address (try 127.0.0.1:8000, [::1]:8000, :8000 or unix:/path)");
+        return -1;
+    }
+    int fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd == -1 && dual) { /* a kernel without IPv6 */
+        uint16_t port = a.v6.sin6_port;
+        memset(&a, 0, sizeof(a));
+        a.v4.sin_family = AF_INET;
+        a.v4.sin_port = port;
+        len = sizeof(a.v4);
+        fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    }
+    if (fd == -1)
+        return fail(fd, error, errno);
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == -1)
+        return fail(fd, error, errno);
+    if (a.any.sa_family == AF_INET6 &&
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, dual ? &off : &on, sizeof(on)) == -1)
+        return fail(fd, error, errno);
+    if (bind(fd, &a.any, len) == -1 || listen(fd, l->backlog) == -1)
+        return fail(fd, error, errno);
+    return fd;
+}
+
+/* Removes a socket file that nobody listens on. Anything else stays, and bind then says why. */
+static void remove_stale(const union address *a)
+{
+    struct stat st;
+    if (lstat(a->un.sun_path, &st) == -1 || !S_ISSOCK(st.st_mode))
+        return;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd == -1)
+        return;
+    if (connect(fd, &a->any, sizeof(a->un)) == -1 && errno == ECONNREFUSED)
+        unlink(a->un.sun_path);
+    close(fd);
+}
+
+static int listen_unix(const struct net_listen *l, const char *path, char error[NET_ERROR_MAX])
+{
+    union address a = {.un = {.sun_family = AF_UNIX}};
+    size_t len = strlen(path);
+    if (len >= sizeof(a.un.sun_path)) {
+        snprintf(error, NET_ERROR_MAX, "the path of a unix socket has at most %zu bytes", sizeof(a.un.sun_path) - 1);
+        return -1;
+    }
+    memcpy(a.un.sun_path, path, len + 1);
+    remove_stale(&a);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd == -1)
+        return fail(fd, error, errno);
+    /* The umask closes the moment between bind and chmod, in which anybody could connect. */
+    mode_t before = umask(0177);
+    int bound = bind(fd, &a.any, sizeof(a.un));
+    int code = errno;
+    umask(before);
+    if (bound == -1)
+        return fail(fd, error, code);
+    if (chmod(path, l->mode) == -1 || listen(fd, l->backlog) == -1)
+        return fail(fd, error, errno);
+    return fd;
+}
+
+int net_listen(const struct net_listen *l, char error[NET_ERROR_MAX])
+{
+    if (strncmp(l->spec, "unix:", 5) == 0)
+        return listen_unix(l, l->spec + 5, error);
+    return listen_tcp(l, error);
+}
+
+void net_peer_address(const struct sockaddr *peer, socklen_t len, char address[NET_ADDRESS_MAX], char port[8])
+{
+    union address a;
+    address[0] = port[0] = '\0';
+    if (len > sizeof(a))
+        return;
+    memcpy(&a, peer, len);
+    if (len >= sizeof(a.v4) && a.any.sa_family == AF_INET) {
+        inet_ntop(AF_INET, &a.v4.sin_addr, address, NET_ADDRESS_MAX);
+        snprintf(port, 8, "%u", ntohs(a.v4.sin_port));
+    } else if (len >= sizeof(a.v6) && a.any.sa_family == AF_INET6) {
+        if (IN6_IS_ADDR_V4MAPPED(&a.v6.sin6_addr))
+            inet_ntop(AF_INET, &a.v6.sin6_addr.s6_addr[12], address, NET_ADDRESS_MAX);
+        else
+            inet_ntop(AF_INET6, &a.v6.sin6_addr, address, NET_ADDRESS_MAX);
+        snprintf(port, 8, "%u", ntohs(a.v6.sin6_port));
+    }
+}
+
+void net_own_address(int fd, char address[NET_ADDRESS_MAX], char port[8])
+{
+    union address a;
+    socklen_t len = sizeof(a);
+    address[0] = port[0] = '\0';
+    if (getsockname(fd, &a.any, &len) == -1)
+        return;
+    if (a.any.sa_family == AF_UNIX)
+        snprintf(address, NET_ADDRESS_MAX, "unix");
+    else
+        net_peer_address(&a.any, len, address, port);
+}
+
+bool net_is_loopback(const char *spec)
+{
+    union address a;
+    bool dual;
+    socklen_t len = strncmp(spec, "unix:", 5) == 0 ? 0 : tcp_address(spec, &a, &dual);
+    if (len == 0 || dual)
+        return false;
+    if (a.any.sa_family == AF_INET)
+        return (ntohl(a.v4.sin_addr.s_addr) >> 24) == 127;
+    return IN6_IS_ADDR_LOOPBACK(&a.v6.sin6_addr);
+}
+
+void net_set_nodelay(int fd)
+{
+    int on = 1;
+    /* Fails for unix sockets, which have no delay anyway. */
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+}

@@ -1,0 +1,34 @@
+/* net.h - sockets: the listening ones from their specification, and addresses as text. */
+#ifndef LEANGATE_NET_H
+#define LEANGATE_NET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+enum { NET_ADDRESS_MAX = 64, NET_ERROR_MAX = 256 };
+
+struct net_listen {
+    const char *spec; /* host:port, :port, [v6]:port, unix:/path */
+    int backlog;
+    unsigned mode; /* permissions of a unix socket */
+};
+
+/* A listening, non-blocking, close-on-exec socket for the specification. Returns it, or -1 with the reason in error[]
+ * ("address in use"). A socket file is removed first if nobody answers on it; an answered one is in use. */
+int net_listen(const struct net_listen *listen, char error[NET_ERROR_MAX]);
+
+/* Address and port of a socket's own end as text; a unix socket gives "unix" and its path. */
+void net_own_address(int fd, char address[NET_ADDRESS_MAX], char port[8]);
+
+/* Address and port of a peer as text, IPv4-mapped IPv6 ones as IPv4; "" for a unix socket's. */
+void net_peer_address(const struct sockaddr *peer, socklen_t len, char address[NET_ADDRESS_MAX], char port[8]);
+
+/* Whether the specification names a TCP socket that only this machine reaches. */
+bool net_is_loopback(const char *spec);
+
+/* No delay for small answers; a no-op for unix sockets. */
+void net_set_nodelay(int fd);
+
+#endif

@@ -1,0 +1,224 @@
+/* request.c - see request.h. */
+#include "request.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "log.h"
+#include "version.h"
+
+enum {
+    IN_SPARE = 16 * 1024,     /* bytes of following requests that are taken while one is answered */
+    OUT_SLACK = 256 * 1024,   /* put on top of the ceilings: framing, and what one read of a worker brings */
+    ERROR_PAGE_MAX = 128 * 1024 /* bytes of our own error pages, an escaped traceback included */
+};
+
+/* Unique, not secret: a counter run through the splitmix64 mixer, from a random start. */
+void request_identify(struct request *r)
+{
+    if (r->id[0] != '\0')
+        return;
+    static uint64_t state[2];
+    if (state[0] == 0 && getrandom(state, sizeof(state), GRND_NONBLOCK) != (ssize_t)sizeof(state))
+        state[1] = (uint64_t)time(NULL);
+    state[0] += 0x9e3779b97f4a7c15u;
+    uint64_t z = state[0];
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    uint64_t words[2] = {z ^ (z >> 31), state[1] ^ state[0]};
+    static const char hex[] = "0123456789abcdef";
+    for (int i = 0; i < REQUEST_ID_MAX; i++)
+        r->id[i] = hex[(words[i / 16] >> (4 * (i % 16))) & 15];
+    r->id[REQUEST_ID_MAX] = '\0';
+}
+
+/* Everything of one exchange but `in`, which may hold the next one already. */
+static void reset(struct request *r)
+{
+    const struct conf *conf = r->conf;
+    struct task *conn = r->conn;
+    struct buf in = r->in;
+    *r = (struct request){.conf = conf, .conn = conn, .in = in, .answer_left = -1};
+    http_head_init(&r->head);
+    body_init(&r->body, (uint32_t)conf->body_memory, UINT64_MAX / 2);
+    body_init(&r->out, (uint32_t)conf->response_memory, (uint64_t)conf->response_spool + OUT_SLACK);
+}
+
+struct request *request_new(const struct conf *conf, struct task *conn)
+{
+    struct request *r = malloc(sizeof(*r));
+    if (r == NULL)
+        return NULL;
+    r->conf = conf;
+    r->conn = conn;
+    buf_init(&r->in, (uint32_t)conf->headers + IN_SPARE);
+    reset(r);
+    return r;
+}
+
+static void release(struct request *r)
+{
+    timeq_stop(&r->queue_deadline);
+    body_free(&r->body);
+    body_free(&r->out);
+    free(r->path_memory);
+    r->path_memory = NULL;
+}
+
+void request_free(struct request *r)
+{
+    release(r);
+    buf_free(&r->in);
+    free(r);
+}
+
+void request_next(struct request *r)
+{
+    release(r);
+    buf_consume(&r->in, r->head.size);
+    reset(r);
+}
+
+bool request_field(const struct request *r, const char *name, struct slice *value)
+{
+    struct http_field field;
+    uint32_t cursor = 0;
+    size_t len = strlen(name);
+    if (r->head.size == 0)
+        return false;
+    while (http_head_next_field(&r->head, r->in.data, &cursor, &field))
+        if (field.name.len == len && strncasecmp(r->in.data + field.name.off, name, len) == 0) {
+            *value = field.value;
+            return true;
+        }
+    return false;
+}
+
+bool request_head(struct request *r, unsigned status, const char *reason, size_t reason_len, const char *fields,
+                  size_t fields_len, int64_t content_length, bool has_date, bool has_server)
+{
+    request_identify(r);
+    bool has_id = r->conf->request_id[0] != '\0';
+    struct http_reply reply = {
+        .status = (uint16_t)status,
+        .reason = reason,
+        .reason_len = reason_len,
+        .fields = fields,
+        .fields_len = fields_len,
+        .content_length = content_length,
+        .has_date = has_date,
+        .has_server = has_server,
+        .head_request = r->head.method.len == 4 && memcmp(r->in.data + r->head.method.off, "HEAD", 4) == 0,
+        .minor = r->head.minor,
+        .keep_alive = r->keep_alive,
+        .server = r->conf->server_header ? "leangate/" LEANGATE_VERSION : NULL,
+        .id_name = has_id ? r->conf->request_id : NULL,
+        .id = r->id,
+        .now = time(NULL),
+    };
+    r->status = (uint16_t)status;
+    r->headed = timeq_clock();
+    if (!http_reply_head(&r->out.mem, &reply, &r->framing, &r->keep_alive)) {
+        request_cut(r);
+        return false;
+    }
+    r->head_sent = true;
+    r->answer_left = r->framing == HTTP_FRAMING_LENGTH ? content_length : -1;
+    task_wake(r->conn);
+    return true;
+}
+
+static bool put_framed(struct request *r, const void *data, size_t len)
+{
+    char size[24];
+    if (r->framing != HTTP_FRAMING_CHUNKED)
+        return body_put(&r->out, data, len);
+    int n = snprintf(size, sizeof(size), "%zx\r\n", len);
+    return body_put(&r->out, size, (size_t)n) && body_put(&r->out, data, len) && body_put(&r->out, "\r\n", 2);
+}
+
+bool request_body(struct request *r, const void *data, size_t len)
+{
+    if (r->framing == HTTP_FRAMING_NONE || len == 0)
+        return true;
+    if (r->answer_left >= 0) {
+        if (len > (uint64_t)r->answer_left) {
+            log_warning("%s sent more than its Content-Length; the excess was cut (id %s)",
+                        r->app_conf != NULL ? r->app_conf->name : "the handler", r->id);
+            len = (size_t)r->answer_left;
+            if (len == 0)
+                return true;
+        }
+        r->answer_left -= (int64_t)len;
+    }
+    if (!put_framed(r, data, len)) {
+        log_error("an answer was cut, no room to keep it: %s (id %s)", strerror(errno), r->id);
+        request_cut(r);
+        return false;
+    }
+    r->answer_bytes += len;
+    task_wake(r->conn);
+    return true;
+}
+
+bool request_room(struct request *r)
+{
+    r->starved = body_room(&r->out) < OUT_SLACK;
+    return !r->starved;
+}
+
+static void finish(struct request *r)
+{
+    r->handler = NULL;
+    task_wake(r->conn);
+}
+
+void request_end(struct request *r)
+{
+    if (r->framing == HTTP_FRAMING_LENGTH && r->answer_left > 0) {
+        log_error("%s ended %lld bytes short of its Content-Length; the answer was cut (id %s)",
+                  r->app_conf != NULL ? r->app_conf->name : "the handler", (long long)r->answer_left, r->id);
+        request_cut(r);
+        return;
+    }
+    if (r->framing == HTTP_FRAMING_CHUNKED && !body_put(&r->out, "0\r\n\r\n", 5)) {
+        request_cut(r);
+        return;
+    }
+    r->ended = true;
+    finish(r);
+}
+
+void request_cut(struct request *r)
+{
+    r->cut = true;
+    r->keep_alive = false;
+    finish(r);
+}
+
+void request_fail(struct request *r, unsigned status, const char *detail)
+{
+    struct slice accept;
+    struct buf page;
+    if (r->head_sent) {
+        request_cut(r);
+        return;
+    }
+    request_identify(r);
+    bool html = request_field(r, "Accept", &accept) && http_accept_prefers_html(r->in.data + accept.off, accept.len);
+    buf_init(&page, ERROR_PAGE_MAX);
+    char fields[96];
+    int n = snprintf(fields, sizeof(fields), "Content-Type: text/%s; charset=utf-8\r\n%s", html ? "html" : "plain",
+                     status == 503 ? "Retry-After: 1\r\n" : "");
+    if (!http_reply_error_body(&page, status, detail, r->id, html))
+        request_cut(r);
+    else if (request_head(r, status, NULL, 0, fields, (size_t)n, page.len, false, false) &&
+             request_body(r, page.data, page.len))
+        request_end(r);
+    buf_free(&page);
+}

@@ -1,0 +1,130 @@
+/* timeq.c - see timeq.h.
+ *
+ * Deadlines are kept on a clock of our own, monotonic time less `stood_still`: when the whole process slept past its
+ * earliest deadline (SIGSTOP, a frozen container), the excess is added there, which shifts every deadline at once,
+ * so that nobody who was busy is blamed for time that nobody had. */
+#include "timeq.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+static const double STANDSTILL = 1.0; /* seconds past a deadline that mean "we did not run" */
+
+struct timeq {
+    struct list waiting;
+    struct timeq *next;
+    ev_timer timer;
+    double length; /* seconds */
+    int64_t ms;
+};
+
+static struct ev_loop *loop;
+static struct timeq *queues;
+static double stood_still;
+
+double timeq_clock(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static double now(void)
+{
+    return timeq_clock() - stood_still;
+}
+
+static struct timeq_entry *first(const struct timeq *queue)
+{
+    return list_empty(&queue->waiting) ? NULL : LIST_OBJECT(queue->waiting.next, struct timeq_entry, node);
+}
+
+static void on_timer(EV_P_ ev_timer *timer, int events)
+{
+    (void)EV_A;
+    (void)events;
+    struct timeq *queue = timer->data;
+    double t = now();
+    struct timeq_entry *entry = first(queue);
+    if (entry != NULL && t - entry->at > STANDSTILL) {
+        stood_still += t - entry->at;
+        return; /* sockets first: the entry is due exactly now and expires at the next turn */
+    }
+    for (; entry != NULL && entry->at <= t; entry = first(queue)) {
+        list_remove(&entry->node);
+        entry->expired = true;
+        task_wake(entry->task);
+    }
+}
+
+void timeq_init(struct ev_loop *ev)
+{
+    loop = ev;
+}
+
+void timeq_free(void)
+{
+    while (queues != NULL) {
+        struct timeq *queue = queues;
+        queues = queue->next;
+        ev_timer_stop(loop, &queue->timer);
+        free(queue);
+    }
+}
+
+struct timeq *timeq_get(int64_t ms)
+{
+    if (ms < 0)
+        return NULL;
+    for (struct timeq *queue = queues; queue != NULL; queue = queue->next)
+        if (queue->ms == ms)
+            return queue;
+    struct timeq *queue = calloc(1, sizeof(*queue));
+    if (queue == NULL)
+        return NULL;
+    queue->ms = ms;
+    queue->length = (double)ms / 1000.0;
+    list_init(&queue->waiting);
+    ev_timer_init(&queue->timer, on_timer, 0., 0.);
+    queue->timer.data = queue;
+    queue->next = queues;
+    queues = queue;
+    return queue;
+}
+
+void timeq_start(struct timeq *queue, struct timeq_entry *entry, struct task *task)
+{
+    timeq_stop(entry);
+    if (queue == NULL)
+        return;
+    entry->at = now() + queue->length;
+    entry->task = task;
+    list_append(&queue->waiting, &entry->node);
+}
+
+void timeq_stop(struct timeq_entry *entry)
+{
+    list_remove(&entry->node);
+    entry->expired = false;
+}
+
+bool timeq_waiting(const struct timeq_entry *entry)
+{
+    return list_linked(&entry->node);
+}
+
+void timeq_sync(void)
+{
+    for (struct timeq *queue = queues; queue != NULL; queue = queue->next) {
+        struct timeq_entry *entry = first(queue);
+        if (entry == NULL) {
+            ev_timer_stop(loop, &queue->timer);
+        } else if (!ev_is_active(&queue->timer)) {
+            /* An active timer is never too late, only too early: then on_timer expires nothing and we come back. */
+            double after = entry->at - now();
+            ev_timer_set(&queue->timer, after > 0. ? after : 0., 0.);
+            ev_now_update(loop);
+            ev_timer_start(loop, &queue->timer);
+        }
+    }
+}

@@ -1,0 +1,563 @@
+/* upstream.c - see upstream.h.
+ *
+ *   CLOSED --start--> BUSY --empty STDOUT--> TAIL --END_REQUEST--> FREE --start--> BUSY ...
+ *                      |  \--END_REQUEST--------------------------/
+ *                      +--client gone--> ORPHAN --END_REQUEST--> CLOSED
+ *   End of file, an error or a timeout leads to CLOSED from everywhere; `result` says what it meant. */
+#include "upstream.h"
+
+#include <errno.h>
+#include <fastcgi.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "cgi.h"
+#include "fcgi_record.h"
+#include "log.h"
+
+enum {
+    SCRATCH = 64 * 1024,      /* bytes of one read, from a worker or a spooled body */
+    READS_PER_TURN = 4,       /* full reads before others get their turn */
+    SEND_MAX = 4 * 1024 * 1024, /* ceiling of `send`: the largest parameters, or one piece of a body */
+    BODY_PIECE = 32 * 1024,   /* body bytes of one STDIN record */
+    KEEP_CAPACITY = 8 * 1024  /* buffers larger than this are given back between requests */
+};
+
+/* Shared by all upstreams: nothing stays in it between two calls. */
+static char scratch[SCRATCH];
+
+static void on_event(EV_P_ ev_io *io, int events)
+{
+    (void)EV_A;
+    (void)events;
+    struct upstream *up = io->data;
+    task_wake(&up->task);
+}
+
+/* ---- state, watchers, deadlines ---- */
+
+static bool sending(const struct upstream *up)
+{
+    return up->sent < up->send.len || (up->state == UPSTREAM_BUSY && !up->body_sent);
+}
+
+/* The one place that arms and disarms: derived from the state alone. */
+static void update(struct upstream *up)
+{
+    int events = 0;
+    if (up->state != UPSTREAM_CLOSED)
+        events = (up->paused ? 0 : EV_READ) | (sending(up) ? EV_WRITE : 0);
+    if (events == up->armed)
+        return;
+    up->armed = events;
+    ev_io_stop(up->owner.loop, &up->io);
+    ev_io_set(&up->io, up->fd, events);
+    if (events != 0)
+        ev_io_start(up->owner.loop, &up->io);
+}
+
+/* (Re)starts the clock that fits the state. */
+static void watch_clock(struct upstream *up)
+{
+    int64_t ms = CONF_OFF;
+    if (up->state == UPSTREAM_ORPHAN || (up->state == UPSTREAM_BUSY && up->ready && !up->request->head_sent))
+        ms = up->owner.app->request_timeout;
+    else if (up->state == UPSTREAM_BUSY && up->ready && !up->paused)
+        ms = up->owner.app->stream_timeout;
+    timeq_start(timeq_get(ms), &up->deadline, &up->task);
+}
+
+static void shrink(struct buf *b)
+{
+    b->len = 0;
+    if (b->cap > KEEP_CAPACITY)
+        buf_free(b);
+}
+
+/* The connection's current request is over in one way or another; `next` is CLOSED or FREE. */
+static void settle(struct upstream *up, enum upstream_state next, enum upstream_result result)
+{
+    up->state = next;
+    up->paused = false;
+    up->sent = 0;
+    shrink(&up->send);
+    shrink(&up->head);
+    timeq_stop(&up->deadline);
+    update(up);
+    if (next == UPSTREAM_CLOSED && up->fd != -1) {
+        close(up->fd);
+        up->fd = -1;
+    }
+    if (result == UPSTREAM_NOTHING)
+        return;
+    up->result = result;
+    if (!list_linked(&up->done))
+        list_append(up->owner.done, &up->done);
+    task_wake(up->owner.task);
+}
+
+/* The request has its whole answer, or an error page: the slot goes on without it. */
+static void release_request(struct upstream *up, enum upstream_state next)
+{
+    up->request->up = NULL;
+    up->request = NULL;
+    up->state = next;
+    up->paused = false;
+    if (!up->body_sent || up->sent < up->send.len) { /* the rest of the body is gone with the request */
+        shutdown(up->fd, SHUT_WR);
+        up->sent = up->send.len;
+        up->body_sent = up->cut = true;
+    }
+    watch_clock(up);
+}
+
+void upstream_orphan(struct upstream *up)
+{
+    if (up->state != UPSTREAM_BUSY)
+        return;
+    release_request(up, UPSTREAM_ORPHAN);
+    shutdown(up->fd, SHUT_WR); /* which the worker sees as RDHUP */
+    update(up);
+}
+
+/* ---- sending ---- */
+
+static void describe(const struct request *r, struct cgi_request *cgi)
+{
+    *cgi = (struct cgi_request){
+        .head = &r->head,
+        .base = r->in.data,
+        .path = r->path,
+        .path_len = r->path_len,
+        .script_len = r->script_len,
+        .root_path = r->app_conf->root_path,
+        .scheme = "http",
+        .remote_addr = r->remote_addr,
+        .remote_port = r->remote_port,
+        .server_addr = r->server_addr,
+        .server_port = r->server_port,
+        .request_id_name = r->conf->request_id[0] != '\0' ? r->conf->request_id : NULL,
+        .request_id = r->id,
+        .has_body = r->head.chunked || r->head.has_length,
+        .body_len = body_len(&r->body),
+    };
+}
+
+/* Warns once per header name that was left out because of its underscore; remembers a few names only. */
+static void warn_dropped(const struct request *r, const struct cgi_dropped *dropped)
+{
+    static char warned[16][32];
+    char name[32] = "";
+    if (dropped->underscore.len == 0)
+        return;
+    size_t n = dropped->underscore.len < sizeof(name) ? dropped->underscore.len : sizeof(name) - 1;
+    memcpy(name, r->in.data + dropped->underscore.off, n);
+    for (size_t i = 0; i < sizeof(warned) / sizeof(warned[0]); i++) {
+        if (strcasecmp(warned[i], name) == 0)
+            return;
+        if (warned[i][0] == '\0') {
+            memcpy(warned[i], name, sizeof(name));
+            log_warning("header \"%s\" from %s dropped: as a CGI variable it could not be told from one with a dash",
+                        name, r->remote_addr[0] != '\0' ? r->remote_addr : "a unix socket");
+            return;
+        }
+    }
+}
+
+/* Splits `n` bytes of pairs that stand behind `start` into PARAMS records, each with its header, and ends them with
+ * the empty record. Room for the first header is there already. */
+static bool frame_params(struct buf *b, uint32_t start, uint16_t id)
+{
+    uint32_t n = b->len - start - FCGI_RECORD_HEADER;
+    uint32_t records = (n + FCGI_CONTENT_MAX - 1) / FCGI_CONTENT_MAX;
+    if (!buf_reserve(b, (size_t)records * FCGI_RECORD_HEADER))
+        return false;
+    uint8_t *base = (uint8_t *)b->data + start;
+    for (uint32_t i = records; i-- > 0;) { /* from the last, so that nothing is overwritten */
+        uint32_t off = i * FCGI_CONTENT_MAX;
+        uint32_t len = i == records - 1 ? n - off : FCGI_CONTENT_MAX;
+        uint8_t *record = base + off + (size_t)i * FCGI_RECORD_HEADER;
+        memmove(record + FCGI_RECORD_HEADER, base + FCGI_RECORD_HEADER + off, len);
+        fcgi_put_header(record, FCGI_PARAMS, id, len);
+    }
+    b->len = start + n + records * FCGI_RECORD_HEADER;
+    fcgi_put_header((uint8_t *)b->data + b->len, FCGI_PARAMS, id, 0);
+    b->len += FCGI_RECORD_HEADER;
+    return true;
+}
+
+/* BEGIN_REQUEST and all PARAMS into `send`. */
+static bool encode_head(struct upstream *up, const struct request *r)
+{
+    struct cgi_request cgi;
+    struct cgi_dropped dropped = {{0, 0}};
+    const uint8_t gap[FCGI_RECORD_HEADER] = {0};
+    uint8_t begin[FCGI_RECORD_BEGIN];
+    describe(r, &cgi);
+    fcgi_put_begin(begin, up->id, true);
+    up->send.len = up->sent = 0;
+    up->body_sent = false;
+    if (!buf_put(&up->send, begin, sizeof(begin)) || !buf_put(&up->send, gap, sizeof(gap)) ||
+        !cgi_put_params(&up->send, &cgi, &dropped) || !frame_params(&up->send, FCGI_RECORD_BEGIN, up->id))
+        return false;
+    warn_dropped(r, &dropped);
+    return true;
+}
+
+/* Appends the next STDIN record, and the empty one behind the last. False: the body cannot be read back, or no memory. */
+static bool encode_body(struct upstream *up)
+{
+    const char *data;
+    uint8_t header[FCGI_RECORD_HEADER];
+    struct body *body = &up->request->body;
+    long n = body_peek(body, scratch, BODY_PIECE, &data);
+    if (n < 0)
+        return false;
+    if (n > BODY_PIECE)
+        n = BODY_PIECE;
+    if (n > 0) {
+        fcgi_put_header(header, FCGI_STDIN, up->id, (size_t)n);
+        if (!buf_put(&up->send, header, sizeof(header)) || !buf_put(&up->send, data, (size_t)n))
+            return false;
+        body_skip(body, (size_t)n);
+    }
+    if (body_left(body) == 0) {
+        fcgi_put_header(header, FCGI_STDIN, up->id, 0);
+        if (!buf_put(&up->send, header, sizeof(header)))
+            return false;
+        up->body_sent = true;
+    }
+    return true;
+}
+
+/* Writes until all is out or the socket is full. An error here decides nothing: the worker may have answered without
+ * reading to the end, and what it left to read tells. */
+static void send_more(struct upstream *up)
+{
+    while (sending(up)) {
+        if (up->sent == up->send.len) {
+            up->send.len = up->sent = 0;
+            if (!encode_body(up)) {
+                log_error("a request body could not be read back: %s", strerror(errno));
+                up->body_sent = up->cut = true; /* the worker sees the missing end as a cut body */
+                shutdown(up->fd, SHUT_WR);
+                return;
+            }
+        }
+        ssize_t n = send(up->fd, up->send.data + up->sent, up->send.len - up->sent, MSG_NOSIGNAL);
+        if (n > 0) {
+            up->sent += (uint32_t)n;
+        } else if (errno == EAGAIN) {
+            return;
+        } else if (errno != EINTR) {
+            up->sent = up->send.len;
+            up->body_sent = up->cut = true;
+            return;
+        }
+    }
+}
+
+static int open_connection(struct upstream *up)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    size_t len = strlen(up->owner.path);
+    if (len >= sizeof(a.sun_path)) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    memcpy(a.sun_path, up->owner.path, len + 1);
+    up->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (up->fd == -1)
+        return -1;
+    if (connect(up->fd, (const struct sockaddr *)&a, sizeof(a)) == -1) {
+        int code = errno;
+        close(up->fd);
+        up->fd = -1;
+        errno = code;
+        return -1;
+    }
+    fcgi_client_init(&up->decoder);
+    up->state = UPSTREAM_FREE;
+    return 0;
+}
+
+int upstream_start(struct upstream *up, struct request *r, bool ready)
+{
+    if (up->state == UPSTREAM_CLOSED && open_connection(up) == -1)
+        return -1;
+    body_rewind(&r->body);
+    if (!encode_head(up, r)) {
+        shrink(&up->send);
+        errno = ENOMEM;
+        return -1;
+    }
+    up->state = UPSTREAM_BUSY;
+    up->request = r;
+    if (body_left(&r->body) <= BODY_PIECE)
+        (void)encode_body(up); /* in one write with the head; a failure shows again in send_more */
+    up->cut = false;
+    r->up = up;
+    up->ready = ready;
+    fcgi_client_begin(&up->decoder, up->id);
+    if (ready)
+        r->sent = timeq_clock();
+    send_more(up);
+    watch_clock(up);
+    update(up);
+    return 0;
+}
+
+/* ---- receiving ---- */
+
+/* The answer's first bytes, until its header block is whole. Returns how many bytes of data belong to the head; the
+ * request may have failed afterwards (up->request is NULL). */
+static size_t take_head(struct upstream *up, const char *data, size_t len)
+{
+    static struct buf fields;
+    struct request *r = up->request;
+    struct cgi_reply reply;
+    size_t had = up->head.len;
+    fields.max = (uint32_t)up->owner.conf->response_headers * 2;
+    fields.len = 0;
+    if (!buf_put(&up->head, data, len < up->head.max - had ? len : up->head.max - had)) {
+        request_fail(r, 502, NULL);
+        release_request(up, UPSTREAM_TAIL);
+        return len;
+    }
+    enum http_parse parsed = cgi_reply_parse(&reply, up->head.data, up->head.len, &fields);
+    if (parsed == HTTP_MORE && up->head.len < up->head.max)
+        return len;
+    if (parsed != HTTP_DONE) {
+        log_error("%s answered what is not HTTP: %s (id %s)", up->owner.app->name,
+                  parsed == HTTP_MORE ? "its head is larger than response_headers" : reply.error, r->id);
+        request_fail(r, 502, NULL);
+        release_request(up, UPSTREAM_TAIL);
+        return len;
+    }
+    if (!request_head(r, reply.status, reply.reason.len > 0 ? up->head.data + reply.reason.off : NULL,
+                      reply.reason.len, fields.data, fields.len, reply.content_length, reply.has_date,
+                      reply.has_server))
+        upstream_orphan(up);
+    shrink(&up->head);
+    shrink(&fields);
+    return reply.size - had;
+}
+
+static void take_stdout(struct upstream *up, const char *data, size_t len)
+{
+    if (up->state != UPSTREAM_BUSY)
+        return;
+    if (!up->request->head_sent) {
+        size_t n = take_head(up, data, len);
+        data += n;
+        len -= n;
+    }
+    if (len > 0 && up->state == UPSTREAM_BUSY && !request_body(up->request, data, len))
+        upstream_orphan(up);
+}
+
+static void take_stdout_end(struct upstream *up)
+{
+    if (up->state != UPSTREAM_BUSY || !up->request->head_sent)
+        return;
+    request_end(up->request);
+    release_request(up, UPSTREAM_TAIL);
+}
+
+static void take_end(struct upstream *up, const struct fcgi_event *event)
+{
+    bool whole = !up->cut && up->body_sent && up->sent == up->send.len;
+    enum upstream_state next = up->state != UPSTREAM_ORPHAN && whole ? UPSTREAM_FREE : UPSTREAM_CLOSED;
+    struct request *r = up->request;
+    if (event->protocol_status == FCGI_OVERLOADED && (r == NULL || !r->head_sent)) {
+        settle(up, UPSTREAM_CLOSED, UPSTREAM_OVERLOADED);
+        return;
+    }
+    if (event->protocol_status != FCGI_REQUEST_COMPLETE) {
+        up->reason = "it refused the request";
+        settle(up, UPSTREAM_CLOSED, UPSTREAM_BROKEN);
+        return;
+    }
+    if (r != NULL) {
+        r->up = NULL;
+        up->request = NULL;
+        if (!r->head_sent) {
+            log_error("%s ended a request without an answer (id %s)", up->owner.app->name, r->id);
+            request_fail(r, 502, NULL);
+        } else if (event->app_status != 0) {
+            log_error("%s broke off its answer (id %s)", up->owner.app->name, r->id);
+            request_cut(r);
+        } else {
+            request_end(r);
+        }
+    }
+    settle(up, next, UPSTREAM_DONE);
+}
+
+static void take_stderr(const struct upstream *up, const char *data, size_t len)
+{
+    while (len > 0 && data[len - 1] == '\n')
+        len--;
+    if (len == 0)
+        return;
+    log_error("%s (id %s):", up->owner.app->name, up->request != NULL ? up->request->id : "-");
+    log_text(data, len);
+}
+
+/* Feeds what was read to the decoder and acts on its facts. False once the connection is settled. */
+static bool take_bytes(struct upstream *up, const uint8_t *data, size_t len)
+{
+    struct fcgi_event event;
+    while (up->fd != -1) {
+        size_t n = fcgi_client_next(&up->decoder, data, len, &event);
+        data += n;
+        len -= n;
+        switch (event.type) {
+        case FCGI_EVENT_MORE:
+            return true;
+        case FCGI_EVENT_STDOUT:
+            take_stdout(up, (const char *)event.data, event.len);
+            break;
+        case FCGI_EVENT_STDERR:
+            take_stderr(up, (const char *)event.data, event.len);
+            break;
+        case FCGI_EVENT_STDOUT_END:
+            take_stdout_end(up);
+            break;
+        case FCGI_EVENT_END:
+            take_end(up, &event);
+            break;
+        case FCGI_EVENT_BAD:
+            up->reason = event.reason;
+            settle(up, UPSTREAM_CLOSED, UPSTREAM_BROKEN);
+            return false;
+        }
+    }
+    return false;
+}
+
+/* End of file or a read error. */
+static void take_close(struct upstream *up)
+{
+    if (up->state == UPSTREAM_FREE)
+        settle(up, UPSTREAM_CLOSED, UPSTREAM_NOTHING);
+    else if (up->state == UPSTREAM_BUSY)
+        settle(up, UPSTREAM_CLOSED, UPSTREAM_DIED);
+    else
+        settle(up, UPSTREAM_CLOSED, UPSTREAM_DONE);
+}
+
+static void receive_more(struct upstream *up, int reads)
+{
+    while (up->fd != -1 && !up->paused) {
+        if (reads-- == 0) {
+            task_wake(&up->task);
+            return;
+        }
+        ssize_t n = recv(up->fd, scratch, sizeof(scratch), 0);
+        if (n == -1 && errno == EINTR)
+            continue;
+        if (n == -1 && errno == EAGAIN)
+            return;
+        if (n <= 0) {
+            take_close(up);
+            return;
+        }
+        if (!take_bytes(up, (const uint8_t *)scratch, (size_t)n))
+            return;
+        if (up->state == UPSTREAM_BUSY && up->request->head_sent) {
+            up->paused = !request_room(up->request);
+            watch_clock(up);
+        }
+        if ((size_t)n < sizeof(scratch))
+            return;
+    }
+}
+
+static void run(struct task *task)
+{
+    struct upstream *up = LIST_OBJECT(task, struct upstream, task);
+    if (up->fd == -1)
+        return;
+    if (up->deadline.expired) {
+        settle(up, UPSTREAM_CLOSED, UPSTREAM_TIMEOUT);
+        return;
+    }
+    if (sending(up))
+        send_more(up);
+    receive_more(up, READS_PER_TURN);
+    if (up->fd != -1)
+        update(up);
+}
+
+void upstream_resume(struct upstream *up)
+{
+    up->paused = false;
+    watch_clock(up);
+    task_wake(&up->task);
+}
+
+void upstream_set_ready(struct upstream *up)
+{
+    up->ready = true;
+    if (up->request != NULL)
+        up->request->sent = timeq_clock();
+    if (up->state == UPSTREAM_BUSY)
+        watch_clock(up);
+}
+
+void upstream_drain(struct upstream *up)
+{
+    up->paused = false;
+    while (up->fd != -1) {
+        ssize_t n = recv(up->fd, scratch, sizeof(scratch), 0);
+        if (n == -1 && errno == EINTR)
+            continue;
+        if (n <= 0) { /* end of file, an error, or nothing more although somebody still holds the other end */
+            take_close(up);
+            return;
+        }
+        take_bytes(up, (const uint8_t *)scratch, (size_t)n);
+    }
+}
+
+/* ---- life ---- */
+
+struct upstream *upstream_new(const struct upstream_owner *owner, uint16_t id)
+{
+    struct upstream *up = calloc(1, sizeof(*up));
+    if (up == NULL)
+        return NULL;
+    up->owner = *owner;
+    up->id = id;
+    up->fd = -1;
+    up->io.data = up;
+    ev_init(&up->io, on_event);
+    task_init(&up->task, run);
+    buf_init(&up->send, SEND_MAX);
+    buf_init(&up->head, (uint32_t)owner->conf->response_headers);
+    return up;
+}
+
+void upstream_free(struct upstream *up)
+{
+    settle(up, UPSTREAM_CLOSED, UPSTREAM_NOTHING);
+    task_cancel(&up->task);
+    list_remove(&up->done);
+    list_remove(&up->node);
+    buf_free(&up->send);
+    buf_free(&up->head);
+    free(up);
+}
+
+enum upstream_result upstream_take_result(struct upstream *up)
+{
+    enum upstream_result result = up->result;
+    up->result = UPSTREAM_NOTHING;
+    list_remove(&up->done);
+    return result;
+}

@@ -1,0 +1,99 @@
+/* worker.h - one child process of an app: applies worker_fsm, watches pid, control channel and output.
+ *
+ * It sets its own state and news and wakes its owner's task, which looks; it never calls upwards. */
+#ifndef LEANGATE_WORKER_H
+#define LEANGATE_WORKER_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "buf.h"
+#include "config.h"
+#include "list.h"
+#include "spawn.h"
+#include "task.h"
+#include "timeq.h"
+#include "upstream.h"
+#include "worker_fsm.h"
+
+enum worker_news {
+    WORKER_NEWS_READY = 1 << 0,
+    WORKER_NEWS_FAILED = 1 << 1, /* `failure` says why */
+    WORKER_NEWS_GONE = 1 << 2    /* the process is reaped: look at its slots' results, then worker_free */
+};
+
+struct worker_owner {
+    struct ev_loop *loop;
+    const struct conf *conf;
+    const struct conf_app *app;
+    const char *library; /* the directory that holds the package pyworker */
+    struct task *task;   /* woken when there is news or a result in `done` */
+};
+
+/* One of the worker's two output streams, cut into lines. */
+struct worker_output {
+    ev_io io;
+    struct buf line; /* the last line, while it has no end */
+    bool to_stdout;
+    struct worker *worker;
+};
+
+struct worker {
+    struct list node; /* the owner's */
+    struct list all;  /* all workers of the process */
+    struct worker_owner owner;
+    enum worker_state state;
+    unsigned news; /* bits of enum worker_news; the owner clears them */
+    pid_t pid;
+    struct list slots; /* struct upstream; at most `concurrency` */
+    struct list done;  /* those of them with a result */
+    uint32_t slot_count;
+    uint32_t concurrency;
+    struct timeq_entry idle; /* the owner's: runs while nothing is under way */
+
+    char *failure;      /* text of FAILED: a summary line, then the traceback; owned, or NULL */
+    bool start_expired; /* it was killed because start_timeout passed */
+    bool stop_expired;  /* likewise stop_timeout */
+    int exit_status;    /* as of waitpid, with WORKER_NEWS_GONE */
+    int64_t import_us;  /* what READY told; -1: nothing */
+    double spawned;     /* monotonic seconds */
+    double up;          /* START came; 0: not yet */
+    double ready;       /* READY came; 0: not yet */
+
+    /* private */
+    struct task task;
+    struct timeq_entry deadline;
+    struct spawn_socket socket;
+    ev_child child;
+    ev_io control;
+    struct worker_output output[2];
+    bool exited;
+};
+
+/* Starts a process for the app. NULL with the reason in *error. */
+struct worker *worker_new(const struct worker_owner *owner, struct conf_error *error);
+
+/* Frees a worker that is GONE and whose slots hold no request. */
+void worker_free(struct worker *w);
+
+/* Applies an event: the next state and all its actions. */
+void worker_event(struct worker *w, enum worker_event event);
+
+/* A slot that can take a request now: FREE, or CLOSED below the concurrency; NULL: none. */
+struct upstream *worker_slot(struct worker *w);
+
+/* Slots with anything under way. */
+uint32_t worker_busy(const struct worker *w);
+
+/* Private memory of the process in bytes; 0: unknown. pid 0: the gateway's own. */
+uint64_t worker_memory(pid_t pid);
+
+/* Once, before the first worker: makes the gateway the reaper of what workers leave behind. */
+void worker_reap_strangers(struct ev_loop *loop);
+
+/* Whether any worker process is alive. */
+bool worker_any(void);
+
+#endif

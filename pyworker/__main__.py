@@ -1,0 +1,142 @@
+"""The start and the end of a worker: options, descriptors, the import of the app, exit functions.
+
+Run by people and other web servers as `python -m pyworker [options] APP`, and by the gateway as
+`python -c 'import sys; sys.path.insert(0, DIR); import pyworker.__main__' [options] APP`, which spares the import of runpy.
+
+An interpreter that is too old must still be able to parse this file and fail.py, to say so; and every import here is
+paid for by every cold start.
+"""
+
+import os
+import sys
+
+SWITCHES = ("--factory", "--debug")
+VALUES = {"--kind": "auto", "--concurrency": "1", "--listen": ""}
+INTERRUPTED = 130  # the exit code of a shell's own commands after Ctrl-C
+
+
+class Usage(Exception):
+    """The command line, or what it names, is of no use."""
+
+
+def parse(arguments):
+    """Split the command line into (options, APP, the arguments of the app itself)."""
+    options = dict.fromkeys(SWITCHES, False)
+    options.update(VALUES)
+    rest = list(arguments)
+    while rest and rest[0].startswith("--"):
+        name, equals, value = rest.pop(0).partition("=")
+        if name in SWITCHES and not equals:
+            options[name] = True
+        elif name not in VALUES:
+            raise Usage("unknown option %s" % name)
+        elif equals or rest:
+            options[name] = value if equals else rest.pop(0)
+        else:
+            raise Usage("%s needs a value" % name)
+    if options["--kind"] not in ("auto", "wsgi"):
+        raise Usage("--kind %s is not known: wsgi or auto" % options["--kind"])
+    if not options["--concurrency"].isdigit() or int(options["--concurrency"]) == 0:
+        raise Usage("--concurrency %s is not a number from 1 on" % options["--concurrency"])
+    if not rest:
+        raise Usage("no app given: python -m pyworker --listen HOST:PORT|unix:PATH module:app")
+    return options, rest[0], rest[1:]
+
+
+def listen(core, where):
+    """Give the core its listening socket: fd 0, or one of our own."""
+    listener = -1
+    if where:
+        from pyworker.listen import open_listener
+
+        try:
+            listener = open_listener(where)
+        except (OSError, ValueError) as error:
+            raise Usage("--listen %s: %s" % (where, getattr(error, "strerror", None) or error))
+    try:
+        core.listen(listener)
+    except OSError as error:
+        raise Usage("%s; give --listen HOST:PORT or --listen unix:PATH" % error.strerror)
+
+
+def set_path():
+    """Put the app's directory (the current one) first on sys.path, in place of the one that this package came from."""
+    directory = os.getcwd()
+    if sys.path and sys.path[0] == os.path.dirname(os.path.dirname(os.path.abspath(__file__))):
+        del sys.path[0]
+    if sys.path and sys.path[0] in ("", directory):
+        del sys.path[0]
+    sys.path.insert(0, directory)
+
+
+def load_app(spec, arguments, factory):
+    """Import the app; return it with the microseconds that it took."""
+    import time
+    from pyworker.load import load
+
+    begin = time.perf_counter()
+    app = load(spec, arguments, factory)
+    return app, int((time.perf_counter() - begin) * 1e6)
+
+
+def work(core):
+    """Serve until told to stop."""
+    core.start()
+    options, spec, arguments = parse(sys.argv[1:])
+    listen(core, options["--listen"])
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(line_buffering=True)  # a pipe would keep what is printed for minutes
+    set_path()
+    app, took = load_app(spec, arguments, options["--factory"])
+    # One request at a time, whatever --concurrency asks for.
+    core.serve(app, b"READY wsgi persistent 1 %d" % took, options["--debug"])
+
+
+def finish(code, join):
+    """Do what the interpreter does at its end as far as an app can see it, without taking itself apart."""
+    try:
+        if join and "threading" in sys.modules:
+            sys.modules["threading"]._shutdown()
+        import atexit
+
+        atexit._run_exitfuncs()
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass  # there is none, nobody reads it any more, or it was closed
+    os._exit(code)
+
+
+def import_core():
+    """The extension, or an end with one sentence that says why not."""
+    if sys.version_info >= (3, 8):
+        try:
+            from pyworker import _pyworker
+
+            return _pyworker
+        except ImportError:
+            pass  # PyPy and free-threaded builds do not look for an .abi3.so
+    from pyworker.fail import unsuitable
+
+    return unsuitable(sys.exc_info()[1])
+
+
+def main():
+    """Run a worker from its first act to its last."""
+    core = import_core()
+    code = 0
+    try:
+        work(core)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BaseException as error:
+        from pyworker.fail import report
+
+        code = report(core, error)
+    finish(code, code == 0)
+
+
+main()

@@ -1,0 +1,196 @@
+/* answer.c - the answer of one exchange as a state: no head, head set (may be replaced), committed, on the
+ * wire, ended.
+ *
+ * Small pieces gather in `pending`, so that a small answer leaves in one write together with the records that
+ * end it. */
+#include "answer.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "head.h"
+#include "output.h"
+
+enum {
+    PENDING_KEEP =
+        16384, /* bytes that gather before they are written, and that stay allocated between requests */
+    PAGE_HEAD_MAX = 160
+};
+
+void answer_begin(struct exchange *x)
+{
+    buffer_clear(&x->pending, PENDING_KEEP);
+    x->status = 0;
+    x->declared = -1;
+    x->produced = 0;
+    x->head_only = x->committed = x->on_wire = x->ended = x->broken = false;
+}
+
+/* --- writing --- */
+
+/* Runs the output without the GIL; signal handlers of Python run in between. */
+static bool run(struct exchange *x, struct output *o)
+{
+    int error;
+
+    if (x->broken) {
+        return true;
+    }
+    if (!exchange_enter(x)) {
+        return false;
+    }
+    do {
+        Py_BEGIN_ALLOW_THREADS error = output_run(o);
+        Py_END_ALLOW_THREADS
+    } while (error == EINTR && PyErr_CheckSignals() == 0);
+    exchange_leave(x);
+    x->on_wire = true;
+    x->broken = error != 0;
+    return error != EINTR; /* then a handler has raised */
+}
+
+static bool send_pending(struct exchange *x, const char *data, size_t len, bool end)
+{
+    struct output o;
+    output_begin(&o, x->request.fd, x->request.id);
+    if (x->pending.len > 0) {
+        output_add(&o, x->pending.data, x->pending.len);
+    }
+    if (len > 0) {
+        output_add(&o, data, len);
+    }
+    if (end && !x->ended) {
+        output_close_stream(&o);
+        x->ended = true;
+    }
+    bool done = run(x, &o);
+    buffer_clear(&x->pending, PENDING_KEEP);
+    return done;
+}
+
+/* --- the head --- */
+
+bool answer_head(struct exchange *x, PyObject *status, PyObject *headers)
+{
+    buffer_clear(&x->pending, PENDING_KEEP);
+    x->declared = -1;
+    x->committed = false;
+    x->produced = 0;
+    x->status = head_write(&x->pending, status, headers, &x->declared);
+    return x->status != 0;
+}
+
+bool answer_length(struct exchange *x, long long length)
+{
+    char line[48];
+    bool bodyless = x->status == 204 || x->status == 304;
+
+    if (x->status == 0 || x->committed || x->declared != -1 || bodyless) {
+        return true;
+    }
+    x->declared = length;
+    int n = snprintf(line, sizeof(line), "Content-Length: %lld\r\n", length);
+    return head_append(&x->pending, line, (size_t)n);
+}
+
+static bool commit(struct exchange *x)
+{
+    if (x->committed) {
+        return true;
+    }
+    if (x->status == 0) {
+        PyErr_SetString(PyExc_AssertionError, "the app gave a body before it called start_response()");
+        return false;
+    }
+    x->committed = true;
+    return head_append(&x->pending, "\r\n", 2);
+}
+
+/* --- the body and the end --- */
+
+/* Counts body and cuts what Content-Length does not allow. */
+static size_t admit(struct exchange *x, size_t len)
+{
+    long long left = x->declared == -1 ? (long long)len : x->declared - x->produced;
+    if (left < (long long)len) {
+        len = left > 0 ? (size_t)left : 0;
+    }
+    x->produced += (long long)len;
+    return x->head_only ? 0 : len;
+}
+
+bool answer_body(struct exchange *x, const char *data, size_t len, bool flush)
+{
+    if (len == 0) {
+        return true;
+    }
+    if (!commit(x)) {
+        return false;
+    }
+    len = admit(x, len);
+    bool whole = x->declared != -1 && x->produced == x->declared;
+    if (x->pending.len + len <= PENDING_KEEP && buffer_append(&x->pending, data, len)) {
+        return !flush || x->ended || send_pending(x, NULL, 0, whole);
+    }
+    return send_pending(x, data, len, whole);
+}
+
+bool answer_complete(struct exchange *x, bool now)
+{
+    if (!commit(x)) {
+        return false;
+    }
+    bool bodyless = x->head_only || x->status == 204 || x->status == 304;
+    if (!bodyless && x->declared > x->produced) {
+        PyErr_Format(PyExc_AssertionError, "the app gave %lld bytes of the %lld that Content-Length promises",
+                     x->produced, x->declared);
+        return false;
+    }
+    return !now || x->ended || send_pending(x, NULL, 0, true);
+}
+
+void answer_finish(struct exchange *x, unsigned app_status)
+{
+    struct output o;
+    bool keep = false;
+    int error = 0;
+
+    exchange_claim(x);
+    output_begin(&o, x->request.fd, x->request.id);
+    if (app_status == 0) {
+        if (x->pending.len > 0) {
+            output_add(&o, x->pending.data, x->pending.len);
+        }
+        if (!x->ended) {
+            output_close_stream(&o);
+        }
+    }
+    output_close_request(&o, app_status);
+    Py_BEGIN_ALLOW_THREADS if (!x->broken)
+    {
+        keep = preset_drain(&x->request) && x->request.fcgi.keepConnection;
+        do {
+            error = output_run(&o);
+        } while (error == EINTR);
+    }
+    core_end(&x->worker->core, &x->request, keep && error == 0);
+    Py_END_ALLOW_THREADS exchange_leave(x);
+}
+
+bool answer_page(struct exchange *x, const char *status, const char *text, size_t len)
+{
+    char head[PAGE_HEAD_MAX];
+
+    if (x->on_wire) {
+        return false;
+    }
+    buffer_clear(&x->pending, PENDING_KEEP);
+    int n = snprintf(head, sizeof(head),
+                     "Status: %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %zu\r\n\r\n",
+                     status, len);
+    x->status = 500;
+    x->committed = true;
+    x->declared = x->produced = (long long)len;
+    return buffer_append(&x->pending, head, (size_t)n) &&
+           (x->head_only || buffer_append(&x->pending, text, len));
+}

@@ -1,0 +1,31 @@
+/* control.h - the control channel to the gateway: a unix SOCK_SEQPACKET socket, one message per packet. */
+#ifndef PYWORKER_CONTROL_H
+#define PYWORKER_CONTROL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+enum {
+    CONTROL_FD = 3,             /* where the gateway leaves it */
+    CONTROL_MESSAGE_MAX = 16384 /* bytes of one message, either way */
+};
+
+enum control_event {
+    CONTROL_NOTHING, /* no message, or one that we do not know */
+    CONTROL_STOP     /* STOP, or the gateway is gone */
+};
+
+/* Whether `fd` is a control channel: a unix socket of type SOCK_SEQPACKET. */
+bool control_is_channel(int fd);
+
+/* The uid of the process that made the channel, or (uid_t)-1. */
+uid_t control_peer_uid(int fd);
+
+/* Sends one message, waiting for room; true without a channel (fd -1). False: errno says why. */
+bool control_send(int fd, const char *text, size_t len);
+
+/* Takes one message without waiting. */
+enum control_event control_receive(int fd);
+
+#endif

@@ -1,0 +1,63 @@
+/* core.h - what a worker waits for: one epoll set over the listening socket, the control channel, SIGTERM and
+ * every connection. Plain C; core_next() is called without the GIL. */
+#ifndef PYWORKER_CORE_H
+#define PYWORKER_CORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "preset.h"
+
+struct conn {
+    uint32_t
+        generation; /* counts the connections that had this descriptor: an old event is not the new one's */
+    bool open;
+};
+
+struct core {
+    int epoll;
+    int listener; /* -1 until core_open() */
+    int control;  /* the control channel, or -1 */
+    int wake;     /* eventfd that the SIGTERM handler writes */
+    bool stopping;
+    bool listening; /* the listener is in the epoll set: not while descriptors or `conns` are used up */
+    bool is_unix;
+    uid_t gateway_uid;  /* who may connect, besides root and ourselves */
+    struct conn *conns; /* by descriptor */
+    size_t conns_size;
+    unsigned open; /* connections */
+    uint8_t *peek; /* PEEK_MAX bytes */
+};
+
+enum core_event {
+    CORE_REQUEST, /* `request` has begun */
+    CORE_STOP,    /* the gateway said so, or is gone, or SIGTERM */
+    CORE_SIGNAL,  /* a handler of Python's may be due */
+    CORE_ERROR    /* errno */
+};
+
+void core_init(struct core *core);
+
+/* Takes fd 3 over if it is a control channel. False: errno. */
+bool core_take_control(struct core *core);
+
+/* Takes over `listener`, or fd 0 if that is -1, and puts /dev/null onto fd 0, so that the app's subprocesses
+ * do not have the listening socket as their input. False: errno; ENOTSOCK: fd 0 is no listening socket. */
+bool core_take_listener(struct core *core, int listener);
+
+/* Makes SIGTERM a request to stop, unless the app has its own handler, and begins to listen. False: errno. */
+bool core_open(struct core *core);
+
+/* Waits for the next event. */
+enum core_event core_next(struct core *core, struct preset *request);
+
+/* Ends a request; the connection stays in the set or is closed. */
+void core_end(struct core *core, struct preset *request, bool keep);
+
+/* Refuses what has arrived but was not begun, so that the gateway can send it elsewhere, and closes
+ * everything but the control channel. */
+void core_close(struct core *core);
+
+#endif

@@ -1,0 +1,102 @@
+/* environ.c - the parameters of a request as a WSGI environ: native strings that hold Latin-1 (PEP 3333). */
+#include "wsgi.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool set(PyObject *environ, const char *key, PyObject *value)
+{
+    bool done = value != NULL && PyDict_SetItemString(environ, key, value) == 0;
+    Py_XDECREF(value);
+    return done;
+}
+
+PyObject *environ_base(const struct worker *w)
+{
+    PyObject *environ = PyDict_New();
+    Py_INCREF(w->file_wrapper_type);
+    /* multiprocess: the gateway may run several workers of one app, and another web server may too. */
+    if (environ == NULL || !set(environ, "wsgi.file_wrapper", w->file_wrapper_type) ||
+        !set(environ, "wsgi.version", Py_BuildValue("(ii)", 1, 0)) ||
+        !set(environ, "wsgi.url_scheme", PyUnicode_FromString("http")) ||
+        !set(environ, "wsgi.multithread", PyBool_FromLong(0)) ||
+        !set(environ, "wsgi.multiprocess", PyBool_FromLong(1)) ||
+        !set(environ, "wsgi.run_once", PyBool_FromLong(0)) ||
+        !set(environ, "wsgi.input_terminated", PyBool_FromLong(1))) {
+        Py_CLEAR(environ);
+    }
+    return environ;
+}
+
+static bool is(const char *name, size_t len, const char *expected)
+{
+    return len == strlen(expected) && memcmp(name, expected, len) == 0;
+}
+
+/* CONTENT_LENGTH: -1 if it is absent, empty (as some web servers send it for no body) or no number. */
+static long long parse_length(const char *value)
+{
+    char *end = NULL;
+    long long length = strtoll(value, &end, 10);
+    return *value < '0' || *value > '9' || *end != '\0' ? -1 : length;
+}
+
+/* Notes what the exchange itself needs. Returns whether this parameter says that the scheme is https. */
+static bool note(struct exchange *x, const char *name, size_t len, const char *value)
+{
+    if (is(name, len, "CONTENT_LENGTH")) {
+        x->length = parse_length(value);
+    } else if (is(name, len, "REQUEST_METHOD")) {
+        x->head_only = strcmp(value, "HEAD") == 0;
+    } else if (is(name, len, "REQUEST_SCHEME")) {
+        return strcmp(value, "https") == 0;
+    } else if (is(name, len, "HTTPS")) {
+        return strcmp(value, "on") == 0 || strcmp(value, "1") == 0;
+    }
+    return false;
+}
+
+static bool put(struct exchange *x, PyObject *environ, const char *name, size_t len, const char *text)
+{
+    PyObject *key = names_get(&x->worker->names, name, len);
+    PyObject *value = key == NULL ? NULL : PyUnicode_DecodeLatin1(text, (Py_ssize_t)strlen(text), NULL);
+    bool done = value != NULL && PyDict_SetItem(environ, key, value) == 0;
+    Py_XDECREF(key);
+    Py_XDECREF(value);
+    return done;
+}
+
+static bool put_errors(PyObject *environ)
+{
+    PyObject *errors =
+        PySys_GetObject("stderr"); /* borrowed; looked up each time, since the app may replace it */
+    return PyDict_SetItemString(environ, "wsgi.errors", errors != NULL ? errors : Py_None) == 0;
+}
+
+PyObject *environ_make(struct exchange *x)
+{
+    bool https = false;
+    PyObject *environ = PyDict_Copy(x->worker->base_environ);
+    if (environ == NULL) {
+        return NULL;
+    }
+    x->length = -1;
+    x->taken = 0;
+    /* The first one is libfcgi's own FCGI_ROLE. */
+    for (char **p = x->request.fcgi.envp + 1; *p != NULL; p++) {
+        const char *equals = strchr(*p, '=');
+        size_t len = equals == NULL ? 0 : (size_t)(equals - *p);
+        if (len == 0) {
+            continue; /* a name that was empty or cut by a NUL byte */
+        }
+        https = note(x, *p, len, equals + 1) || https;
+        if (!put(x, environ, *p, len, equals + 1)) {
+            Py_DECREF(environ);
+            return NULL;
+        }
+    }
+    if (!put_errors(environ) || (https && !set(environ, "wsgi.url_scheme", PyUnicode_FromString("https")))) {
+        Py_CLEAR(environ);
+    }
+    return environ;
+}

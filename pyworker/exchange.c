@@ -1,0 +1,103 @@
+/* exchange.c - who may work on an exchange, and where its exceptions go. */
+#include "exchange.h"
+
+#include <string.h>
+#include <unistd.h>
+
+enum { CLAIM_WAIT_US = 1000 };
+
+bool exchange_enter(struct exchange *x)
+{
+    if (x == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "the request is over");
+        return false;
+    }
+    if (x->busy) {
+        PyErr_SetString(PyExc_RuntimeError, "another thread reads or writes this request");
+        return false;
+    }
+    x->busy = true;
+    return true;
+}
+
+void exchange_leave(struct exchange *x)
+{
+    x->busy = false;
+}
+
+void exchange_claim(struct exchange *x)
+{
+    while (x->busy) {
+        Py_BEGIN_ALLOW_THREADS(void) usleep(CLAIM_WAIT_US);
+        Py_END_ALLOW_THREADS
+    }
+    x->busy = true;
+}
+
+static const char *parameter(const struct exchange *x, const char *name)
+{
+    const char *value = FCGX_GetParam(name, x->request.fcgi.envp);
+    return value != NULL ? value : "";
+}
+
+/* "pyworker: GET '/path' failed:"; %A keeps what clients send from breaking out of the line. */
+static void log_headline(const struct exchange *x, PyObject *errors)
+{
+    const char *uri = parameter(x, "REQUEST_URI");
+    PyObject *path = PyUnicode_DecodeLatin1(uri, (Py_ssize_t)strlen(uri), NULL);
+    const char *method = parameter(x, "REQUEST_METHOD");
+    PyObject *verb = PyUnicode_DecodeLatin1(method, (Py_ssize_t)strlen(method), NULL);
+    PyObject *line =
+        path == NULL || verb == NULL ? NULL : PyUnicode_FromFormat("pyworker: %A %A failed:\n", verb, path);
+    if (line == NULL || PyFile_WriteObject(line, errors, Py_PRINT_RAW) == -1) {
+        PyErr_Clear(); /* the log is what failed: there is no other place to tell */
+    }
+    Py_XDECREF(path);
+    Py_XDECREF(verb);
+    Py_XDECREF(line);
+}
+
+static PyObject *format_exception(PyObject *type, PyObject *value, PyObject *traceback)
+{
+    PyObject *module = PyImport_ImportModule("traceback");
+    PyObject *lines = module == NULL ? NULL
+                                     : PyObject_CallMethod(module, "format_exception", "OOO", type, value,
+                                                           traceback != NULL ? traceback : Py_None);
+    PyObject *empty = PyUnicode_FromString("");
+    PyObject *joined = lines == NULL || empty == NULL ? NULL : PyUnicode_Join(empty, lines);
+    PyObject *bytes = joined == NULL ? NULL : PyUnicode_AsEncodedString(joined, "utf-8", "backslashreplace");
+    Py_XDECREF(module);
+    Py_XDECREF(lines);
+    Py_XDECREF(empty);
+    Py_XDECREF(joined);
+    if (bytes == NULL) {
+        PyErr_Clear();
+    }
+    return bytes;
+}
+
+void exchange_log(struct exchange *x, PyObject **text)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (text != NULL) {
+        *text = format_exception(type, value, traceback);
+    }
+    PyObject *errors = PySys_GetObject("stderr"); /* borrowed */
+    if (errors != NULL && errors != Py_None) {
+        log_headline(x, errors);
+    }
+    PyObject *hook = PySys_GetObject("excepthook"); /* borrowed; the app may have set its own */
+    PyObject *done =
+        hook == NULL
+            ? NULL
+            : PyObject_CallFunctionObjArgs(hook, type, value, traceback != NULL ? traceback : Py_None, NULL);
+    if (done == NULL) {
+        PyErr_Clear();
+    }
+    Py_XDECREF(done);
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+}

@@ -1,0 +1,67 @@
+/* exchange.h - one request with its answer, and the worker that serves it: what the WSGI files share. */
+#ifndef PYWORKER_EXCHANGE_H
+#define PYWORKER_EXCHANGE_H
+
+#include "pyapi.h"
+
+#include <stdbool.h>
+
+#include "buffer.h"
+#include "core.h"
+#include "names.h"
+#include "preset.h"
+
+struct worker;
+
+/* All of it is guarded by the GIL. One at a time per worker, embedded in it. */
+struct exchange {
+    struct worker *worker;
+    struct preset request;
+    bool busy;   /* a thread works on the connection without the GIL */
+    bool broken; /* the peer is gone: nothing can be written any more */
+
+    /* the body */
+    long long length; /* CONTENT_LENGTH, or -1 */
+    long long taken;  /* bytes of it that the app has read */
+
+    /* the answer */
+    struct buffer
+        pending;        /* the head without its empty line until `committed`, then what waits to be written */
+    unsigned status;    /* 0: start_response was not called */
+    long long declared; /* Content-Length, or -1 */
+    long long produced; /* bytes of body */
+    bool head_only;     /* HEAD: the body is dropped */
+    bool committed;     /* the head is complete */
+    bool on_wire;       /* some of it was written: it cannot be taken back */
+    bool ended;         /* the empty STDOUT record was written */
+};
+
+/* The per-module state. */
+struct worker {
+    struct core core;
+    struct exchange exchange;
+    struct names names;
+    PyObject *app;
+    PyObject *base_environ; /* what every environ begins with */
+    PyObject *input_type;
+    PyObject *responder_type;
+    PyObject *file_wrapper_type;
+    PyObject *buffered_reader_type; /* io's own, to know a plain file by */
+    PyObject *raw_file_type;
+    PyObject *close_name;
+    bool debug; /* tracebacks go to the client too */
+};
+
+/* A part that works on the connection without the GIL. `x` is NULL for a handle whose request is over. False:
+ * an exception is set. */
+bool exchange_enter(struct exchange *x);
+void exchange_leave(struct exchange *x);
+
+/* Enters as soon as a thread of the app that is inside has left: the request must not go away under it. */
+void exchange_claim(struct exchange *x);
+
+/* Writes the exception to sys.stderr, with what was asked for, through sys.excepthook; none is set
+ * afterwards. If `text` is not NULL it gets the traceback as bytes (a new reference) or NULL. */
+void exchange_log(struct exchange *x, PyObject **text);
+
+#endif

@@ -1,0 +1,173 @@
+/* head.c - status and headers of a WSGI app, checked and written as a CGI header block (RFC 3875,
+ * section 6.3). */
+#include "head.h"
+
+#include <string.h>
+
+enum {
+    STATUS_CODE = 3, /* digits */
+    STATUS_FINAL = 200,
+    LENGTH_DIGITS = 18 /* fit into a long long */
+};
+
+bool head_append(struct buffer *b, const char *data, size_t len)
+{
+    if (!buffer_append(b, data, len)) {
+        PyErr_SetString(PyExc_ValueError, "the head of the answer is too long");
+        return false;
+    }
+    return true;
+}
+
+/* Header text must be able to stand in a CGI header block: no control character can be smuggled in. */
+static bool is_field_value(const char *p, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)p[i];
+        if ((c < 0x20 && c != '\t') || c == 0x7f) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_token(const char *p, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        char c = p[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-';
+        if (!letter && (c == '\0' || strchr("!#$%&'*+.^_`|~", c) == NULL)) {
+            return false;
+        }
+    }
+    return len > 0;
+}
+
+/* Latin-1 bytes of a str; NULL with an exception that names `what`. */
+static PyObject *latin1(PyObject *value, const char *what)
+{
+    if (!PyUnicode_Check(value)) {
+        PyObject *type = PyObject_GetAttrString((PyObject *)Py_TYPE(value), "__name__");
+        if (type != NULL) {
+            PyErr_Format(PyExc_TypeError, "%s must be str, not %U", what, type);
+            Py_DECREF(type);
+        }
+        return NULL;
+    }
+    PyObject *bytes = PyUnicode_AsLatin1String(value);
+    if (bytes == NULL) {
+        PyErr_Format(PyExc_ValueError, "%s has characters that are not Latin-1: %A", what, value);
+    }
+    return bytes;
+}
+
+static unsigned status_code(const char *p, size_t len)
+{
+    unsigned code = 0;
+    for (size_t i = 0; i < STATUS_CODE && i < len && p[i] >= '0' && p[i] <= '9'; i++) {
+        code = code * 10 + (unsigned)(p[i] - '0');
+    }
+    return len > STATUS_CODE && p[STATUS_CODE] == ' ' && is_field_value(p, len) && code >= 100 ? code : 0;
+}
+
+static unsigned put_status(struct buffer *b, PyObject *status)
+{
+    PyObject *bytes = latin1(status, "status");
+    if (bytes == NULL) {
+        return 0;
+    }
+    const char *p = PyBytes_AsString(bytes);
+    size_t len = (size_t)PyBytes_Size(bytes);
+    unsigned code = status_code(p, len);
+    if (code == 0) {
+        PyErr_Format(PyExc_ValueError,
+                     "status must be three digits, a space and a reason like '200 OK', not %A", status);
+    } else if (code < STATUS_FINAL) {
+        PyErr_Format(PyExc_ValueError, "status %A is not final", status);
+        code = 0;
+    } else if (!head_append(b, "Status: ", 8) || !head_append(b, p, len) || !head_append(b, "\r\n", 2)) {
+        code = 0;
+    }
+    Py_DECREF(bytes);
+    return code;
+}
+
+static bool is_named(const char *name, size_t len, const char *lower)
+{
+    if (len != strlen(lower)) {
+        return false;
+    }
+    for (size_t i = 0; i < len; i++) {
+        char c = name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] + 32) : name[i];
+        if (c != lower[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool parse_length(const char *p, size_t len, long long *length)
+{
+    long long n = 0;
+    for (size_t i = 0; i < len; i++) {
+        if (p[i] < '0' || p[i] > '9' || i == LENGTH_DIGITS) {
+            return false;
+        }
+        n = n * 10 + (p[i] - '0');
+    }
+    *length = n;
+    return len > 0;
+}
+
+static bool put_line(struct buffer *b, PyObject *name, PyObject *value, long long *declared)
+{
+    const char *n = PyBytes_AsString(name);
+    const char *v = PyBytes_AsString(value);
+    size_t n_len = (size_t)PyBytes_Size(name);
+    size_t v_len = (size_t)PyBytes_Size(value);
+
+    if (!is_token(n, n_len) || is_named(n, n_len, "status")) {
+        PyErr_Format(PyExc_ValueError, "%R cannot be the name of a header", name);
+        return false;
+    }
+    if (!is_field_value(v, v_len)) {
+        PyErr_Format(PyExc_ValueError, "header %s: control characters in its value %R", n, value);
+        return false;
+    }
+    if (is_named(n, n_len, "content-length") && (*declared != -1 || !parse_length(v, v_len, declared))) {
+        PyErr_Format(PyExc_ValueError, "header Content-Length: %R is not a length, or a second one", value);
+        return false;
+    }
+    return head_append(b, n, n_len) && head_append(b, ": ", 2) && head_append(b, v, v_len) &&
+           head_append(b, "\r\n", 2);
+}
+
+static bool put_header(struct buffer *b, PyObject *pair, long long *declared)
+{
+    if (!PyTuple_Check(pair) || PyTuple_Size(pair) != 2) {
+        PyErr_Format(PyExc_TypeError, "headers must be tuples (name, value), not %R", pair);
+        return false;
+    }
+    PyObject *name = latin1(PyTuple_GetItem(pair, 0), "header name");
+    PyObject *value = name == NULL ? NULL : latin1(PyTuple_GetItem(pair, 1), "header value");
+    bool done = value != NULL && put_line(b, name, value, declared);
+    Py_XDECREF(name);
+    Py_XDECREF(value);
+    return done;
+}
+
+unsigned head_write(struct buffer *b, PyObject *status, PyObject *headers, long long *declared)
+{
+    if (!PyList_Check(headers)) {
+        PyErr_Format(PyExc_TypeError, "headers must be a list of tuples, not %R",
+                     (PyObject *)Py_TYPE(headers));
+        return 0;
+    }
+    unsigned code = put_status(b, status);
+    for (Py_ssize_t i = 0; code != 0 && i < PyList_Size(headers); i++) {
+        if (!put_header(b, PyList_GetItem(headers, i), declared)) {
+            code = 0;
+        }
+    }
+    return code;
+}

@@ -1,0 +1,96 @@
+"""Finding the app that the command line names: module:attr, module, file.py:attr or file.py."""
+
+import os
+import sys
+
+DEFAULTS = ("application", "app")
+CO_COROUTINE = 0x80  # a flag of code objects; inspect has the name, and 20 more modules
+
+
+class LoadError(Exception):
+    """The app cannot be had; its text is for the user. __cause__ is the app's own exception, if there was one."""
+
+
+def split(spec):
+    """Split into (module name, its file or None, attribute or '')."""
+    target, _, attribute = spec.rpartition(":") if ":" in spec else (spec, "", "")
+    if not target.endswith(".py") and os.sep not in target:
+        return target, None, attribute
+    path = os.path.abspath(target)
+    name = os.path.basename(path)
+    name = name[:-3] if name.endswith(".py") else name
+    if not os.path.isfile(path):
+        raise LoadError('cannot import "%s": there is no such file (in %s)' % (target, os.getcwd()))
+    if "." in name:
+        raise LoadError('cannot import "%s": a dot in the name of a module; rename the file' % target)
+    return name, path, attribute
+
+
+def import_module(name, path):
+    """Import by name, so that the ordinary bytecode cache is used for a file too."""
+    if path and os.path.dirname(path) != sys.path[0]:
+        sys.path.insert(0, os.path.dirname(path))
+    try:
+        __import__(name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise LoadError('cannot import "%s": %s' % (path or name, describe(error))) from error
+    module = sys.modules[name]
+    found = getattr(module, "__file__", None)
+    if path and (found is None or not os.path.samefile(path, found)):
+        raise LoadError(
+            'cannot import "%s": Python has a module of that name already (%s); rename the file' % (path, found or "built in")
+        )
+    return module
+
+
+def describe(error):
+    """One line about an exception, with the interpreter, since a wrong one is the usual cause."""
+    text = str(error)
+    if not isinstance(error, ModuleNotFoundError):
+        text = type(error).__name__ + (": " + text if text else "")
+    return "%s (python: %s)" % (" ".join(text.split()), sys.executable)
+
+
+def find(module, attribute):
+    """The object that `attribute` (dotted, or '' for the usual names) names in the module."""
+    for name in (attribute,) if attribute else DEFAULTS:
+        found = module
+        try:
+            for part in name.split("."):
+                found = getattr(found, part)
+        except AttributeError:
+            continue
+        return name, found
+    from pyworker.fail import missing
+
+    raise LoadError(missing(module, attribute or " or ".join(DEFAULTS)))
+
+
+def is_asgi(app):
+    """Whether calling it would make a coroutine."""
+    for function in (app, getattr(type(app), "__call__", None)):
+        if getattr(getattr(function, "__code__", None), "co_flags", 0) & CO_COROUTINE:
+            return True
+    return False
+
+
+def load(spec, arguments, factory):
+    """Import and return the app. sys.argv becomes what the app would see if it were run."""
+    name, path, attribute = split(spec)
+    sys.argv[:] = [path or name] + arguments
+    module = import_module(name, path)
+    attribute, app = find(module, attribute)
+    label = "%s:%s" % (name, attribute)
+    if factory and callable(app):
+        try:
+            app = app()
+        except Exception as error:
+            raise LoadError("%s() failed: %s" % (label, describe(error))) from error
+        label += "()"
+    if not callable(app):
+        raise LoadError("%s is not callable: it is %s" % (label, type(app).__name__))
+    if is_asgi(app):
+        raise LoadError("%s is an ASGI app; only WSGI apps can be served" % label)
+    return app

@@ -1,0 +1,238 @@
+/* module.c - the extension module _pyworker: its functions, its state, and the loop that serves. */
+#include "pyapi.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "control.h"
+#include "handles.h"
+#include "wsgi.h"
+
+enum { PENDING_CEILING = 1 << 20 }; /* bytes; a longer head of an answer is a mistake */
+
+static struct worker *state(PyObject *module)
+{
+    return PyModule_GetState(module);
+}
+
+static PyObject *fail_errno(const char *what)
+{
+    PyObject *error = PyObject_CallFunction(PyExc_OSError, "is", errno, what);
+    if (error != NULL) {
+        PyErr_SetObject(PyExc_OSError, error);
+        Py_DECREF(error);
+    }
+    return NULL;
+}
+
+static PyObject *module_start(PyObject *module, PyObject *unused)
+{
+    struct worker *w = state(module);
+
+    (void)unused;
+    if (!core_take_control(&w->core)) {
+        return fail_errno("the control channel");
+    }
+    (void)control_send(w->core.control, "START",
+                       strlen("START")); /* a gateway that is gone shows as end of file */
+    Py_RETURN_NONE;
+}
+
+static PyObject *module_listen(PyObject *module, PyObject *args)
+{
+    int listener;
+    struct worker *w = state(module);
+
+    if (!PyArg_ParseTuple(args, "i:listen", &listener)) {
+        return NULL;
+    }
+    if (!core_take_listener(&w->core, listener)) {
+        return fail_errno(errno == ENOTSOCK ? "file descriptor 0 is not a listening socket"
+                                            : "the listening socket");
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *module_send(PyObject *module, PyObject *args)
+{
+    const char *text;
+    Py_ssize_t len;
+    bool sent;
+    struct worker *w = state(module);
+
+    if (!PyArg_ParseTuple(args, "y#:send", &text, &len)) {
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS sent = control_send(w->core.control, text, (size_t)len);
+    Py_END_ALLOW_THREADS return PyBool_FromLong(sent && w->core.control != -1);
+}
+
+/* Serves until it is to stop; false: an exception is set. */
+static bool run(struct worker *w)
+{
+    for (;;) {
+        enum core_event event;
+        int error;
+        Py_BEGIN_ALLOW_THREADS event = core_next(&w->core, &w->exchange.request);
+        error = errno;
+        Py_END_ALLOW_THREADS if (event == CORE_STOP)
+        {
+            return true;
+        }
+        if (event == CORE_ERROR) {
+            errno = error;
+            (void)fail_errno("waiting for connections");
+            return false;
+        }
+        if (event == CORE_REQUEST && !wsgi_serve(w)) {
+            return false;
+        }
+        if (PyErr_CheckSignals() == -1) {
+            return false;
+        }
+    }
+}
+
+static PyObject *module_serve(PyObject *module, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"app", "ready", "debug", NULL};
+    struct worker *w = state(module);
+    PyObject *app;
+    const char *ready;
+    Py_ssize_t len;
+    int debug = 0;
+
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oy#|p:serve", names, &app, &ready, &len, &debug)) {
+        return NULL;
+    }
+    if (!core_open(&w->core)) {
+        return fail_errno("the epoll set");
+    }
+    (void)control_send(w->core.control, ready, (size_t)len); /* as START */
+    Py_INCREF(app);
+    w->app = app;
+    w->debug = debug != 0;
+    bool done = run(w);
+    Py_BEGIN_ALLOW_THREADS core_close(&w->core);
+    Py_END_ALLOW_THREADS Py_CLEAR(w->app);
+    if (!done) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* --- the module --- */
+
+static bool find_file_types(struct worker *w)
+{
+    PyObject *io = PyImport_ImportModule("_io");
+    if (io != NULL) {
+        w->buffered_reader_type = PyObject_GetAttrString(io, "BufferedReader");
+        w->raw_file_type = PyObject_GetAttrString(io, "FileIO");
+        Py_DECREF(io);
+    }
+    return w->buffered_reader_type != NULL && w->raw_file_type != NULL;
+}
+
+static int module_exec(PyObject *module)
+{
+    struct worker *w = state(module);
+
+    core_init(&w->core);
+    w->exchange.worker = w;
+    w->exchange.request.fd = -1;
+    buffer_init(&w->exchange.pending, PENDING_CEILING);
+    if (!preset_setup()) {
+        PyErr_SetString(PyExc_ImportError, "libfcgi could not be initialised");
+        return -1;
+    }
+    w->input_type = input_type();
+    w->responder_type = responder_type();
+    w->file_wrapper_type = file_wrapper_type();
+    w->close_name = PyUnicode_InternFromString("close");
+    if (w->input_type == NULL || w->responder_type == NULL || w->file_wrapper_type == NULL ||
+        w->close_name == NULL || !find_file_types(w)) {
+        return -1;
+    }
+    w->base_environ = environ_base(w);
+    return w->base_environ == NULL ? -1 : 0;
+}
+
+static int module_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    struct worker *w = state(module);
+    if (w == NULL) {
+        return 0; /* CPython 3.8 may ask before the state exists */
+    }
+    Py_VISIT(w->app);
+    Py_VISIT(w->base_environ);
+    Py_VISIT(w->input_type);
+    Py_VISIT(w->responder_type);
+    Py_VISIT(w->file_wrapper_type);
+    Py_VISIT(w->buffered_reader_type);
+    Py_VISIT(w->raw_file_type);
+    Py_VISIT(w->close_name);
+    return names_traverse(&w->names, visit, arg);
+}
+
+static int module_clear(PyObject *module)
+{
+    struct worker *w = state(module);
+    if (w == NULL) {
+        return 0; /* as above */
+    }
+    Py_CLEAR(w->app);
+    Py_CLEAR(w->base_environ);
+    Py_CLEAR(w->input_type);
+    Py_CLEAR(w->responder_type);
+    Py_CLEAR(w->file_wrapper_type);
+    Py_CLEAR(w->buffered_reader_type);
+    Py_CLEAR(w->raw_file_type);
+    Py_CLEAR(w->close_name);
+    names_clear(&w->names);
+    return 0;
+}
+
+static void module_free(void *module)
+{
+    struct worker *w = state(module);
+    (void)module_clear(module);
+    if (w != NULL) {
+        buffer_free(&w->exchange.pending);
+    }
+}
+
+static PyMethodDef methods[] = {
+    {"start",  module_start,                              METH_NOARGS,
+     "start(): takes the control channel over and tells the gateway START."                                                                   },
+    {"listen", module_listen,                             METH_VARARGS,                 "listen(fd): takes a listening socket over; -1: fd 0."},
+    {"send",   module_send,                               METH_VARARGS,
+     "send(message): sends a control message; False if there is no gateway."                                                                  },
+    {"serve",  (PyCFunction)(void (*)(void))module_serve, METH_VARARGS | METH_KEYWORDS,
+     "serve(app, ready, debug=False): sends the message `ready`, then serves until it is to stop."                                            },
+    {NULL,     NULL,                                      0,                            NULL                                                  },
+};
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, (void *)module_exec},
+    {0,           NULL               },
+};
+
+static struct PyModuleDef definition = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = "pyworker._pyworker",
+    .m_doc = "The core of the worker: FastCGI and WSGI in C.",
+    .m_size = sizeof(struct worker),
+    .m_methods = methods,
+    .m_slots = slots,
+    .m_traverse = module_traverse,
+    .m_clear = module_clear,
+    .m_free = module_free,
+};
+
+PyMODINIT_FUNC PyInit__pyworker(void);
+
+PyMODINIT_FUNC PyInit__pyworker(void)
+{
+    return PyModuleDef_Init(&definition);
+}

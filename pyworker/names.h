@@ -1,0 +1,26 @@
+/* names.h - names of parameters as str objects that are made once. */
+#ifndef PYWORKER_NAMES_H
+#define PYWORKER_NAMES_H
+
+#include "pyapi.h"
+
+enum { NAMES_SLOTS = 256 }; /* a power of two; half of them are used */
+
+struct name {
+    char *text; /* malloc'd, not terminated */
+    size_t len;
+    PyObject *string;
+};
+
+struct names {
+    struct name slot[NAMES_SLOTS];
+    unsigned used;
+};
+
+/* A new reference to the name as str (Latin-1), or NULL with an exception. */
+PyObject *names_get(struct names *names, const char *text, size_t len);
+
+int names_traverse(struct names *names, visitproc visit, void *arg);
+void names_clear(struct names *names);
+
+#endif

@@ -1,0 +1,48 @@
+/* preset.h - one FastCGI request read by libfcgi from a connection that we accepted. The only user of
+ * libfcgi. No call here needs the GIL. */
+#ifndef PYWORKER_PRESET_H
+#define PYWORKER_PRESET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <fcgiapp.h>
+
+struct preset {
+    FCGX_Request fcgi; /* fcgi.envp: the parameters, "NAME=value", after libfcgi's own FCGI_ROLE */
+    int fd;            /* the connection; -1: no request */
+    uint16_t id;
+    bool buffered; /* the whole request is in libfcgi's buffer: no read can block */
+};
+
+/* libfcgi's own set-up, once per process; the dispositions of signals are as before. False: it failed. */
+bool preset_setup(void);
+
+/* Reads BEGIN and PARAMS. False: the peer is gone or broke the protocol, and `fd` is closed. `len` is the
+ * length of the request if all of it has arrived, else 0. */
+bool preset_begin(struct preset *p, int fd, size_t len);
+
+/* What can be had of the body without reading, and taking from it. */
+size_t preset_available(const struct preset *p, const char **data);
+void preset_consume(struct preset *p, size_t len);
+
+/* Waits for more of the body; false at its end or after an error. */
+bool preset_refill(struct preset *p);
+
+/* Reads until `len` bytes are there or the body ends; returns how many. */
+size_t preset_read(struct preset *p, char *out, size_t len);
+
+/* Whether nothing more can come, so that preset_drain() will not wait. */
+bool preset_at_end(const struct preset *p);
+
+/* Whether the body ended for another reason than its end. */
+bool preset_failed(const struct preset *p);
+
+/* Reads the rest of the body away; false if that is too much, takes too long or fails: the connection cannot
+ * be kept. */
+bool preset_drain(struct preset *p);
+
+/* Forgets the request. Returns whether the connection is kept; else it is closed. Writes nothing. */
+bool preset_end(struct preset *p, bool keep);
+
+#endif

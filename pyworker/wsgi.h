@@ -1,0 +1,17 @@
+/* wsgi.h - serving one request after PEP 3333. */
+#ifndef PYWORKER_WSGI_H
+#define PYWORKER_WSGI_H
+
+#include "exchange.h"
+
+/* What every environ begins with; NULL with an exception. */
+PyObject *environ_base(const struct worker *w);
+
+/* The environ of the current request, without wsgi.input; reads off what else the exchange needs of the
+ * parameters. NULL with an exception. */
+PyObject *environ_make(struct exchange *x);
+
+/* Serves the request that has begun. False: KeyboardInterrupt is set, and the worker has to end. */
+bool wsgi_serve(struct worker *w);
+
+#endif

@@ -1,0 +1,264 @@
+"""The command line: what it starts, what it says, and how it ends."""
+
+import os
+import re
+import signal
+import socket
+import sys
+
+import pytest
+
+from gateway import APPS, Gateway, app, ini, run
+
+OK, USAGE, CANNOT_START, APP_BROKEN = 0, 2, 3, 4
+
+
+def write(directory, text, name="gateway.ini"):
+    (directory / name).write_text(text)
+    return directory
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+# --- words
+
+
+def test_version(tmp_path):
+    result = run(tmp_path, "--version")
+    assert (result.returncode, result.stdout) == (OK, "leangate 0.1\n")
+
+
+def test_help_names_every_directive(tmp_path):
+    result = run(tmp_path, "--help")
+    assert result.returncode == OK
+    for flag in ("--bind", "--listen", "--idle-timeout", "--body-size", "--log-format", "-c", "-t", "-T", "--version"):
+        assert re.search(rf"(^|\s|,){re.escape(flag)}\b", result.stdout), flag
+
+
+def test_nothing_to_serve_is_usage(tmp_path):
+    result = run(tmp_path)
+    assert result.returncode == USAGE
+    assert "gateway.ini" in result.stderr and result.stdout == ""
+
+
+@pytest.mark.parametrize("args", [("--no-such-flag",), ("--idle-timeout",), ("-c",), ("app:app", "another:app")])
+def test_wrong_usage(tmp_path, args):
+    result = run(tmp_path, *args)
+    assert result.returncode == USAGE
+    assert len(result.stderr.splitlines()) <= 2 and result.stdout == ""
+
+
+# --- what is wrong with a file: always file:line: [section] key: what
+
+
+@pytest.mark.parametrize("text, message", [
+    ("[app:hello]\nmodule = hello\nidle_timeout = 60x\n",
+     'gateway.ini:3: [app:hello] idle_timeout: "60x" is not a time (try 60s)'),
+    ("[app:hello]\nidle_timout = 60s\n",
+     'gateway.ini:2: [app:hello] unknown key "idle_timout", did you mean "idle_timeout"?'),
+])
+def test_error_texts(tmp_path, text, message):
+    result = run(write(tmp_path, text))
+    assert result.returncode == USAGE
+    assert message in result.stderr.splitlines()
+
+
+@pytest.mark.parametrize("text, line, words", [
+    ("[app:hello]\nmodule = hello\n[nowhere]\nx = 1\n", 3, "nowhere"),
+    ("[app:hello]\nmodule = hello\nbody_size = 10q\n", 3, "body_size"),
+    ("[app:hello]\nmodule = hello\npath = api\n", 3, "path"),
+    ("[app:hello]\nmodule = hello\nkind = cobol\n", 3, "kind"),
+    ("[gateway]\nlisten = 127.0.0.1:99999\n[app:hello]\nmodule = hello\n", 2, "listen"),
+    ("[app:hello]\nmodule = hello\ndirectory = nowhere\n", 3, "directory"),
+    ("[app:hello]\nmodule = hello\n" + "env = A=" + "x" * 300 + "\n", 3, "env_file"),
+    ("[gateway]\nbacklog = many\n[app:hello]\nmodule = hello\n", 2, "backlog"),
+])
+def test_errors_name_file_line_and_key(tmp_path, text, line, words):
+    result = run(write(tmp_path, text), "-t")
+    assert result.returncode == USAGE
+    assert f"gateway.ini:{line}: " in result.stderr and words in result.stderr
+
+
+def test_missing_file(tmp_path):
+    result = run(tmp_path, "-c", "nowhere.ini")
+    assert result.returncode == USAGE
+    assert "nowhere.ini" in result.stderr
+
+
+# --- cannot start
+
+
+def test_address_in_use(tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        write(tmp_path, ini({"gateway": {"listen": f"127.0.0.1:{port}"}, "app:hello": app("hello")}))
+        result = run(tmp_path)
+    assert result.returncode == CANNOT_START
+    assert f"cannot listen on 127.0.0.1:{port}: address in use" in result.stderr.lower()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can drop to a user")
+def test_unknown_user(tmp_path):
+    write(tmp_path, ini({"gateway": {"listen": "127.0.0.1:0", "user": "nosuchuser"}, "app:hello": app("hello")}))
+    result = run(tmp_path)
+    assert result.returncode == CANNOT_START
+    assert "nosuchuser" in result.stderr
+
+
+# --- -t and -T
+
+
+def test_check_says_yes(tmp_path):
+    write(tmp_path, ini({"app:hello": app("hello"), "app:kitchen": app("kitchen", path="/kitchen")}))
+    assert run(tmp_path, "-t").returncode == OK
+
+
+def test_check_binds_nothing(tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        write(tmp_path, ini({"gateway": {"listen": "127.0.0.1:%d" % other.getsockname()[1]}, "app:hello": app("hello")}))
+        assert run(tmp_path, "-t").returncode == OK
+
+
+def test_check_imports_every_app(tmp_path):
+    write(tmp_path, ini({"app:hello": app("hello"), "app:bad": app("broken", path="/b"),
+                         "app:worse": app("raises", path="/w")}))
+    result = run(tmp_path, "-t")
+    assert result.returncode == APP_BROKEN
+    assert re.search(r'^app bad: cannot import "broken": No module named \'a_module_that_is_nowhere\' \(python: .+\)$',
+                     result.stderr, re.M)
+    assert re.search(r'^app worse: cannot import "raises": .*the database is not there', result.stderr, re.M)
+    assert "app hello: cannot" not in result.stderr
+
+
+@pytest.mark.parametrize("module, words", [("nowhere:application", "nowhere"), ("hello:nothing", "nothing"),
+                                           ("exits", "exits")])
+def test_check_of_what_does_not_load(tmp_path, module, words):
+    write(tmp_path, ini({"app:hello": app(module)}))
+    result = run(tmp_path, "-t")
+    assert result.returncode == APP_BROKEN
+    assert f'app hello: cannot import "{module}"' in result.stderr and words in result.stderr
+
+
+def test_dump_says_where_values_come_from(tmp_path):
+    write(tmp_path, "[app]\nqueue = 7\n[app:hello]\nmodule = hello\nidle_timeout = 5m\n")
+    result = run(tmp_path, "-T", "--start-timeout", "9s", environ={"LEANGATE_LOG_LEVEL": "debug"})
+    assert result.returncode == OK
+    lines = {line.split("=")[0].strip(): line for line in result.stdout.splitlines() if "=" in line}
+    for key, value, source in [("idle_timeout", "5m", "gateway.ini:5"), ("level", "debug", "LEANGATE_LOG_LEVEL"),
+                               ("start_timeout", "9s", "--start-timeout"), ("queue", "7", "gateway.ini:2"),
+                               ("body_memory", "64k", "default")]:
+        assert re.search(rf"{key}\s*=\s*{value}\b.*{re.escape(source)}", lines[key]), lines[key]
+
+
+def test_dump_is_a_configuration(tmp_path):
+    write(tmp_path, ini({"gateway": {"listen": ["127.0.0.1:0", "unix:s"]}, "app:hello": app("hello", env=["A=1", "B=2"])}))
+    first = run(tmp_path, "-T").stdout
+    write(tmp_path, first, "again.ini")
+    again = run(tmp_path, "-T", "-c", "again.ini")
+    assert again.returncode == OK
+
+    def values(text):
+        return [re.sub(r"\s*;.*", "", line).rstrip() for line in text.splitlines()]
+
+    assert values(again.stdout) == values(first)
+
+
+# --- an app on the command line
+
+
+def command_line(tmp_path, *args, **environ):
+    gateway = Gateway(tmp_path, args=args, environ={"LEANGATE_PYTHON": sys.executable} | environ)
+    (tmp_path / "hello.py").write_text((APPS / "hello.py").read_text())
+    return gateway
+
+
+@pytest.fixture
+def cli(tmp_path):
+    started = []
+
+    def start(*args, **environ):
+        started.append(command_line(tmp_path, *args, **environ))
+        return started[-1].start()
+
+    yield start
+    for gateway in started:
+        gateway.kill()
+
+
+def test_app_on_the_command_line(cli, tmp_path):
+    (tmp_path / "gateway.ini").write_text("this is not a configuration\n")
+    gateway = cli("hello:application", "--bind", "127.0.0.1:0")
+    gateway.err.wait(r"^  /  hello:application  ")
+    assert gateway.get("/").text == "Hello world\n"
+    gateway.err.wait(r"^hello: ready in \d+ ms")
+    gateway.stop()
+
+
+def test_bare_module_and_file(cli):
+    for spec in ("hello", "hello.py", "hello.py:application"):
+        gateway = cli(spec, "--bind=127.0.0.1:0")
+        assert gateway.get("/").status == 200
+        gateway.stop()
+
+
+def test_broken_app_on_the_command_line_says_so_at_once(tmp_path):
+    (tmp_path / "bad.py").write_text("import a_module_that_is_nowhere\n")
+    result = run(tmp_path, "bad:app", "--bind", "127.0.0.1:0", environ={"LEANGATE_PYTHON": sys.executable})
+    assert result.returncode == APP_BROKEN
+    assert 'app bad: cannot import "bad:app": No module named \'a_module_that_is_nowhere\'' in result.stderr
+
+
+def test_check_at_start_leaves_no_worker(cli):
+    gateway = cli("hello", "--bind", "127.0.0.1:0")
+    gateway.no_worker()
+    gateway.stop()
+
+
+def test_lower_sources_give_way(cli, tmp_path):
+    """flag > environment > default, as the idle stop shows."""
+    gateway = cli("hello", "--bind", "127.0.0.1:0", "--idle-timeout", "300ms", LEANGATE_IDLE_TIMEOUT="1h")
+    assert gateway.get("/").status == 200
+    gateway.no_worker()
+    gateway.stop()
+
+
+def test_unknown_variable_only_warns(cli):
+    gateway = cli("hello", "--bind", "127.0.0.1:0", LEANGATE_IDLE_TIMOUT="5s")
+    assert "LEANGATE_IDLE_TIMOUT" in gateway.err.text
+    gateway.stop()
+
+
+def test_port_variable(launch, tmp_path):
+    port = free_port()
+    gateway = launch(text=ini({"gateway": {"listen": "127.0.0.1:1"}, "app:hello": app("hello")}),
+                     environ={"PORT": str(port)})
+    assert gateway.urls[0] == f"http://0.0.0.0:{port}"
+    assert gateway.get("/").status == 200
+
+
+def test_port_variable_yields_to_a_flag(cli):
+    gateway = cli("hello", "--bind", "127.0.0.1:0", PORT="1")
+    assert gateway.urls[0].startswith("http://127.0.0.1:")
+    gateway.stop()
+
+
+def test_paths_are_relative_to_the_file(launch, tmp_path):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/hello.py").write_text((APPS / "hello.py").read_text())
+    (tmp_path / "site/my.ini").write_text(ini({"gateway": {"listen": "127.0.0.1:0"}, "app:hello": {
+        "module": "hello", "python": sys.executable}}))
+    gateway = launch(args=["-c", "../site/my.ini"])
+    assert gateway.get("/").status == 200
+
+
+def test_interrupt_is_a_clean_end(cli):
+    gateway = cli("hello", "--bind", "127.0.0.1:0")
+    gateway.stop(signal.SIGINT)

@@ -1,0 +1,262 @@
+"""The gateway against a FastCGI worker that does what a correct library cannot: see tests/support/fakeworker.py.
+
+Whatever the worker does, the client gets a whole answer, an error, or a connection that is visibly cut; never a silently
+short answer; and the next request is served.
+"""
+
+import re
+import time
+
+import pytest
+
+from fakeworker import install, journal
+from gateway import wait_until
+from rawhttp import Cut
+
+
+@pytest.fixture
+def play(launch, tmp_path):
+    """play("script", "next script", key=value...): a gateway whose workers play these scripts in turn."""
+    def start(*scripts, **keys):
+        section = {"module": "fake", "directory": tmp_path, "python": install(tmp_path, *scripts)}
+        return launch({"app:fake": section | keys})
+    return start
+
+
+@pytest.fixture
+def notes(tmp_path):
+    return lambda word="": journal(tmp_path, word)
+
+
+# --- odd, but right
+
+
+@pytest.mark.parametrize("script", ["good", "no-empty-stdout", "byte-by-byte", "management", "close-after-stdout",
+                                    "stderr-flood"])
+def test_whole_answers(play, script):
+    gateway = play(script)
+    with gateway.connect() as connection:
+        for _ in range(2):
+            answer = connection.get("/")
+            assert answer.status == 200 and answer.text.startswith("good")
+
+
+def test_full_records_with_padding(play):
+    gateway = play("full-records")
+    with gateway.connect() as connection:
+        for _ in range(2):
+            assert connection.get("/").body == b"".join(bytes([65 + n]) * 65535 for n in range(4))
+
+
+def test_stderr_goes_to_the_log(play):
+    gateway = play("stderr-flood")
+    assert gateway.get("/").text == "good"
+    gateway.err.wait("flood flood flood")
+
+
+def test_framing_of_the_worker_is_not_passed_on(play):
+    with play("smuggled-framing").connect() as connection:
+        answer = connection.get("/")
+        assert answer.body == b"good" and answer.get("X-Kept") == "1" and answer.get("X-Hop") is None
+        assert connection.get("/").body == b"good"
+
+
+def test_more_than_the_promised_length_is_dropped(play):
+    with play("long-length").connect() as connection:
+        for _ in range(2):
+            assert connection.get("/").body == b"too"
+
+
+@pytest.mark.parametrize("size", [0, 3_000_000])
+def test_an_answer_before_the_body_is_read(play, size):
+    """The worker answers and closes while the body is still being written to it: the answer counts, not the EPIPE."""
+    gateway = play("early")
+    assert gateway.post("/", b"x" * size).text == "early"
+    assert gateway.post("/", b"x" * size).text == "early"
+
+
+# --- wrong: 502, and a fresh worker for the next request
+
+
+@pytest.mark.parametrize("script", [
+    "end-without-stdout", "empty-stdout", "wrong-version", "wrong-id", "garbage", "endless-header", "no-header-end",
+    "bad-status", "split-head"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_nonsense_is_502(play, script, method):
+    gateway = play(script, "good")
+    with gateway.connect() as connection:
+        connection.request(method, "/", body=b"x" * 10)
+        answer = connection.answer()
+        assert answer.status == 502 and answer.get("Transfer-Encoding") is None
+
+
+@pytest.mark.parametrize("script", ["wrong-version", "wrong-id", "garbage", "endless-header"])
+def test_a_worker_that_broke_the_protocol_is_replaced(play, notes, script):
+    gateway = play(script, "good")
+    assert gateway.post("/", b"").status == 502
+    assert gateway.get("/").text.startswith("good")
+    assert len(notes("start")) == 2
+    wait_until(lambda: len(gateway.workers) == 1, "the end of the broken worker")
+
+
+def test_bytes_after_the_end_of_an_answer(play):
+    gateway = play("stdout-after-end", "good")
+    assert gateway.get("/").text == "good"
+    answer = gateway.get("/")
+    assert answer.status == 200 and answer.text.startswith("good")
+
+
+# --- cut
+
+
+@pytest.mark.parametrize("script", ["death-mid-body", "close-without-end", "short-length"])
+def test_a_short_answer_is_cut(play, script):
+    gateway = play(script, "good")
+    with gateway.connect() as connection:
+        connection.request("GET", "/")
+        with pytest.raises(Cut):
+            connection.answer()
+    wait_until(lambda: gateway.get("/").status == 200 if script == "death-mid-body" else True, "the next answer")
+
+
+def test_a_short_answer_to_http_1_0_is_cut_by_a_reset(play):
+    """Where the end of the connection is the end of the body, only a reset tells the difference."""
+    gateway = play("death-mid-body")
+    with gateway.connect() as connection:
+        connection.send(b"GET / HTTP/1.0\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            while connection.socket.recv(1000):
+                pass
+
+
+# --- lost workers: who is sent again
+
+
+def test_a_get_is_sent_again_once(play, notes):
+    gateway = play("death-before", "good")
+    assert gateway.get("/").text == "good 0"
+    assert len(notes("request GET")) == 2
+    gateway.err.wait("fake: ")
+
+
+def test_a_get_that_kills_two_workers(play, notes):
+    gateway = play("death-before")
+    assert gateway.get("/").status == 502
+    assert len(notes("request")) == 2
+
+
+def test_a_post_is_not_sent_again(play, notes):
+    gateway = play("death-before", "good")
+    assert gateway.post("/", b"x").status == 502
+    assert len(notes("request")) == 1
+    assert gateway.post("/", b"x").text == "good 1"
+
+
+def test_half_a_head_is_an_answer_begun(play, notes):
+    gateway = play("death-mid-head", "good")
+    assert gateway.get("/").status == 502
+    assert len(notes("request")) == 1
+
+
+@pytest.mark.parametrize("size", [5, 1_000_000])
+def test_overloaded_is_sent_again_whatever_the_method(play, notes, size):
+    gateway = play("overloaded", "good", workers=2)
+    assert gateway.post("/", b"x" * size).text == f"good {size}"
+    assert len(notes("request POST")) == 2
+
+
+def test_nonsense_on_the_control_channel(play, notes):
+    gateway = play("nonsense-control", "good")
+    assert gateway.post("/", b"x").status == 502
+    assert gateway.post("/", b"x").text == "good 1"
+
+
+# --- timeouts
+
+
+@pytest.mark.parametrize("script", ["silence", "half-header"])
+def test_no_head_in_time_is_504(play, script):
+    gateway = play(script, "good", request_timeout="400ms", stop_timeout="200ms")
+    assert gateway.get("/").status == 504
+    wait_until(lambda: gateway.get("/").text.startswith("good"), "the next answer")
+
+
+def test_a_timeout_is_never_sent_again(play, notes):
+    gateway = play("silence", "good", request_timeout="300ms", stop_timeout="100ms")
+    assert gateway.get("/").status == 504
+    gateway.no_worker()
+    assert len(notes("request")) == 1
+
+
+def test_never_ready(play, notes):
+    gateway = play("never-ready", start_timeout="400ms")
+    answer = gateway.get("/")
+    assert answer.status == 503 and int(answer.get("Retry-After")) >= 1
+    gateway.no_worker()
+
+
+# --- starts that fail
+
+
+def test_exit_without_a_word_is_tried_once_more(play, notes):
+    gateway = play("exits-at-once", "good")
+    assert gateway.post("/", b"x").text == "good 1"
+    assert len(notes("start")) == 2
+
+
+def test_exit_without_a_word_twice(play, notes):
+    gateway = play("exits-at-once")
+    assert gateway.post("/", b"x").status == 502
+    assert len(notes("start")) == 2
+    began = time.monotonic()
+    assert gateway.get("/").status in (502, 503)
+    assert time.monotonic() - began < 5
+
+
+def test_failed(play, notes):
+    gateway = play("fails", "good")
+    assert gateway.get("/").status == 500
+    gateway.err.wait("No module named 'nowhere'")
+    gateway.err.wait("^  the traceback")
+    wait_until(lambda: gateway.get("/").status == 200, "the end of the back-off")
+
+
+def test_a_worker_that_does_not_stop_is_killed(play, notes):
+    gateway = play("ignores-stop", idle_timeout="200ms", stop_timeout="300ms")
+    assert gateway.get("/").status == 200
+    wait_until(lambda: notes("stop"), "STOP")
+    gateway.no_worker()
+
+
+# --- the queue
+
+
+def test_one_request_at_a_time(launch, tmp_path):
+    """A fake worker announces a concurrency of one: the second request waits in the gateway."""
+    gateway = launch({"app:fake": {"module": "fake", "directory": tmp_path, "request_timeout": "off",
+                                   "python": install(tmp_path, "silence"), "queue": "1", "queue_timeout": "400ms"}})
+    with gateway.connect() as first, gateway.connect() as second, gateway.connect() as third:
+        first.request("GET", "/1")
+        wait_until(lambda: journal(tmp_path, "request"), "the first request")
+        second.request("GET", "/2")
+        time.sleep(0.1)
+        third.request("GET", "/3")
+        full = third.answer()
+        assert full.status == 503 and full.get("Retry-After")
+        late = second.answer()
+        assert late.status == 503 and late.get("Retry-After")
+        assert [re.sub(" 0$", "", line) for line in journal(tmp_path, "request")] == ["request GET /1"]
+
+
+def test_a_client_that_leaves_the_queue_costs_nothing(launch, tmp_path):
+    gateway = launch({"app:fake": {"module": "fake", "directory": tmp_path, "stop_timeout": "100ms",
+                                   "request_timeout": "700ms", "python": install(tmp_path, "silence", "good")}})
+    with gateway.connect() as first:
+        first.request("GET", "/1")
+        wait_until(lambda: journal(tmp_path, "request"), "the first request")
+        with gateway.connect() as second:
+            second.request("GET", "/2")
+            time.sleep(0.1)
+        assert first.answer().status == 504
+    assert gateway.get("/3").status == 200
+    assert not [line for line in journal(tmp_path) if "/2" in line]

@@ -1,0 +1,395 @@
+"""The life of a worker: none before the first request, started, reused, stopped, started again; and every way to die."""
+
+import json
+import os
+import re
+import signal
+import time
+
+import pytest
+
+from gateway import APPS, Gateway, app, children, ini, proc_file, wait_until
+from rawhttp import Cut
+
+
+def kitchen(**keys):
+    return {"app:kitchen": app("kitchen", **keys)}
+
+
+def alive(pid):
+    return bool(proc_file(pid, "cmdline"))
+
+
+# --- asleep and awake
+
+
+def test_what_the_user_sees(launch):
+    gateway = launch(kitchen(idle_timeout="300ms"))
+    lines = gateway.err.text.splitlines()
+    assert re.fullmatch(r"leangate 0\.1 on http://127\.0\.0\.1:\d+  \(Ctrl-C stops\)", lines[0])
+    gateway.err.wait(r"^  /  kitchen  .*asleep: starts on request, stops after (300ms|0\.3s) idle$")
+    gateway.get("/")
+    gateway.err.wait(r"^kitchen: ready in \d+ ms \(import \d+\)$")
+    gateway.err.wait(r"^kitchen: stopped after (300ms|0\.3s) idle, \d+\.\d MB given back; gateway \d+\.\d MB$")
+
+
+def test_nothing_python_before_the_first_request(launch):
+    gateway = launch(kitchen())
+    with gateway.connect() as connection:
+        connection.send(b"GET / HTTP/1.1\r\nHost: x\r\n")
+        time.sleep(0.3)
+        assert not children(gateway.pid)
+        connection.send(b"\r\n")
+        assert connection.answer().status == 200
+    assert len(gateway.workers) == 1
+
+
+def test_what_is_answered_without_the_app_wakes_nobody(launch):
+    gateway = launch(kitchen(path="/api"))
+    with gateway.connect() as connection:
+        assert connection.get("/elsewhere").status == 404
+        connection.send(b"nonsense\r\n\r\n")
+        assert connection.answer().status == 400
+    assert not children(gateway.pid)
+
+
+def test_start_reuse_stop_start(launch):
+    gateway = launch(kitchen(idle_timeout="500ms"))
+    first = gateway.get("/pid").text
+    assert gateway.get("/pid").text == first == str(gateway.one_worker())
+    gateway.no_worker()
+    assert not gateway.zombies()
+    second = gateway.get("/pid").text
+    assert second != first
+
+
+def test_requests_put_the_idle_stop_off(launch):
+    gateway = launch(kitchen(idle_timeout="600ms"))
+    first = gateway.get("/pid").text
+    for _ in range(6):
+        time.sleep(0.2)
+        assert gateway.get("/pid").text == first
+
+
+def test_a_long_request_is_not_idle(launch, tmp_path):
+    gateway = launch(kitchen(idle_timeout="200ms"))
+    file = tmp_path / "go"
+    with gateway.connect() as connection:
+        connection.request("GET", f"/wait?file={file}")
+        wait_until((tmp_path / "go.here").exists, "the request")
+        time.sleep(0.6)
+        file.touch()
+        assert connection.answer().text == "waited"
+
+
+def test_idle_timeout_off(launch):
+    gateway = launch(kitchen(idle_timeout="off"))
+    gateway.get("/")
+    time.sleep(0.5)
+    gateway.one_worker()
+
+
+def test_apps_are_apart(launch):
+    gateway = launch({"app:one": app("kitchen", path="/one"), "app:two": app("kitchen", path="/two")})
+    one = gateway.get("/one/pid").text
+    assert len(gateway.workers) == 1
+    two = gateway.get("/two/pid").text
+    assert one != two and len(gateway.workers) == 2
+
+
+def test_many_requests_at_a_cold_app(launch):
+    """All of them wait for the one start; none is lost and no second worker is made."""
+    gateway = launch({"app:slow": app("slowstart", env="SECONDS=0.5")})
+    connections = [gateway.connect() for _ in range(20)]
+    for connection in connections:
+        connection.request("GET", "/")
+    for connection in connections:
+        assert connection.answer().text == "at last\n"
+        connection.close()
+    assert len(re.findall("slow: ready", gateway.err.text)) == 1
+
+
+def test_second_worker_when_the_first_is_busy(launch, tmp_path):
+    gateway = launch(kitchen(workers="2"))
+    connections = [gateway.connect() for _ in range(2)]
+    for n, connection in enumerate(connections):
+        connection.request("GET", f"/wait?file={tmp_path}/{n}")
+    for n in range(2):
+        wait_until((tmp_path / f"{n}.here").exists, f"request {n}")
+    assert 1 <= len(gateway.workers) <= 2
+    for n, connection in enumerate(connections):
+        (tmp_path / str(n)).touch()
+        assert connection.answer().text == "waited"
+        connection.close()
+
+
+# --- what a worker is given
+
+
+def test_descriptors(launch):
+    gateway = launch(kitchen())
+    found = json.loads(gateway.get("/descriptors").text)
+    assert found["0"] == "/dev/null"
+    assert found["1"].startswith("pipe:") and found["2"].startswith("pipe:")
+    listening = {link for link in gateway.descriptors().values() if link.startswith("socket:")}
+    assert not listening & set(found.values()), "a socket of the gateway is in the worker"
+
+
+def test_subprocesses_of_an_app_inherit_nothing(launch):
+    gateway = launch(kitchen(idle_timeout="off"))
+    child = int(gateway.get("/subprocess").text)
+    wait_until(lambda: "sleep" in proc_file(child, "comm"), "the subprocess")
+    links = {name: os.readlink(f"/proc/{child}/fd/{name}") for name in os.listdir(f"/proc/{child}/fd")}
+    assert links["0"] == "/dev/null" and set(links) == {"0", "1", "2"}, links
+
+
+def test_environment(launch, tmp_path):
+    (tmp_path / "more.env").write_text("FROM_FILE=yes\nLONG=" + "x" * 5000 + "\n")
+    gateway = launch(kitchen(env=["A=1", "B=two words"], env_file=tmp_path / "more.env"),
+                     environ={"LISTEN_FDS": "0", "NOTIFY_SOCKET": "/nowhere", "LEANGATE_LOG_LEVEL": "info", "KEPT": "1"})
+    environ = json.loads(gateway.get("/process-environ").text)
+    assert environ | {"A": "1", "B": "two words", "FROM_FILE": "yes", "LONG": "x" * 5000, "KEPT": "1"} == environ
+    assert not [name for name in environ if name.startswith(("LEANGATE_", "LISTEN_", "NOTIFY_", "WATCHDOG_"))]
+
+
+def test_clear_env(launch):
+    gateway = launch(kitchen(clear_env="on", env="A=1"), environ={"SECRET": "1"})
+    environ = json.loads(gateway.get("/process-environ").text)
+    assert "SECRET" not in environ and environ["A"] == "1" and "PATH" in environ
+
+
+def test_the_process(launch):
+    gateway = launch(kitchen(umask="0027"))
+    gateway.get("/")
+    pid = gateway.one_worker()
+    status = dict(line.split(":\t", 1) for line in proc_file(pid, "status").splitlines() if ":\t" in line)
+    assert status["NoNewPrivs"] == "1" and status["Umask"] == "0027"
+    assert os.getpgid(pid) == pid and os.readlink(f"/proc/{pid}/cwd") == str(APPS)
+
+
+def test_output_of_the_worker_raw(launch):
+    gateway = launch(kitchen())
+    gateway.get("/print")
+    gateway.out.wait("^a line on stdout$")
+    gateway.err.wait("^a line on stderr$")
+    gateway.err.wait("a line on wsgi.errors$")
+
+
+def test_output_of_the_worker_tagged(launch):
+    gateway = launch({"log": {"worker": "tagged"}} | kitchen())
+    gateway.get("/print")
+    pid = gateway.one_worker()
+    wait_until(lambda: "a line on stdout" in gateway.out.text + gateway.err.text, "the line")
+    line = re.search("^.*a line on stdout$", gateway.out.text + gateway.err.text, re.M)[0]
+    assert "kitchen" in line and str(pid) in line
+
+
+# --- apps that cannot be imported
+
+
+@pytest.mark.parametrize("module, words", [("broken", "No module named 'a_module_that_is_nowhere'"),
+                                           ("raises", "the database is not there")])
+def test_import_failure(launch, module, words):
+    gateway = launch({"app:bad": app(module)})
+    answer = gateway.get("/")
+    assert answer.status == 500 and words not in answer.text
+    gateway.err.wait(re.escape(words))
+    gateway.err.wait("^Traceback")
+    assert "pyworker" not in re.sub(r"\(python: .*", "", gateway.err.text), "our own frames in the traceback"
+
+
+def test_import_failure_with_debug(launch):
+    gateway = launch({"app:bad": app("raises", debug="on")})
+    answer = gateway.get("/")
+    assert answer.status == 500 and "Traceback" in answer.text and "the database is not there" in answer.text
+
+
+def test_back_off(launch):
+    """The stored failure is answered at once, without a start, until a pause that doubles is over."""
+    gateway = launch({"app:bad": app("broken")})
+
+    def starts():
+        assert gateway.get("/").status == 500
+        return len(re.findall("^Traceback", gateway.err.text, re.M))
+
+    wait_until(lambda: starts() >= 5, "five failed starts")  # 0.1 + 0.2 + 0.4 + 0.8 s; the next pause has 1.6
+    before = starts()
+    for _ in range(10):
+        assert starts() == before and not gateway.workers
+
+
+def test_a_mended_app_comes_back(launch, tmp_path):
+    gateway = launch({"app:app": app("mending", env=f"MENDED={tmp_path}/mended")})
+    assert gateway.get("/").status == 500
+    (tmp_path / "mended").touch()
+    assert wait_until(lambda: (answer := gateway.get("/")).status == 200 and answer, "the mended app").text == "mended\n"
+
+
+def test_exit_at_import(launch):
+    gateway = launch({"app:bad": app("exits")})
+    assert gateway.get("/").status == 502
+
+
+# --- workers that die
+
+
+def test_crash_before_the_answer(launch, tmp_path):
+    gateway = launch(kitchen())
+    assert gateway.get(f"/die?once={tmp_path}/died").text == "survived"
+    assert gateway.post("/die", b"").status == 502
+    gateway.err.wait("kitchen: .*(7|exit)")
+
+
+def test_crash_by_signal(launch):
+    gateway = launch(kitchen())
+    assert gateway.post("/die?signal=9", b"").status == 502
+    assert gateway.get("/").status == 200
+
+
+def test_crash_behind_the_head(launch):
+    gateway = launch(kitchen())
+    with gateway.connect() as connection:
+        connection.request("GET", "/die?late")
+        with pytest.raises(Cut) as cut:
+            connection.answer()
+        assert b"half" in cut.value.body
+    assert gateway.get("/").status == 200
+
+
+def test_worker_killed_while_idle(launch):
+    gateway = launch(kitchen())
+    gateway.get("/")
+    os.kill(gateway.one_worker(), signal.SIGKILL)
+    gateway.no_worker()
+    assert gateway.get("/").status == 200
+
+
+def test_an_exception_is_500_and_the_worker_lives(launch):
+    gateway = launch(kitchen())
+    pid = gateway.get("/pid").text
+    assert gateway.get("/raise").status == 500
+    gateway.err.wait("ValueError: raised before the head")
+    with gateway.connect() as connection:
+        connection.request("GET", "/raise-late")
+        with pytest.raises(Cut):
+            connection.answer()
+    gateway.err.wait("ValueError: raised behind the head")
+    assert gateway.get("/pid").text == pid
+
+
+def test_request_timeout(launch):
+    gateway = launch(kitchen(request_timeout="400ms", stop_timeout="300ms"))
+    pid = int(gateway.get("/pid").text)
+    assert gateway.get("/hang").status == 504
+    wait_until(lambda: not alive(pid), "the end of the worker that hangs")
+    assert gateway.get("/").status == 200
+
+
+def test_what_an_app_leaves_behind_goes_with_its_worker(launch):
+    gateway = launch(kitchen(idle_timeout="300ms"))
+    child = int(gateway.get("/subprocess").text)
+    gateway.no_worker()
+    wait_until(lambda: not alive(child), "the subprocess of a worker that is gone")
+
+
+def test_client_that_leaves_while_the_app_works(launch, tmp_path):
+    """The worker is busy still and must not be believed free: the next request waits for it."""
+    gateway = launch(kitchen())
+    with gateway.connect() as connection:
+        connection.request("GET", f"/wait?file={tmp_path}/go")
+        wait_until((tmp_path / "go.here").exists, "the request")
+    with gateway.connect() as connection:
+        connection.request("GET", "/pid")
+        time.sleep(0.2)
+        (tmp_path / "go").touch()
+        assert int(connection.answer().text) == gateway.one_worker()
+
+
+# --- the end
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_drain(launch, tmp_path, number):
+    """What has begun is finished, then the exit status is 0."""
+    gateway = launch(kitchen())
+    with gateway.connect() as connection, gateway.connect() as idle:
+        idle.get("/")
+        connection.request("GET", f"/wait?file={tmp_path}/go")
+        wait_until((tmp_path / "go.here").exists, "the request")
+        gateway.signal(number)
+        gateway.err.wait(r"^draining: 1 request left \(Ctrl-C again to stop now\)$")
+        assert idle.ended()
+        with pytest.raises(OSError):
+            gateway.connect()
+        (tmp_path / "go").touch()
+        answer = connection.answer()
+        assert answer.text == "waited" and answer.get("Connection") == "close"
+        assert connection.ended()
+    assert gateway.wait() == 0
+
+
+def test_drain_serves_what_waits_for_a_cold_start(launch):
+    gateway = launch({"app:slow": app("slowstart", env="SECONDS=0.7")})
+    with gateway.connect() as connection:
+        connection.request("GET", "/")
+        wait_until(lambda: gateway.workers, "the start")
+        gateway.signal(signal.SIGTERM)
+        assert connection.answer().text == "at last\n"
+    assert gateway.wait() == 0
+
+
+@pytest.mark.parametrize("first, second", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGINT)])
+def test_a_second_signal_stops_at_once(launch, first, second):
+    gateway = launch(kitchen())
+    with gateway.connect() as connection:
+        connection.request("GET", "/hang")
+        gateway.one_worker()
+        gateway.signal(first)
+        gateway.err.wait("^draining")
+        began = time.monotonic()
+        gateway.signal(second)
+        gateway.wait()
+        assert time.monotonic() - began < 5
+    gateway.check_end()
+
+
+def test_drain_timeout(launch):
+    gateway = launch({"timeouts": {"drain": "500ms"}} | kitchen())
+    with gateway.connect() as connection:
+        connection.request("GET", "/hang")
+        gateway.one_worker()
+        gateway.signal(signal.SIGTERM)
+        gateway.wait()
+    gateway.check_end()
+
+
+def test_stubborn_worker_is_killed_in_the_end(launch):
+    gateway = launch(kitchen(stop_timeout="300ms"))
+    gateway.get("/stubborn")
+    gateway.stop()
+
+
+def test_no_worker_outlives_a_killed_gateway(tmp_path):
+    gateway = Gateway(tmp_path, {"gateway": {"listen": "127.0.0.1:0"}} | kitchen()).start()
+    try:
+        gateway.get("/")
+        assert gateway.workers
+        gateway.signal(signal.SIGKILL)
+        assert gateway.wait() == -signal.SIGKILL
+        gateway.check_end()
+    finally:
+        gateway.kill()
+
+
+def test_sigkill_while_starting(tmp_path):
+    gateway = Gateway(tmp_path, {"gateway": {"listen": "127.0.0.1:0"}, "app:slow": app("slowstart", env="SECONDS=30")})
+    try:
+        gateway.start()
+        with gateway.connect() as connection:
+            connection.request("GET", "/")
+            wait_until(lambda: gateway.workers, "the start")
+            gateway.signal(signal.SIGKILL)
+        gateway.wait()
+        gateway.check_end()
+    finally:
+        gateway.kill()

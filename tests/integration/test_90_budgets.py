@@ -1,0 +1,119 @@
+"""The figures that are promised (DESIGN section 2), for the release build. `make bench-memory` prints them."""
+
+import os
+import time
+
+import pytest
+
+from gateway import app, proc_file
+
+pytestmark = pytest.mark.release
+
+MB = 1024  # in the kB that /proc speaks
+
+# What a hello worker must not have loaded: each costs memory and time at every start.
+HEAVY = {"asyncio", "typing", "logging", "email", "http", "re", "socket", "threading", "traceback", "json", "runpy"}
+
+IDLE_SECONDS = 130 if os.environ.get("LEANGATE_LONG") else 12
+
+THREE_APPS = {f"app:app{n}": app("hello", path=f"/app{n}") for n in range(3)}
+
+
+def memory(pid):
+    """RSS, PSS and private dirty in kB."""
+    fields = dict(line.split(":") for line in proc_file(pid, "smaps_rollup").splitlines() if line.endswith(" kB"))
+    number = {name: int(value.split()[0]) for name, value in fields.items()}
+    return number["Rss"], number["Pss"], number["Private_Dirty"]
+
+
+def switches(pid):
+    lines = dict(line.split(":\t") for line in proc_file(pid, "status").splitlines() if ":\t" in line)
+    return int(lines["voluntary_ctxt_switches"])
+
+
+def in_chroot():
+    """There libc has few users and PSS counts nearly all of it."""
+    try:
+        return not os.path.samefile("/proc/1/root/.", "/")
+    except PermissionError:
+        return False
+
+
+def test_idle_memory(launch):
+    gateway = launch(THREE_APPS)
+    time.sleep(0.3)
+    rss, pss, dirty = memory(gateway.pid)
+    print(f"idle: RSS {rss} kB, PSS {pss} kB, private dirty {dirty} kB")
+    assert dirty <= 0.2 * MB and rss <= 2 * MB
+    if not in_chroot():
+        assert pss <= 0.4 * MB
+
+
+def test_memory_comes_back_after_work(launch):
+    """A burst leaves little behind: the first requests pay for tables that stay, the next ones for nothing."""
+    gateway = launch(THREE_APPS)
+
+    def burst():
+        connections = [gateway.connect() for _ in range(100)]
+        for connection in connections:
+            assert connection.get("/app0").status == 200
+        for connection in connections:
+            connection.close()
+        time.sleep(0.5)
+        return memory(gateway.pid)[2]
+
+    burst()
+    first = burst()
+    assert burst() <= first + 64
+
+
+def test_a_thousand_apps(launch):
+    few = memory(launch(THREE_APPS).pid)
+    many = memory(launch({f"app:app{n}": app("hello", path=f"/app{n}") for n in range(1000)}).pid)
+    print(f"1,000 apps: {many[2] - few[2]} kB more private dirty, {many[0] - few[0]} kB more RSS")
+    assert many[0] - few[0] <= 1.5 * MB and many[2] - few[2] <= 1.5 * MB
+
+
+def test_no_wake_up_while_idle(launch):
+    gateway = launch(THREE_APPS)
+    time.sleep(1)
+    before = switches(gateway.pid)
+    time.sleep(IDLE_SECONDS)
+    assert switches(gateway.pid) == before
+
+
+def test_no_wake_up_while_asleep_again(launch):
+    """Once a worker was there and is gone, nothing is left that ticks."""
+    gateway = launch({"app:hello": app("hello", idle_timeout="200ms")})
+    gateway.get("/")
+    gateway.no_worker()
+    time.sleep(1.5)
+    before = switches(gateway.pid)
+    time.sleep(5)
+    assert switches(gateway.pid) == before
+
+
+def test_modules_of_a_hello_worker(launch):
+    gateway = launch({"app:modules": app("modules")})
+    loaded = set(gateway.get("/").text.split("\n"))
+    assert not HEAVY & loaded
+    assert not [name for name in loaded if name.partition(".")[0] in HEAVY]
+
+
+def test_idle_connections_cost_little(launch):
+    gateway = launch({"app:hello": app("hello"), "limits": {"connections": "2000"}})
+
+    def open_idle(count):
+        connections = [gateway.connect() for _ in range(count)]
+        for connection in connections:
+            assert connection.get("/").status == 200
+        return connections
+
+    some = open_idle(100)
+    base = memory(gateway.pid)[2]
+    more = open_idle(800)
+    cost = (memory(gateway.pid)[2] - base) * 1024 / 800
+    print(f"an idle connection: {cost:.0f} bytes")
+    for connection in some + more:
+        connection.close()
+    assert cost <= 512 + 128  # the loop's own tables grow in steps
