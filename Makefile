@@ -21,8 +21,9 @@ JOBS       ?= $(shell nproc)
 # --- what is made of what ----------------------------------------------------------------------------------------
 
 # The program, by level (docs/ARCHITECTURE.md): from the command line down to the leaves.
-GATEWAY = $(patsubst gateway/%.c,%,$(wildcard gateway/*.c))
-FCGI    = $(patsubst fcgi/%.c,%,$(wildcard fcgi/*.c))
+GATEWAY = main gateway listener conn router app worker upstream access cgi_reply cgi request spawn \
+          http_chunked http_head http_path http_reply body worker_fsm buf task timeq log net
+FCGI    = fcgi_client fcgi_record
 CONFIG  = $(patsubst config/%.c,%,$(wildcard config/*.c))
 
 # The worker: a CPython extension and the Python around it.
@@ -31,9 +32,23 @@ PYWORKER_PY = $(patsubst pyworker/%.py,%,$(wildcard pyworker/*.py))
 
 # Each unit test and all that it may link: an extra need is a link error, that is a layer leak.
 UNIT_buf           = gateway/buf
+UNIT_task          = gateway/task
+UNIT_body          = gateway/body gateway/buf
+UNIT_worker_fsm    = gateway/worker_fsm
+UNIT_router        = gateway/router
+UNIT_http_head     = gateway/http_head gateway/http_path
+UNIT_http_chunked  = gateway/http_chunked
+UNIT_http_reply    = gateway/http_reply gateway/buf
+UNIT_cgi           = gateway/cgi gateway/cgi_reply gateway/http_head gateway/http_path gateway/http_reply gateway/buf fcgi/fcgi_record
+UNIT_fcgi_record   = fcgi/fcgi_record
+UNIT_fcgi_client   = fcgi/fcgi_client
 
 # Each fuzz target, likewise.
-FUZZ_http_head     = gateway/http_head
+FUZZ_http_head     = gateway/http_head gateway/http_path
+FUZZ_http_chunked  = gateway/http_chunked
+FUZZ_cgi_params    = gateway/cgi gateway/http_head gateway/http_path gateway/http_reply gateway/buf fcgi/fcgi_record
+FUZZ_cgi_reply     = gateway/cgi_reply gateway/http_reply gateway/buf
+FUZZ_fcgi_client   = fcgi/fcgi_client
 
 # --- flags ---------------------------------------------------------------------------------------------------------
 

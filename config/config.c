@@ -105,8 +105,9 @@ static bool run(struct loader *l, FILE *stream, const char *shown, FILE *out)
         l->conf = NULL;
         return true;
     }
-    bool good = take_defaults(l) && read_files(l, stream, shown) && environment_take(l) &&
-                environment_port(l) && options_take(l) && argument_app(l) && keep_environment(l) && finish_all(l);
+    /* $PORT after the flags: it yields to all that names a listener there or in the environment */
+    bool good = take_defaults(l) && read_files(l, stream, shown) && environment_take(l) && options_take(l) &&
+                environment_port(l) && argument_app(l) && keep_environment(l) && finish_all(l);
     if (good && l->action == CONF_DUMP && out != NULL) {
         dump_conf(l, out);
     }

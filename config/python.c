@@ -205,7 +205,8 @@ static bool venv_name(const struct conf_app *app, const char *path, char root[PA
         *slash = '\0';
     }
     size_t len = strlen(app->directory);
-    bool inside = strncmp(root, app->directory, len) == 0 && root[len] == '/';
+    bool inside =
+        strncmp(root, app->directory, len) == 0 && root[len] == '/' && strncmp(root + len, "/../", 4) != 0;
     const char *last = strrchr(root, '/');
     *name = inside ? root + len + 1 : last != NULL ? last + 1 : root;
     return exists(root, "pyvenv.cfg");

@@ -73,8 +73,9 @@ static bool put_text(struct buf *out, const struct request *r, const struct phas
     char line[TEXT_MAX];
     size_t n = put_request_line(line, r);
     const char *app = r->app_conf != NULL ? r->app_conf->name : "-";
-    bool ok = buf_printf(out, "%s%s%s - \"%.*s\" %u %s %.1fms %s", peer(r), r->remote_port[0] != '\0' ? ":" : "",
-                         r->remote_port, (int)n, line, status_of(r), phrase_of(r), p->total * 1e3, app);
+    bool ok =
+        buf_printf(out, "%s%s%s - \"%.*s\" %u %s %.1fms %s", peer(r), r->remote_port[0] != '\0' ? ":" : "",
+                   r->remote_port, (int)n, line, status_of(r), phrase_of(r), p->total * 1e3, app);
     if (ok && r->app_conf != NULL && r->cold)
         ok = buf_printf(out, " cold (start %.1f app %.1f)", p->start * 1e3, p->app * 1e3);
     else if (ok && r->app_conf != NULL)
@@ -90,11 +91,13 @@ static bool put_combined(struct buf *out, const struct request *r, time_t now)
     if (localtime_r(&now, &tm) != NULL)
         strftime(stamp, sizeof(stamp), "%d/%b/%Y:%H:%M:%S %z", &tm);
     size_t n = put_request_line(line, r);
-    size_t referer_len = put_slice(referer, r, request_field(r, "Referer", &field) ? field : (struct slice){0, 0});
-    size_t agent_len = put_slice(agent, r, request_field(r, "User-Agent", &field) ? field : (struct slice){0, 0});
+    size_t referer_len =
+        put_slice(referer, r, request_field(r, "Referer", &field) ? field : (struct slice){0, 0});
+    size_t agent_len =
+        put_slice(agent, r, request_field(r, "User-Agent", &field) ? field : (struct slice){0, 0});
     return buf_printf(out, "%s - - [%s] \"%.*s\" %u %llu \"%.*s\" \"%.*s\"\n", peer(r), stamp, (int)n, line,
-                      status_of(r), (unsigned long long)r->answer_bytes, (int)referer_len, referer, (int)agent_len,
-                      agent);
+                      status_of(r), (unsigned long long)r->answer_bytes, (int)referer_len, referer,
+                      (int)agent_len, agent);
 }
 
 /* A JSON string of bytes that may be anything: what is not printable ASCII becomes \u00NN (as Latin-1). */
@@ -121,11 +124,13 @@ static bool put_json(struct buf *out, const struct request *r, const struct phas
         strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", &tm);
     const char *base = r->in.data;
     bool whole = r->head.size > 0;
-    bool ok = buf_printf(out, "{\"time\":\"%s\",\"status\":%u,\"bytes_in\":%llu,\"bytes_out\":%llu", stamp, status_of(r),
-                         (unsigned long long)body_len(&r->body), (unsigned long long)r->answer_bytes) &&
-              buf_printf(out, ",\"duration_s\":%.6f,\"queue_s\":%.6f,\"start_s\":%.6f,\"app_s\":%.6f", p->total,
-                         p->queue, p->start, p->app) &&
-              put_json_string(out, "client", peer(r), strlen(peer(r))) && put_json_string(out, "id", r->id, strlen(r->id));
+    bool ok = buf_printf(out, "{\"time\":\"%s\",\"status\":%u,\"bytes_in\":%llu,\"bytes_out\":%llu", stamp,
+                         status_of(r), (unsigned long long)body_len(&r->body),
+                         (unsigned long long)r->answer_bytes) &&
+              buf_printf(out, ",\"duration_s\":%.6f,\"queue_s\":%.6f,\"start_s\":%.6f,\"app_s\":%.6f",
+                         p->total, p->queue, p->start, p->app) &&
+              put_json_string(out, "client", peer(r), strlen(peer(r))) &&
+              put_json_string(out, "id", r->id, strlen(r->id));
     if (ok && whole)
         ok = put_json_string(out, "method", base + r->head.method.off, r->head.method.len) &&
              put_json_string(out, "target", base + r->head.target.off, r->head.target.len);

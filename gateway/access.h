@@ -8,8 +8,8 @@
 #include "buf.h"
 #include "request.h"
 
-/* Appends the line for a finished exchange, with its newline. `ended` is monotonic, `now` the wall clock; a client that
- * left before any answer is status 499. False: no room. */
+/* Appends the line for a finished exchange, with its newline. `ended` is monotonic, `now` the wall clock; a
+ * client that left before any answer is status 499. False: no room. */
 bool access_line(struct buf *out, int format, const struct request *r, double ended, time_t now);
 
 #endif

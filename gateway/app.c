@@ -1,8 +1,8 @@
 /* app.c - see app.h.
  *
- * A request goes to a free slot of the busiest worker that has one, so that the others can go idle; else, below
- * `workers`, one more is started; else it waits. A starting worker gets its first request at once: the records are
- * written while Python starts. One worker starts at a time. */
+ * A request goes to a free slot of the busiest worker that has one, so that the others can go idle; else,
+ * below `workers`, one more is started; else it waits. A starting worker gets its first request at once: the
+ * records are written while Python starts. One worker starts at a time. */
 #include "app.h"
 
 #include <errno.h>
@@ -60,9 +60,9 @@ static void fail(struct app *app, struct request *r, unsigned status, const char
 static bool have_ready_worker(const struct app *app)
 {
     struct list *node, *after;
-    LIST_EACH (node, after, &app->workers)
-        if (LIST_OBJECT(node, struct worker, node)->state == WORKER_READY)
-            return true;
+    LIST_EACH(node, after, &app->workers)
+    if (LIST_OBJECT(node, struct worker, node)->state == WORKER_READY)
+        return true;
     return false;
 }
 
@@ -144,8 +144,8 @@ static void take_result(struct app *app, struct worker *w, struct upstream *up)
     if (result == UPSTREAM_BROKEN)
         log_error("%s: worker %d does not speak FastCGI: %s", app->app_conf->name, (int)w->pid, up->reason);
     if (result == UPSTREAM_TIMEOUT)
-        log_error("%s: worker %d exceeded the time for a request (id %s); it is replaced", app->app_conf->name,
-                  (int)w->pid, r != NULL ? r->id : "-");
+        log_error("%s: worker %d exceeded the time for a request (id %s); it is replaced",
+                  app->app_conf->name, (int)w->pid, r != NULL ? r->id : "-");
     if (r != NULL && r->head_sent)
         request_cut(r);
     else if (r != NULL && result == UPSTREAM_OVERLOADED)
@@ -156,6 +156,8 @@ static void take_result(struct app *app, struct worker *w, struct upstream *up)
         fail(app, r, result == UPSTREAM_TIMEOUT ? 504 : 502, NULL);
     if (result == UPSTREAM_BROKEN)
         worker_event(w, WORKER_ON_BROKEN);
+    else if (result == UPSTREAM_DIED)
+        worker_lost(w);
     else if (result == UPSTREAM_TIMEOUT)
         worker_event(w, WORKER_ON_REQUEST_TIMEOUT);
     else if (result == UPSTREAM_OVERLOADED)
@@ -177,7 +179,8 @@ static void on_ready(struct app *app, struct worker *w)
     app->checked = app->check_ok = true;
     log_info("%s: ready in %.0f ms (import %.0f)", app->app_conf->name, (w->ready - w->spawned) * 1e3,
              (double)w->import_us / 1e3);
-    LIST_EACH (node, after, &app->waiting) {
+    LIST_EACH(node, after, &app->waiting)
+    {
         struct request *r = LIST_OBJECT(node, struct request, waiting);
         if (!timeq_waiting(&r->queue_deadline))
             start_queue_clock(app, r);
@@ -193,7 +196,8 @@ static size_t line_length(const char *text)
 static void take_back(struct app *app, struct worker *w)
 {
     struct list *node, *after;
-    LIST_EACH (node, after, &w->slots) {
+    LIST_EACH(node, after, &w->slots)
+    {
         struct upstream *up = LIST_OBJECT(node, struct upstream, node);
         struct request *r = up->request;
         if (r == NULL)
@@ -225,7 +229,7 @@ static void tell_crash(const struct app *app, const struct worker *w)
         log_error("%s: worker %d was not ready within start_timeout and was killed", name, (int)w->pid);
     else if (w->stop_expired)
         log_error("%s: worker %d did not stop within stop_timeout and was killed", name, (int)w->pid);
-    else if (w->state == WORKER_TERM || w->failure != NULL)
+    else if (w->failure != NULL || (w->state == WORKER_TERM && w->exit_status == 0))
         return;
     else if (w->state == WORKER_KILL && WIFSIGNALED(w->exit_status) && WTERMSIG(w->exit_status) == SIGKILL)
         return; /* our own kill, whose reason was logged */
@@ -237,7 +241,8 @@ static void tell_crash(const struct app *app, const struct worker *w)
                   w->ready == 0 ? " before it was ready" : "");
 }
 
-/* A start that ended neither READY nor FAILED: those who waited were sent again once, then there is back-off. */
+/* A start that ended neither READY nor FAILED: those who waited were sent again once, then there is back-off.
+ */
 static void on_stillborn(struct app *app, struct worker *w)
 {
     app->checked = true;
@@ -301,9 +306,12 @@ static void look_after(struct app *app, struct worker *w)
 static bool starting(const struct app *app)
 {
     struct list *node, *after;
-    LIST_EACH (node, after, &app->workers)
-        if (LIST_OBJECT(node, struct worker, node)->state == WORKER_STARTING)
+    LIST_EACH(node, after, &app->workers)
+    {
+        const struct worker *w = LIST_OBJECT(node, struct worker, node);
+        if (w->state == WORKER_STARTING && !w->lost)
             return true;
+    }
     return false;
 }
 
@@ -312,9 +320,10 @@ static uint32_t serving(const struct app *app)
 {
     uint32_t n = 0;
     struct list *node, *after;
-    LIST_EACH (node, after, &app->workers) {
-        enum worker_state state = LIST_OBJECT(node, struct worker, node)->state;
-        n += state == WORKER_STARTING || state == WORKER_READY;
+    LIST_EACH(node, after, &app->workers)
+    {
+        const struct worker *w = LIST_OBJECT(node, struct worker, node);
+        n += !w->lost && (w->state == WORKER_STARTING || w->state == WORKER_READY);
     }
     return n;
 }
@@ -325,7 +334,8 @@ static struct upstream *find_slot(struct app *app, struct worker **owner)
     struct upstream *best = NULL;
     long best_rank = -1;
     struct list *node, *after;
-    LIST_EACH (node, after, &app->workers) {
+    LIST_EACH(node, after, &app->workers)
+    {
         struct worker *w = LIST_OBJECT(node, struct worker, node);
         struct upstream *up = worker_slot(w);
         long rank = w->state == WORKER_READY ? 1 + (long)worker_busy(w) : 0;
@@ -397,7 +407,8 @@ static bool hand_out(struct app *app, struct request *r)
 static void expire_waiting(struct app *app)
 {
     struct list *node, *after;
-    LIST_EACH (node, after, &app->waiting) {
+    LIST_EACH(node, after, &app->waiting)
+    {
         struct request *r = LIST_OBJECT(node, struct request, waiting);
         if (r->queue_deadline.expired)
             fail(app, r, 503, "no worker became free in time");
@@ -409,7 +420,8 @@ static void run(struct task *task)
     struct app *app = LIST_OBJECT(task, struct app, task);
     struct list *node, *after;
     timeq_stop(&app->retry);
-    LIST_EACH (node, after, &app->workers) {
+    LIST_EACH(node, after, &app->workers)
+    {
         struct worker *w = LIST_OBJECT(node, struct worker, node);
         unsigned news = w->news;
         w->news = 0;
@@ -426,8 +438,8 @@ static void run(struct task *task)
         ;
     if (in_backoff(app) && !have_ready_worker(app) && !starting(app))
         fail_all_waiting(app, app->failure_status);
-    LIST_EACH (node, after, &app->workers)
-        look_after(app, LIST_OBJECT(node, struct worker, node));
+    LIST_EACH(node, after, &app->workers)
+    look_after(app, LIST_OBJECT(node, struct worker, node));
 }
 
 /* ---- the handler's three verbs ---- */
@@ -506,7 +518,7 @@ void app_stop(struct app *app, bool now)
 {
     struct list *node, *after;
     if (now)
-        LIST_EACH (node, after, &app->workers)
-            worker_event(LIST_OBJECT(node, struct worker, node), WORKER_ON_BROKEN); /* leads to KILL from anywhere */
+        LIST_EACH(node, after, &app->workers)
+    worker_event(LIST_OBJECT(node, struct worker, node), WORKER_ON_BROKEN); /* leads to KILL from anywhere */
     task_wake(&app->task);
 }

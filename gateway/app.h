@@ -1,6 +1,7 @@
 /* app.h - one app: a bounded queue of requests, the workers it has now (mostly none), back-off and idle stop.
  *
- * Its runtime state is made at its first request; a configured app that was never called costs its configuration. */
+ * Its runtime state is made at its first request; a configured app that was never called costs its
+ * configuration. */
 #ifndef LEANGATE_APP_H
 #define LEANGATE_APP_H
 
@@ -27,8 +28,8 @@ struct app {
     struct app_shared *shared;
     const struct conf *conf;
     const struct conf_app *app_conf;
-    struct list workers;  /* struct worker */
-    struct list waiting;  /* struct request, in the order of their coming */
+    struct list workers; /* struct worker */
+    struct list waiting; /* struct request, in the order of their coming */
     uint32_t worker_count;
     uint32_t waiting_count;
     struct task task;
@@ -58,8 +59,8 @@ void app_free(struct app *app);
 /* Starts a worker although nobody waits (start = eager or check). */
 void app_warm(struct app *app);
 
-/* With shared->stopping set: stops the workers, those that are free at once, the others when they are done; all of
- * them at once when `now`. */
+/* With shared->stopping set: stops the workers, those that are free at once, the others when they are done;
+ * all of them at once when `now`. */
 void app_stop(struct app *app, bool now);
 
 #endif

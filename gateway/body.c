@@ -1,5 +1,5 @@
-/* body.c - see body.h. The file is made with O_TMPFILE under $TMPDIR (else /tmp), or made and unlinked where the file
- * system has no O_TMPFILE: it never has a name that could be left behind. */
+/* body.c - see body.h. The file is made with O_TMPFILE under $TMPDIR (else /tmp), or made and unlinked where
+ * the file system has no O_TMPFILE: it never has a name that could be left behind. */
 #include "body.h"
 
 #include <errno.h>

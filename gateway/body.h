@@ -1,7 +1,8 @@
-/* body.h - bytes in memory, then in an unlinked file: a request's body, or an answer that waits for its client.
+/* body.h - bytes in memory, then in an unlinked file: a request's body, or an answer that waits for its
+ * client.
  *
- * One sequence with a read position. A request's body is read and rewound, an answer is a queue: once everything was
- * read, body_reuse starts over and the file is truncated. */
+ * One sequence with a read position. A request's body is read and rewound, an answer is a queue: once
+ * everything was read, body_reuse starts over and the file is truncated. */
 #ifndef LEANGATE_BODY_H
 #define LEANGATE_BODY_H
 
@@ -25,8 +26,8 @@ void body_init(struct body *b, uint32_t memory, uint64_t file);
 /* Gives memory and file back; the body is empty and usable again. */
 void body_free(struct body *b);
 
-/* Appends; false with errno: EFBIG past the ceiling, ENOMEM, or what the file system said (ENOSPC). After a false the
- * content up to here is intact. */
+/* Appends; false with errno: EFBIG past the ceiling, ENOMEM, or what the file system said (ENOSPC). After a
+ * false the content up to here is intact. */
 bool body_put(struct body *b, const void *data, size_t len);
 
 /* All bytes put in. */
@@ -38,8 +39,9 @@ uint64_t body_left(const struct body *b);
 /* Room left before body_put fails with EFBIG. */
 uint64_t body_room(const struct body *b);
 
-/* The next bytes: a pointer into memory, or read from the file into scratch[0..size). 0 at the end, -1 with errno when
- * the file cannot be read. The pointer is valid until the next call on this body. Does not move the position. */
+/* The next bytes: a pointer into memory, or read from the file into scratch[0..size). 0 at the end, -1 with
+ * errno when the file cannot be read. The pointer is valid until the next call on this body. Does not move
+ * the position. */
 long body_peek(struct body *b, char *scratch, size_t size, const char **data);
 
 /* Moves the read position by n bytes (n <= body_left). */

@@ -1,4 +1,5 @@
-/* cgi.c - see cgi.h: a request as variables, first the fixed ones, then the header fields. cgi_reply.c has the answer.
+/* cgi.c - see cgi.h: a request as variables, first the fixed ones, then the header fields. cgi_reply.c has
+ * the answer.
  *
  * Pairs are written straight into `out`, and what is written is the only table there is: a repeated
  * header is joined to its first pair in place, and what Connection names is cut out again. Both are rare; a

@@ -1,4 +1,5 @@
-/* cgi.h - a request as CGI variables (RFC 3875 4.1), and a CGI answer's header block as an HTTP head (RFC 3875 6).
+/* cgi.h - a request as CGI variables (RFC 3875 4.1), and a CGI answer's header block as an HTTP head (RFC
+ * 3875 6).
  *
  * Pure: facts in, bytes out and back. Each variable is a row of one table. */
 #ifndef LEANGATE_CGI_H
@@ -15,19 +16,21 @@
 /* All text that the variables are made of. Pointers stay the caller's. */
 struct cgi_request {
     const struct http_head *head;
-    const char *base;           /* the buffer that `head` was parsed from */
-    const char *path;           /* decoded and normalised */
+    const char *base; /* the buffer that `head` was parsed from */
+    const char *path; /* decoded and normalised */
     size_t path_len;
-    size_t script_len;          /* how many leading bytes of path are SCRIPT_NAME; the rest is PATH_INFO */
-    const char *root_path;      /* put before SCRIPT_NAME; "" for none */
-    const char *scheme;         /* "http" or "https" */
-    const char *remote_addr;    /* "" for a unix socket's peer */
-    const char *remote_port;    /* "" where there is none */
-    const char *server_addr;    /* listener's own name, for a request without authority */
-    const char *server_port;    /* listener's own port, for one without authority; "80"/"443" come from the scheme */
-    const char *request_id_name; /* its HTTP_ variable is set to request_id and the client's own is dropped; or NULL */
+    size_t script_len;       /* how many leading bytes of path are SCRIPT_NAME; the rest is PATH_INFO */
+    const char *root_path;   /* put before SCRIPT_NAME; "" for none */
+    const char *scheme;      /* "http" or "https" */
+    const char *remote_addr; /* "" for a unix socket's peer */
+    const char *remote_port; /* "" where there is none */
+    const char *server_addr; /* listener's own name, for a request without authority */
+    const char
+        *server_port; /* listener's own port, for one without authority; "80"/"443" come from the scheme */
+    const char *request_id_name; /* its HTTP_ variable is set to request_id and the client's own is dropped;
+                                    or NULL */
     const char *request_id;
-    const char *document_root;  /* NULL: left out */
+    const char *document_root; /* NULL: left out */
     const char *script_filename;
     bool has_body;
     uint64_t body_len;
@@ -39,8 +42,8 @@ struct cgi_dropped {
 };
 
 /* Appends all variables as FastCGI name-value pairs (without record headers) to `out`. Field names with an
- * underscore, Proxy (httpoxy), hop-by-hop fields and those that Connection names are left out; repeated fields are
- * joined with ", " (Cookie: "; "). False: no room or no memory. */
+ * underscore, Proxy (httpoxy), hop-by-hop fields and those that Connection names are left out; repeated
+ * fields are joined with ", " (Cookie: "; "). False: no room or no memory. */
 bool cgi_put_params(struct buf *out, const struct cgi_request *request, struct cgi_dropped *dropped);
 
 enum { CGI_REASON_MAX = 128 };
@@ -54,13 +57,13 @@ struct cgi_reply {
     bool has_date;
     bool has_server;
     bool location_local; /* Location was a local path alone: an internal redirect, which is answered as 302 */
-    const char *error;      /* HTTP_BAD: static text */
+    const char *error;   /* HTTP_BAD: static text */
 };
 
-/* Parses data[0..len), the first bytes of an answer's STDOUT, whole each time (it is small). HTTP_DONE: *reply, and
- * the fields that may be passed on (names and values validated; Status, hop-by-hop and Content-Length dropped) are
- * appended to `out` as "Name: value\r\n" lines. Line ends may be CRLF or LF (RFC 3875 6.2). HTTP_MORE: the empty line
- * has not come. HTTP_BAD: reply->error. */
+/* Parses data[0..len), the first bytes of an answer's STDOUT, whole each time (it is small). HTTP_DONE:
+ * *reply, and the fields that may be passed on (names and values validated; Status, hop-by-hop and
+ * Content-Length dropped) are appended to `out` as "Name: value\r\n" lines. Line ends may be CRLF or LF (RFC
+ * 3875 6.2). HTTP_MORE: the empty line has not come. HTTP_BAD: reply->error. */
 enum http_parse cgi_reply_parse(struct cgi_reply *reply, const char *data, size_t len, struct buf *out);
 
 #endif

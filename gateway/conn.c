@@ -1,12 +1,14 @@
 /* conn.c - see conn.h.
  *
- *   IDLE --byte--> HEAD --whole head--> [BODY --whole body-->] EXCHANGE --answer complete--> FLUSH --> IDLE or HEAD
- *                    |                    |                       |                           |
- *                    +-- error page ------+-----------------------|-------------------------->|--> LINGER --> CLOSED
+ *   IDLE --byte--> HEAD --whole head--> [BODY --whole body-->] EXCHANGE --answer complete--> FLUSH --> IDLE
+ * or HEAD |                    |                       |                           |
+ *                    +-- error page ------+-----------------------|-------------------------->|--> LINGER -->
+ * CLOSED
  *                                                                 +-- client gone --> CLOSED
  *
- * Callbacks only wake the task. step() says what a state does next; update() alone derives watcher and deadline from
- * the state. After an error nothing that was buffered is looked at again: such an answer always closes. */
+ * Callbacks only wake the task. step() says what a state does next; update() alone derives watcher and
+ * deadline from the state. After an error nothing that was buffered is looked at again: such an answer always
+ * closes. */
 #include "conn.h"
 
 #include <errno.h>
@@ -17,6 +19,7 @@
 #include <unistd.h>
 
 #include "access.h"
+#include "http_path.h"
 #include "log.h"
 #include "request.h"
 #include "timeq.h"
@@ -24,9 +27,9 @@
 enum conn_state { CONN_IDLE, CONN_HEAD, CONN_BODY, CONN_EXCHANGE, CONN_FLUSH, CONN_LINGER, CONN_CLOSED };
 
 enum {
-    SCRATCH = 64 * 1024,      /* one read of a body of known length, one write from a file */
-    HEAD_READ = 16 * 1024,    /* one read that may bring bytes of a following request */
-    LINGER_MS = 2000,         /* how long unread input is discarded before the socket is closed */
+    SCRATCH = 64 * 1024,       /* one read of a body of known length, one write from a file */
+    HEAD_READ = 16 * 1024,     /* one read that may bring bytes of a following request */
+    LINGER_MS = 2000,          /* how long unread input is discarded before the socket is closed */
     LINGER_BYTES = 256 * 1024, /* and how much of it */
     ACCESS_LINE_MAX = 16 * 1024,
     TURN_STEPS = 64 /* states passed in one turn before others get theirs */
@@ -43,9 +46,9 @@ struct conn {
     uint32_t discarded; /* LINGER: bytes thrown away so far */
     int armed;          /* events that `io` waits for */
     uint8_t state;
-    bool touched;  /* bytes moved since the deadline was set */
-    bool unread;   /* input is left that nobody will read */
-    bool timed;    /* `deadline` fits the state */
+    bool touched; /* bytes moved since the deadline was set */
+    bool unread;  /* input is left that nobody will read */
+    bool timed;   /* `deadline` fits the state */
     uint8_t timed_state;
     union {
         struct sockaddr any;
@@ -142,7 +145,8 @@ static void write_access(const struct conn *c)
     static struct buf line = {.max = ACCESS_LINE_MAX};
     const struct conf *conf = c->pool->conf;
     line.len = 0;
-    if (strcmp(conf->access, "off") != 0 && access_line(&line, conf->log_format, c->request, timeq_clock(), time(NULL)))
+    if (strcmp(conf->access, "off") != 0 &&
+        access_line(&line, conf->log_format, c->request, timeq_clock(), time(NULL)))
         log_access(line.data, line.len);
 }
 
@@ -232,7 +236,7 @@ static void finish_exchange(struct conn *c)
 static void describe_peer(struct conn *c)
 {
     struct request *r = c->request;
-    socklen_t len = c->peer.any.sa_family == AF_INET6 ? sizeof(c->peer.v6)
+    socklen_t len = c->peer.any.sa_family == AF_INET6  ? sizeof(c->peer.v6)
                     : c->peer.any.sa_family == AF_INET ? sizeof(c->peer.v4)
                                                        : 0;
     net_peer_address(&c->peer.any, len, r->remote_addr, r->remote_port);
@@ -245,8 +249,8 @@ static bool expects_body(const struct http_head *h)
     return h->chunked || (h->has_length && h->content_length > 0);
 }
 
-/* Answers with an error. The connection goes on only where the request was whole and nothing was wrong with its form;
- * else what the client still sends is not looked at. */
+/* Answers with an error. The connection goes on only where the request was whole and nothing was wrong with
+ * its form; else what the client still sends is not looked at. */
 static void refuse(struct conn *c, unsigned status, const char *detail)
 {
     struct request *r = c->request;
@@ -329,7 +333,8 @@ static void ask_for_body(struct conn *c)
     struct request *r = c->request;
     if (!r->head.expect_continue || r->in.len > r->head.size)
         return;
-    /* A socket that cannot take 25 bytes between two exchanges is not worth waiting for: the client sends anyway. */
+    /* A socket that cannot take 25 bytes between two exchanges is not worth waiting for: the client sends
+     * anyway. */
     (void)!send(c->io.fd, go_on, sizeof(go_on) - 1, MSG_NOSIGNAL);
 }
 
@@ -349,7 +354,8 @@ static void on_head(struct conn *c)
         refuse(c, 501, "websockets are not supported");
         return;
     }
-    if (!router_find(c->pool->router, r->in.data + h->authority.off, h->authority.len, r->path, r->path_len, &route)) {
+    if (!router_find(c->pool->router, r->in.data + h->authority.off, h->authority.len, r->path, r->path_len,
+                     &route)) {
         refuse(c, 404, NULL);
         return;
     }
@@ -396,8 +402,8 @@ static bool parse_head(struct conn *c)
 static bool step_head(struct conn *c)
 {
     size_t n;
-    if (c->request != NULL && c->request->in.len > 0 && c->request->head.scanned == 0 && c->request->head.line == 0 &&
-        parse_head(c)) /* a request that came behind the last one */
+    if (c->request != NULL && c->request->in.len > 0 && c->request->head.scanned == 0 &&
+        c->request->head.line == 0 && parse_head(c)) /* a request that came behind the last one */
         return true;
     int got = receive(c, scratch, HEAD_READ, &n);
     if (got <= 0) {
@@ -434,8 +440,8 @@ static void on_body_refused(struct conn *c)
     }
 }
 
-/* Takes body bytes from data[0..len), of which `consumed` were used. 1: the body is whole, 0: more must come, -1: it
- * was refused. */
+/* Takes body bytes from data[0..len), of which `consumed` were used. 1: the body is whole, 0: more must come,
+ * -1: it was refused. */
 static int take_body(struct conn *c, char *data, size_t len, size_t *consumed)
 {
     struct request *r = c->request;
@@ -691,7 +697,8 @@ void conn_close_all(struct conn_pool *pool, bool now)
     struct list *node, *after;
     if (!now)
         return;
-    LIST_EACH (node, after, &pool->active) {
+    LIST_EACH(node, after, &pool->active)
+    {
         struct conn *c = LIST_OBJECT(node, struct conn, node);
         reset(c);
         destroy(c);

@@ -21,8 +21,8 @@ struct conn_pool {
     const struct router *router;
     struct app **apps; /* one a configured app; NULL until its first request */
     struct app_shared *app_shared;
-    struct list idle;    /* connections between requests, the longest idle one first */
-    struct list active;  /* all others */
+    struct list idle;   /* connections between requests, the longest idle one first */
+    struct list active; /* all others */
     uint32_t count;
     bool draining;       /* no connection outlives its exchange */
     struct task *closed; /* woken when a connection is gone */
@@ -34,8 +34,8 @@ struct conn_origin {
     char port[8];
 };
 
-/* Takes over an accepted, non-blocking socket. `origin` outlives the connection. False: out of memory, the socket is
- * closed. */
+/* Takes over an accepted, non-blocking socket. `origin` outlives the connection. False: out of memory, the
+ * socket is closed. */
 bool conn_accept(struct conn_pool *pool, int fd, const struct sockaddr *peer, socklen_t peer_len,
                  const struct conn_origin *origin);
 

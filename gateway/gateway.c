@@ -1,8 +1,8 @@
 /* gateway.c - see gateway.h.
  *
  *   start: logs, limits, loop -> bind -> drop privileges -> check apps -> accept
- *   end:   SIGTERM, SIGINT, SIGQUIT -> stop accepting, finish what is under way (at most `drain`), stop workers, return
- *          a second signal, or `drain` over -> cut connections, kill workers, return */
+ *   end:   SIGTERM, SIGINT, SIGQUIT -> stop accepting, finish what is under way (at most `drain`), stop
+ * workers, return a second signal, or `drain` over -> cut connections, kill workers, return */
 #include "gateway.h"
 
 #include <errno.h>
@@ -32,7 +32,7 @@
 
 enum {
     SIGNALS = 3,
-    BANNER_APPS = 20,    /* apps named at start; the rest is a number */
+    BANNER_APPS = 20,     /* apps named at start; the rest is a number */
     KILL_GRACE_MS = 2000, /* after SIGKILL: a process in an uninterruptible call is left to init */
     TRIM_AFTER = 64       /* connections at once that make it worth while to give memory back afterwards */
 };
@@ -66,16 +66,16 @@ static void stop_apps(struct gateway *g, bool now)
 static void close_listeners(struct gateway *g)
 {
     struct list *node, *after;
-    LIST_EACH (node, after, &g->listeners)
-        listener_free(LIST_OBJECT(node, struct listener, node));
+    LIST_EACH(node, after, &g->listeners)
+    listener_free(LIST_OBJECT(node, struct listener, node));
 }
 
 static uint32_t active_connections(const struct gateway *g)
 {
     uint32_t n = 0;
     struct list *node, *after;
-    LIST_EACH (node, after, &g->pool.active)
-        n++;
+    LIST_EACH(node, after, &g->pool.active)
+    n++;
     return n;
 }
 
@@ -112,8 +112,8 @@ static void give_memory_back(struct gateway *g)
 static void resume_listeners(struct gateway *g)
 {
     struct list *node, *after;
-    LIST_EACH (node, after, &g->listeners)
-        listener_resume(LIST_OBJECT(node, struct listener, node));
+    LIST_EACH(node, after, &g->listeners)
+    listener_resume(LIST_OBJECT(node, struct listener, node));
 }
 
 /* Runs after a signal, a passed deadline, a closed connection, an app whose last worker went. */
@@ -230,7 +230,8 @@ static enum gateway_exit build(struct gateway *g, const struct conf *conf)
     list_init(&g->pool.active);
     task_init(&g->task, run);
     signal(SIGPIPE, SIG_IGN);
-    mallopt(M_MMAP_THRESHOLD, 128 * 1024); /* fixed: else it grows with use, and large buffers stay on the heap */
+    mallopt(M_MMAP_THRESHOLD,
+            128 * 1024); /* fixed: else it grows with use, and large buffers stay on the heap */
     mallopt(M_TRIM_THRESHOLD, 128 * 1024);
     g->loop = ev_default_loop(EVFLAG_AUTO);
     if (g->loop == NULL) {
@@ -248,7 +249,8 @@ static enum gateway_exit build(struct gateway *g, const struct conf *conf)
     }
     char *library = find_library();
     if (library == NULL) {
-        log_error("the worker package is missing: no pyworker/__main__.py beside the program or in its lib/leangate");
+        log_error("the worker package is missing: no pyworker/__main__.py beside the program or in its "
+                  "lib/leangate");
         return GATEWAY_CANNOT_START;
     }
     g->shared = (struct app_shared){.loop = g->loop, .library = library, .idle = &g->task};
@@ -362,7 +364,8 @@ static void tell_app(const struct conf *conf, const struct conf_app *app)
         snprintf(when, sizeof(when), "stops after %s idle", idle);
     }
     log_info("  %s%s  %s  %s  %s, %s", app->domain.count > 0 ? app->domain.items[0] : "", app->path.items[0],
-             app->module, label, app->start == CONF_START_EAGER ? "starts now" : "asleep: starts on request", when);
+             app->module, label, app->start == CONF_START_EAGER ? "starts now" : "asleep: starts on request",
+             when);
 }
 
 static void tell_start(const struct gateway *g)
@@ -370,13 +373,14 @@ static void tell_start(const struct gateway *g)
     char where[512];
     size_t n = 0;
     struct list *node, *after;
-    LIST_EACH (node, after, &g->listeners) {
+    LIST_EACH(node, after, &g->listeners)
+    {
         const struct listener *l = LIST_OBJECT(node, struct listener, node);
         const char *a = l->origin.address;
         bool v6 = strchr(a, ':') != NULL, unix_socket = strcmp(a, "unix") == 0;
         int len = snprintf(where + n, sizeof(where) - n, "%s%s%s%s%s%s%s", n > 0 ? " and " : "",
-                           unix_socket ? l->spec : "http://", v6 ? "[" : "", unix_socket ? "" : a, v6 ? "]" : "",
-                           unix_socket ? "" : ":", unix_socket ? "" : l->origin.port);
+                           unix_socket ? l->spec : "http://", v6 ? "[" : "", unix_socket ? "" : a,
+                           v6 ? "]" : "", unix_socket ? "" : ":", unix_socket ? "" : l->origin.port);
         if (len > 0 && n + (size_t)len < sizeof(where))
             n += (size_t)len;
     }
@@ -447,8 +451,8 @@ static void serve(struct gateway *g)
 {
     struct list *node, *after;
     tell_start(g);
-    LIST_EACH (node, after, &g->listeners)
-        listener_start(LIST_OBJECT(node, struct listener, node));
+    LIST_EACH(node, after, &g->listeners)
+    listener_start(LIST_OBJECT(node, struct listener, node));
     for (uint32_t i = 0; i < g->conf->app_count; i++) {
         if (g->conf->apps[i].start != CONF_START_EAGER)
             continue;

@@ -1,15 +1,15 @@
 /* http_chunked.h - the chunked transfer coding (RFC 9112 7.1), decoded in place and bounded.
  *
- * Pure: bytes in, facts out, no allocation. Strict: 1 to 15 hex digits, no blanks, CRLF only; chunk extensions are
- * validated, counted and ignored; trailers are validated, bounded and dropped, and refused when they name framing or
- * routing fields. */
+ * Pure: bytes in, facts out, no allocation. Strict: 1 to 15 hex digits, no blanks, CRLF only; chunk
+ * extensions are validated, counted and ignored; trailers are validated, bounded and dropped, and refused
+ * when they name framing or routing fields. */
 #ifndef LEANGATE_HTTP_CHUNKED_H
 #define LEANGATE_HTTP_CHUNKED_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#include "http_head.h"
+#include "http_parse.h"
 
 enum {
     HTTP_CHUNKED_EXTENSIONS_MAX = 4096, /* bytes of chunk extensions in one body */

@@ -1,7 +1,7 @@
 /* http_head.h - strict HTTP/1 request line and header fields to offsets and framing (RFC 9110, RFC 9112).
  *
- * Pure: bytes in, facts out, no allocation. One pass: called again with more bytes it goes on at the first line
- * that was not complete. What is not exactly right is refused with a status, never repaired. */
+ * Pure: bytes in, facts out, no allocation. One pass: called again with more bytes it goes on at the first
+ * line that was not complete. What is not exactly right is refused with a status, never repaired. */
 #ifndef LEANGATE_HTTP_HEAD_H
 #define LEANGATE_HTTP_HEAD_H
 
@@ -9,9 +9,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "http_parse.h"
 #include "slice.h"
-
-enum http_parse { HTTP_DONE, HTTP_MORE, HTTP_BAD };
 
 struct http_head_limits {
     uint32_t request_line; /* bytes without CRLF: 414 beyond */
@@ -20,13 +19,14 @@ struct http_head_limits {
 };
 
 struct http_head {
-    struct slice method;    /* a token of 1 to 32 bytes */
-    struct slice target;    /* as it came; REQUEST_URI */
-    struct slice path;      /* raw path of the target: "/..." without query; for "*" the one byte */
-    struct slice query;     /* raw bytes behind the first '?'; len 0 when none */
-    struct slice authority; /* host[:port]: of an absolute-form target, else of Host; len 0 in 1.0 without Host */
-    struct slice fields;    /* all header lines, each with its CRLF; see http_head_next_field */
-    uint32_t size;          /* bytes of the head with the empty line; 0 until HTTP_DONE */
+    struct slice method; /* a token of 1 to 32 bytes */
+    struct slice target; /* as it came; REQUEST_URI */
+    struct slice path;   /* raw path of the target: "/..." without query; for "*" the one byte */
+    struct slice query;  /* raw bytes behind the first '?'; len 0 when none */
+    struct slice
+        authority; /* host[:port]: of an absolute-form target, else of Host; len 0 in 1.0 without Host */
+    struct slice fields; /* all header lines, each with its CRLF; see http_head_next_field */
+    uint32_t size;       /* bytes of the head with the empty line; 0 until HTTP_DONE */
     uint32_t field_count;
     uint64_t content_length; /* valid with has_length */
     uint8_t minor;           /* HTTP/1.minor: 0 or 1 */
@@ -53,21 +53,17 @@ struct http_field {
 void http_head_init(struct http_head *h);
 
 /* Parses data[0..len), which must begin with the same bytes at each call for one head (it may have moved).
- * HTTP_DONE: h->size bytes were the head, the rest of data belongs to what follows. HTTP_MORE: call again with more.
- * HTTP_BAD: h->status and h->reason; h must not be used further. One empty line (CRLF) before the request line is
- * skipped (RFC 9112 2.2). */
+ * HTTP_DONE: h->size bytes were the head, the rest of data belongs to what follows. HTTP_MORE: call again
+ * with more. HTTP_BAD: h->status and h->reason; h must not be used further. One empty line (CRLF) before the
+ * request line is skipped (RFC 9112 2.2). */
 enum http_parse http_head_parse(struct http_head *h, const char *data, size_t len,
                                 const struct http_head_limits *limits);
 
 /* Walks the header lines of a finished head: *cursor starts at 0; false after the last one. */
-bool http_head_next_field(const struct http_head *h, const char *data, uint32_t *cursor, struct http_field *field);
+bool http_head_next_field(const struct http_head *h, const char *data, uint32_t *cursor,
+                          struct http_field *field);
 
 /* Whether the comma-separated list `value` holds `token`, ignoring case (Connection, Upgrade, ...). */
 bool http_list_has(const char *value, size_t len, const char *token);
-
-/* Decodes the percent-coding of a raw path once and resolves dot segments on the result (`//` is kept), so that the
- * result begins with '/' and never leaves the root. `out` holds len bytes and may not overlap `raw`. Returns the
- * length, or -1 for a broken coding, %00, or a path that climbs above the root. "*" stays "*". */
-long http_path_normalise(const char *raw, size_t len, char *out);
 
 #endif

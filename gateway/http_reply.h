@@ -20,10 +20,10 @@ enum http_framing {
 };
 
 struct http_reply {
-    uint16_t status;        /* 200 to 599 */
-    const char *reason;     /* phrase from the worker, validated, not terminated; NULL: the standard one */
+    uint16_t status;    /* 200 to 599 */
+    const char *reason; /* phrase from the worker, validated, not terminated; NULL: the standard one */
     size_t reason_len;
-    const char *fields;     /* validated header lines, each with CRLF, without framing and hop-by-hop fields */
+    const char *fields; /* validated header lines, each with CRLF, without framing and hop-by-hop fields */
     size_t fields_len;
     int64_t content_length; /* -1: unknown */
     bool has_date;          /* `fields` holds a Date already */
@@ -37,19 +37,21 @@ struct http_reply {
     time_t now;
 };
 
-/* Appends status line, fields, Date, framing, Connection and the empty line to `out`. *framing: how the body that
- * follows must be sent. *keep_alive: whether the connection goes on after it. False: no room in `out`. */
-bool http_reply_head(struct buf *out, const struct http_reply *reply, enum http_framing *framing, bool *keep_alive);
+/* Appends status line, fields, Date, framing, Connection and the empty line to `out`. *framing: how the body
+ * that follows must be sent. *keep_alive: whether the connection goes on after it. False: no room in `out`.
+ */
+bool http_reply_head(struct buf *out, const struct http_reply *reply, enum http_framing *framing,
+                     bool *keep_alive);
 
-/* Whether a field (name without colon, any case) may not be passed on: hop-by-hop ones (RFC 9110 7.6.1) and those
- * that the gateway itself writes (Content-Length, Transfer-Encoding). */
+/* Whether a field (name without colon, any case) may not be passed on: hop-by-hop ones (RFC 9110 7.6.1) and
+ * those that the gateway itself writes (Content-Length, Transfer-Encoding). */
 bool http_reply_drops(const char *name, size_t len);
 
 /* The standard phrase of a status; "Unknown" for one that has none. */
 const char *http_reason(unsigned status);
 
-/* The body of an error answer, one line: "404 Not Found: no app at /x (id 5f..)"; detail and id may be NULL. HTML
- * where `html`. Everything is escaped as needed. False: no room. */
+/* The body of an error answer, one line: "404 Not Found: no app at /x (id 5f..)"; detail and id may be NULL.
+ * HTML where `html`. Everything is escaped as needed. False: no room. */
 bool http_reply_error_body(struct buf *out, unsigned status, const char *detail, const char *id, bool html);
 
 /* Whether Accept prefers HTML over plain text; value may be NULL. */

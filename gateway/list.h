@@ -15,7 +15,8 @@ struct list {
 
 /* Safe against removal of `node` by the body; `after` is a second struct list * of the caller's. */
 #define LIST_EACH(node, after, head)                                                                         \
-    for ((node) = (head)->next, (after) = (node)->next; (node) != (head); (node) = (after), (after) = (node)->next)
+    for ((node) = (head)->next, (after) = (node)->next; (node) != (head);                                    \
+         (node) = (after), (after) = (node)->next)
 
 static inline void list_init(struct list *head)
 {

@@ -1,4 +1,5 @@
-/* listener.h - one listening socket: accepts, keeps the limit of connections, pauses when descriptors run out. */
+/* listener.h - one listening socket: accepts, keeps the limit of connections, pauses when descriptors run
+ * out. */
 #ifndef LEANGATE_LISTENER_H
 #define LEANGATE_LISTENER_H
 

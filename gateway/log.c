@@ -1,8 +1,8 @@
 /* log.c - see log.h.
  *
- * A pipe or terminal is opened a second time through /proc/self/fd, which gives a description of our own that can be
- * non-blocking without changing the one we share with others; where that fails, poll() is asked before each write of
- * at most PIPE_BUF bytes, which then cannot block. */
+ * A pipe or terminal is opened a second time through /proc/self/fd, which gives a description of our own that
+ * can be non-blocking without changing the one we share with others; where that fails, poll() is asked before
+ * each write of at most PIPE_BUF bytes, which then cannot block. */
 #include "log.h"
 
 #include <errno.h>
@@ -24,7 +24,7 @@ enum {
 };
 
 struct sink {
-    int fd; /* -1: off */
+    int fd;         /* -1: off */
     bool opened;    /* fd is ours to close */
     bool may_block; /* ask poll() before each write */
     bool stamped;   /* a file: messages begin with the time */
@@ -36,10 +36,10 @@ struct sink {
 enum { SINK_OUT, SINK_ERR, SINK_ACCESS_FILE, SINK_ERROR_FILE, SINKS };
 
 static struct sink sinks[SINKS] = {
-    [SINK_OUT] = {.fd = -1, .pending = {.max = PENDING_MAX}},
-    [SINK_ERR] = {.fd = STDERR_FILENO, .may_block = true, .pending = {.max = PENDING_MAX}},
-    [SINK_ACCESS_FILE] = {.fd = -1, .pending = {.max = PENDING_MAX}},
-    [SINK_ERROR_FILE] = {.fd = -1, .pending = {.max = PENDING_MAX}},
+    [SINK_OUT] = {.fd = -1,            .pending = {.max = PENDING_MAX}},
+    [SINK_ERR] = {.fd = STDERR_FILENO, .may_block = true,               .pending = {.max = PENDING_MAX}},
+    [SINK_ACCESS_FILE] = {.fd = -1,                   .pending = {.max = PENDING_MAX}                                          },
+    [SINK_ERROR_FILE] = {.fd = -1,                   .pending = {.max = PENDING_MAX}},
 };
 static struct ev_loop *loop;
 static struct sink *access_sink;
@@ -101,7 +101,8 @@ static void sink_put(struct sink *sink, const char *line, size_t len)
         return;
     if (sink->dropped > 0) {
         char note[64];
-        int n = snprintf(note, sizeof(note), "(%lu log lines dropped: the reader is too slow)\n", sink->dropped);
+        int n =
+            snprintf(note, sizeof(note), "(%lu log lines dropped: the reader is too slow)\n", sink->dropped);
         if (n > 0 && buf_put(&sink->pending, note, (size_t)n))
             sink->dropped = 0;
     }

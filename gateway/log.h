@@ -1,7 +1,8 @@
 /* log.h - all that the gateway writes for people: its own messages, access lines, and what workers print.
  *
- * Nothing here ever blocks: what a full pipe does not take waits in a bounded buffer, what does not fit there is
- * dropped and counted. Messages go out at once, access and worker lines once per turn of the loop (log_flush). */
+ * Nothing here ever blocks: what a full pipe does not take waits in a bounded buffer, what does not fit there
+ * is dropped and counted. Messages go out at once, access and worker lines once per turn of the loop
+ * (log_flush). */
 #ifndef LEANGATE_LOG_H
 #define LEANGATE_LOG_H
 
@@ -18,7 +19,8 @@ struct log_targets {
     enum log_level level;
 };
 
-/* Opens the targets. Before it, messages go to stderr at once. 0, or -1 with errno and *path, the one that failed. */
+/* Opens the targets. Before it, messages go to stderr at once. 0, or -1 with errno and *path, the one that
+ * failed. */
 int log_open(struct ev_loop *loop, const struct log_targets *targets, const char **path);
 
 /* Writes what waits, as far as it goes without blocking, and closes what log_open opened. */
@@ -41,8 +43,9 @@ void log_worker(bool to_stdout, const char *line, size_t len);
 /* Writes what has gathered. */
 void log_flush(void);
 
-/* Copies at most `size` bytes of text to out with control bytes, quotes and backslashes as \xNN, \" and \\; UTF-8 is
- * kept. Returns the length of the result, which is no longer than size; text that does not fit is cut. */
+/* Copies at most `size` bytes of text to out with control bytes, quotes and backslashes as \xNN, \" and \\;
+ * UTF-8 is kept. Returns the length of the result, which is no longer than size; text that does not fit is
+ * cut. */
 size_t log_escape(char *out, size_t size, const char *text, size_t len);
 
 #endif

@@ -1,5 +1,5 @@
-/* net.c - see net.h. Addresses are numeric ("localhost" and "*" are the exceptions): a resolver would cost the
- * gateway more memory than everything else in it. */
+/* net.c - see net.h. Addresses are numeric ("localhost" and "*" are the exceptions): a resolver would cost
+ * the gateway more memory than everything else in it. */
 #include "net.h"
 
 #include <arpa/inet.h>
@@ -46,7 +46,8 @@ static bool split(const char *spec, char host[NET_ADDRESS_MAX], uint16_t *port)
     return true;
 }
 
-/* Fills in the address of a TCP specification; 0 for one that cannot be read. `dual`: both families were asked for. */
+/* Fills in the address of a TCP specification; 0 for one that cannot be read. `dual`: both families were
+ * asked for. */
 static socklen_t tcp_address(const char *spec, union address *a, bool *dual)
 {
     char host[NET_ADDRESS_MAX];
@@ -55,7 +56,9 @@ static socklen_t tcp_address(const char *spec, union address *a, bool *dual)
     memset(a, 0, sizeof(*a));
     if (!split(spec, host, &port))
         return 0;
-    const char *name = strcmp(host, "localhost") == 0 ? "127.0.0.1" : strcmp(host, "*") == 0 ? "0.0.0.0" : host;
+    const char *name = strcmp(host, "localhost") == 0 ? "127.0.0.1"
+                       : strcmp(host, "*") == 0       ? "0.0.0.0"
+                                                      : host;
     if (*name == '\0' || inet_pton(AF_INET6, name, &a->v6.sin6_addr) == 1) {
         *dual = *name == '\0';
         a->v6.sin6_family = AF_INET6;
@@ -75,8 +78,8 @@ static void explain(char error[NET_ERROR_MAX], int code)
         int code;
         const char *text;
     } known[] = {
-        {EADDRINUSE,    "address in use"                                       },
-        {EADDRNOTAVAIL, "no interface of this machine has that address"        },
+        {EADDRINUSE,    "address in use"                                        },
+        {EADDRNOTAVAIL, "no interface of this machine has that address"         },
         {EACCES,        "permission denied (a port below 1024 needs privileges)"},
     };
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
@@ -102,7 +105,8 @@ static int listen_tcp(const struct net_listen *l, char error[NET_ERROR_MAX])
     int on = 1, off = 0;
     socklen_t len = tcp_address(l->spec, &a, &dual);
     if (len == 0) {
-        snprintf(error, NET_ERROR_MAX, "not an address (try 127.0.0.1:8000, [::1]:8000, :8000 or unix:/path)");
+        snprintf(error, NET_ERROR_MAX,
+                 "not an address (try 127.0.0.1:8000, [::1]:8000, :8000 or unix:/path)");
         return -1;
     }
     int fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -145,7 +149,8 @@ static int listen_unix(const struct net_listen *l, const char *path, char error[
     union address a = {.un = {.sun_family = AF_UNIX}};
     size_t len = strlen(path);
     if (len >= sizeof(a.un.sun_path)) {
-        snprintf(error, NET_ERROR_MAX, "the path of a unix socket has at most %zu bytes", sizeof(a.un.sun_path) - 1);
+        snprintf(error, NET_ERROR_MAX, "the path of a unix socket has at most %zu bytes",
+                 sizeof(a.un.sun_path) - 1);
         return -1;
     }
     memcpy(a.un.sun_path, path, len + 1);

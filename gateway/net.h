@@ -15,7 +15,8 @@ struct net_listen {
     unsigned mode; /* permissions of a unix socket */
 };
 
-/* A listening, non-blocking, close-on-exec socket for the specification. Returns it, or -1 with the reason in error[]
+/* A listening, non-blocking, close-on-exec socket for the specification. Returns it, or -1 with the reason in
+ * error[]
  * ("address in use"). A socket file is removed first if nobody answers on it; an answered one is in use. */
 int net_listen(const struct net_listen *listen, char error[NET_ERROR_MAX]);
 
@@ -23,7 +24,8 @@ int net_listen(const struct net_listen *listen, char error[NET_ERROR_MAX]);
 void net_own_address(int fd, char address[NET_ADDRESS_MAX], char port[8]);
 
 /* Address and port of a peer as text, IPv4-mapped IPv6 ones as IPv4; "" for a unix socket's. */
-void net_peer_address(const struct sockaddr *peer, socklen_t len, char address[NET_ADDRESS_MAX], char port[8]);
+void net_peer_address(const struct sockaddr *peer, socklen_t len, char address[NET_ADDRESS_MAX],
+                      char port[8]);
 
 /* Whether the specification names a TCP socket that only this machine reaches. */
 bool net_is_loopback(const char *spec);

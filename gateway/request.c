@@ -13,8 +13,8 @@
 #include "version.h"
 
 enum {
-    IN_SPARE = 16 * 1024,     /* bytes of following requests that are taken while one is answered */
-    OUT_SLACK = 256 * 1024,   /* put on top of the ceilings: framing, and what one read of a worker brings */
+    IN_SPARE = 16 * 1024,   /* bytes of following requests that are taken while one is answered */
+    OUT_SLACK = 256 * 1024, /* put on top of the ceilings: framing, and what one read of a worker brings */
     ERROR_PAGE_MAX = 128 * 1024 /* bytes of our own error pages, an escaped traceback included */
 };
 
@@ -99,8 +99,9 @@ bool request_field(const struct request *r, const char *name, struct slice *valu
     return false;
 }
 
-bool request_head(struct request *r, unsigned status, const char *reason, size_t reason_len, const char *fields,
-                  size_t fields_len, int64_t content_length, bool has_date, bool has_server)
+bool request_head(struct request *r, unsigned status, const char *reason, size_t reason_len,
+                  const char *fields, size_t fields_len, int64_t content_length, bool has_date,
+                  bool has_server)
 {
     request_identify(r);
     bool has_id = r->conf->request_id[0] != '\0';
@@ -210,11 +211,12 @@ void request_fail(struct request *r, unsigned status, const char *detail)
         return;
     }
     request_identify(r);
-    bool html = request_field(r, "Accept", &accept) && http_accept_prefers_html(r->in.data + accept.off, accept.len);
+    bool html =
+        request_field(r, "Accept", &accept) && http_accept_prefers_html(r->in.data + accept.off, accept.len);
     buf_init(&page, ERROR_PAGE_MAX);
     char fields[96];
-    int n = snprintf(fields, sizeof(fields), "Content-Type: text/%s; charset=utf-8\r\n%s", html ? "html" : "plain",
-                     status == 503 ? "Retry-After: 1\r\n" : "");
+    int n = snprintf(fields, sizeof(fields), "Content-Type: text/%s; charset=utf-8\r\n%s",
+                     html ? "html" : "plain", status == 503 ? "Retry-After: 1\r\n" : "");
     if (!http_reply_error_body(&page, status, detail, r->id, html))
         request_cut(r);
     else if (request_head(r, status, NULL, 0, fields, (size_t)n, page.len, false, false) &&

@@ -1,7 +1,7 @@
 /* request.h - the hinge: one exchange, its buffers, its handler and its times.
  *
- * The connection owns it and looks at it after a wake; the handler fills the answer in. A handler never touches a
- * socket, the connection never a worker. "Headers already sent?" is asked here only.
+ * The connection owns it and looks at it after a wake; the handler fills the answer in. A handler never
+ * touches a socket, the connection never a worker. "Headers already sent?" is asked here only.
  *
  *      conn --- start / resume / cancel ---> handler
  *      conn <--- request_head / _body / _end / _fail / _cut --- handler      (each wakes the conn's task) */
@@ -58,23 +58,23 @@ struct request {
     /* The handler and what it keeps here. */
     const struct handler *handler; /* NULL: none is at work */
     const struct conf_app *app_conf;
-    uint32_t script_len;   /* bytes of path that are SCRIPT_NAME */
-    struct app *app;       /* the app that has it, from start to end or cancel */
-    struct list waiting;   /* in the app's queue */
-    struct upstream *up;   /* the slot that serves it, or NULL */
+    uint32_t script_len; /* bytes of path that are SCRIPT_NAME */
+    struct app *app;     /* the app that has it, from start to end or cancel */
+    struct list waiting; /* in the app's queue */
+    struct upstream *up; /* the slot that serves it, or NULL */
     struct timeq_entry queue_deadline;
-    uint8_t died;      /* how many workers were lost under it */
-    bool cold;         /* a worker was started for it or under it */
+    uint8_t died; /* how many workers were lost under it */
+    bool cold;    /* a worker was started for it or under it */
 
     /* The answer. */
     struct body out; /* bytes for the client: head and framed body */
     uint16_t status;
     enum http_framing framing;
-    bool keep_alive; /* in: may the connection go on; out: does it */
-    bool head_sent;  /* the answer's head is in `out` */
-    bool ended;      /* the answer is complete in `out` */
-    bool cut;        /* the answer is broken off: the connection must be closed */
-    bool starved;    /* a handler found no room: resume it when there is */
+    bool keep_alive;       /* in: may the connection go on; out: does it */
+    bool head_sent;        /* the answer's head is in `out` */
+    bool ended;            /* the answer is complete in `out` */
+    bool cut;              /* the answer is broken off: the connection must be closed */
+    bool starved;          /* a handler found no room: resume it when there is */
     int64_t answer_left;   /* bytes of the promised Content-Length still to come; -1: unknown */
     uint64_t answer_bytes; /* body bytes in the answer */
 
@@ -97,13 +97,14 @@ void request_next(struct request *r);
 /* Gives it its id, if it has none yet. */
 void request_identify(struct request *r);
 
-/* The head of the answer. fields: validated lines without framing and hop-by-hop fields. content_length -1: unknown.
- * False: no memory; the answer is cut. */
-bool request_head(struct request *r, unsigned status, const char *reason, size_t reason_len, const char *fields,
-                  size_t fields_len, int64_t content_length, bool has_date, bool has_server);
+/* The head of the answer. fields: validated lines without framing and hop-by-hop fields. content_length -1:
+ * unknown. False: no memory; the answer is cut. */
+bool request_head(struct request *r, unsigned status, const char *reason, size_t reason_len,
+                  const char *fields, size_t fields_len, int64_t content_length, bool has_date,
+                  bool has_server);
 
-/* A piece of the answer's body. More than the promised length is dropped. False: no room or no space, the answer is
- * cut and the handler is to stop. */
+/* A piece of the answer's body. More than the promised length is dropped. False: no room or no space, the
+ * answer is cut and the handler is to stop. */
 bool request_body(struct request *r, const void *data, size_t len);
 
 /* Whether a handler should produce more now; after a false it gets resume() when there is room. */
@@ -115,8 +116,8 @@ void request_end(struct request *r);
 /* The answer is broken off; nothing more can be told to the client. The handler must not use r any more. */
 void request_cut(struct request *r);
 
-/* Answers with an error page if no head was sent, else cuts. `detail` may be NULL. The handler must not use r any
- * more. */
+/* Answers with an error page if no head was sent, else cuts. `detail` may be NULL. The handler must not use r
+ * any more. */
 void request_fail(struct request *r, unsigned status, const char *detail);
 
 /* The value of a header field of the request by its name; false when there is none. */

@@ -1,4 +1,5 @@
-/* router.c - see router.h. One array, sorted by domain and path; a lookup tries the few prefixes that the path has. */
+/* router.c - see router.h. One array, sorted by domain and path; a lookup tries the few prefixes that the
+ * path has. */
 #include "router.h"
 
 #include <stdlib.h>
@@ -121,8 +122,8 @@ static size_t normalise_host(const char *host, size_t len, char out[HOST_MAX])
     return n > 1 && out[n - 1] == '.' ? n - 1 : n;
 }
 
-bool router_find(const struct router *router, const char *host, size_t host_len, const char *path, size_t path_len,
-                 struct route *route)
+bool router_find(const struct router *router, const char *host, size_t host_len, const char *path,
+                 size_t path_len, struct route *route)
 {
     char name[HOST_MAX + 1];
     size_t n = normalise_host(host, host_len, name + 1);

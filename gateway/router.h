@@ -19,9 +19,10 @@ struct route {
 struct router *router_new(const struct conf *conf);
 void router_free(struct router *router);
 
-/* Finds the app for a host (with or without port, any case; may be empty) and a normalised path. An exact domain wins
- * over "*.example.com", the longer such pattern over the shorter, and any pattern over none. False: no app. */
-bool router_find(const struct router *router, const char *host, size_t host_len, const char *path, size_t path_len,
-                 struct route *route);
+/* Finds the app for a host (with or without port, any case; may be empty) and a normalised path. An exact
+ * domain wins over "*.example.com", the longer such pattern over the shorter, and any pattern over none.
+ * False: no app. */
+bool router_find(const struct router *router, const char *host, size_t host_len, const char *path,
+                 size_t path_len, struct route *route);
 
 #endif

@@ -1,7 +1,8 @@
 /* spawn.c - see spawn.h.
  *
- * fork and exec, not posix_spawn: what has to happen in between (process group, death signal, limits, directory,
- * environment) cannot be said to posix_spawn. The gateway has one thread, so the child may use all of libc. */
+ * fork and exec, not posix_spawn: what has to happen in between (process group, death signal, limits,
+ * directory, environment) cannot be said to posix_spawn. The gateway has one thread, so the child may use all
+ * of libc. */
 #include "spawn.h"
 
 #include <errno.h>
@@ -38,7 +39,8 @@ void spawn_keep_limits(void)
 /* A fresh directory that only we can enter, under the first of the usual places that takes one. */
 static int private_directory(char path[4096])
 {
-    const char *const places[] = {getenv("RUNTIME_DIRECTORY"), getenv("XDG_RUNTIME_DIR"), getenv("TMPDIR"), "/tmp"};
+    const char *const places[] = {getenv("RUNTIME_DIRECTORY"), getenv("XDG_RUNTIME_DIR"), getenv("TMPDIR"),
+                                  "/tmp"};
     for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
         if (places[i] == NULL || places[i][0] != '/')
             continue;
@@ -63,7 +65,8 @@ static int bind_listen(int fd, const char *path, int backlog)
     return listen(fd, backlog);
 }
 
-/* Binds through the directory's descriptor, so that the length of its path does not matter, then forgets the name. */
+/* Binds through the directory's descriptor, so that the length of its path does not matter, then forgets the
+ * name. */
 static int bind_nameless(struct spawn_socket *s, int dir, int backlog)
 {
     char path[64];
@@ -150,7 +153,8 @@ static void place_descriptors(const struct spawn *s)
             _exit(EXIT_CANNOT_RUN);
     if (syscall(SYS_close_range, CHILD_FDS, ~0u, 0) == -1) {
         struct rlimit limit;
-        int end = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < 65536 ? (int)limit.rlim_cur : 65536;
+        int end =
+            getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < 65536 ? (int)limit.rlim_cur : 65536;
         for (int fd = CHILD_FDS; fd < end; fd++)
             close(fd);
     }

@@ -8,11 +8,11 @@
 
 enum { SPAWN_ERROR_MAX = 512 };
 
-/* The private socket of one worker. It has no name that anybody else could open; where /proc is missing it keeps one
- * in a 0700 directory. */
+/* The private socket of one worker. It has no name that anybody else could open; where /proc is missing it
+ * keeps one in a 0700 directory. */
 struct spawn_socket {
-    int listen_fd;  /* to hand to the child; the gateway closes its own copy */
-    int path_fd;    /* O_PATH on the socket, for as long as connections are to be made; -1: `path` is a name */
+    int listen_fd; /* to hand to the child; the gateway closes its own copy */
+    int path_fd;   /* O_PATH on the socket, for as long as connections are to be made; -1: `path` is a name */
     char path[108]; /* what to connect to */
 };
 
@@ -24,16 +24,17 @@ void spawn_socket_close(struct spawn_socket *s);
 
 struct spawn {
     const struct conf_app *app;
-    const char *program;      /* absolute path */
-    const char *const *argv;  /* NULL at the end; argv[0] included */
-    int listen_fd;            /* becomes 0 */
-    int out_fd;               /* becomes 1 */
-    int err_fd;               /* becomes 2 */
-    int control_fd;           /* becomes 3 */
+    const char *program;     /* absolute path */
+    const char *const *argv; /* NULL at the end; argv[0] included */
+    int listen_fd;           /* becomes 0 */
+    int out_fd;              /* becomes 1 */
+    int err_fd;              /* becomes 2 */
+    int control_fd;          /* becomes 3 */
 };
 
-/* Starts the process in a process group of its own. The caller still owns all descriptors. Returns the pid, or -1 with
- * errno when no process could be made. What fails in the child is told on the control channel as FAILED. */
+/* Starts the process in a process group of its own. The caller still owns all descriptors. Returns the pid,
+ * or -1 with errno when no process could be made. What fails in the child is told on the control channel as
+ * FAILED. */
 pid_t spawn_process(const struct spawn *s);
 
 /* Remembers the soft limit of descriptors that workers are to get back; to be called before it is raised. */

@@ -1,8 +1,8 @@
 /* timeq.c - see timeq.h.
  *
- * Deadlines are kept on a clock of our own, monotonic time less `stood_still`: when the whole process slept past its
- * earliest deadline (SIGSTOP, a frozen container), the excess is added there, which shifts every deadline at once,
- * so that nobody who was busy is blamed for time that nobody had. */
+ * Deadlines are kept on a clock of our own, monotonic time less `stood_still`: when the whole process slept
+ * past its earliest deadline (SIGSTOP, a frozen container), the excess is added there, which shifts every
+ * deadline at once, so that nobody who was busy is blamed for time that nobody had. */
 #include "timeq.h"
 
 #include <stdlib.h>
@@ -120,7 +120,8 @@ void timeq_sync(void)
         if (entry == NULL) {
             ev_timer_stop(loop, &queue->timer);
         } else if (!ev_is_active(&queue->timer)) {
-            /* An active timer is never too late, only too early: then on_timer expires nothing and we come back. */
+            /* An active timer is never too late, only too early: then on_timer expires nothing and we come
+             * back. */
             double after = entry->at - now();
             ev_timer_set(&queue->timer, after > 0. ? after : 0., 0.);
             ev_now_update(loop);

@@ -1,7 +1,8 @@
 /* timeq.h - deadlines: those of one length share one queue and one timer, whoever owns them.
  *
- * A queue of one length is sorted by arrival, so starting and stopping a deadline costs a list operation, and with
- * nothing waiting there is no timer. When a deadline passes its owner's task is woken with `expired` set. */
+ * A queue of one length is sorted by arrival, so starting and stopping a deadline costs a list operation, and
+ * with nothing waiting there is no timer. When a deadline passes its owner's task is woken with `expired`
+ * set. */
 #ifndef LEANGATE_TIMEQ_H
 #define LEANGATE_TIMEQ_H
 

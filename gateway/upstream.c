@@ -20,11 +20,11 @@
 #include "log.h"
 
 enum {
-    SCRATCH = 64 * 1024,      /* bytes of one read, from a worker or a spooled body */
-    READS_PER_TURN = 4,       /* full reads before others get their turn */
+    SCRATCH = 64 * 1024,        /* bytes of one read, from a worker or a spooled body */
+    READS_PER_TURN = 4,         /* full reads before others get their turn */
     SEND_MAX = 4 * 1024 * 1024, /* ceiling of `send`: the largest parameters, or one piece of a body */
-    BODY_PIECE = 32 * 1024,   /* body bytes of one STDIN record */
-    KEEP_CAPACITY = 8 * 1024  /* buffers larger than this are given back between requests */
+    BODY_PIECE = 32 * 1024,     /* body bytes of one STDIN record */
+    KEEP_CAPACITY = 8 * 1024    /* buffers larger than this are given back between requests */
 };
 
 /* Shared by all upstreams: nothing stays in it between two calls. */
@@ -161,15 +161,16 @@ static void warn_dropped(const struct request *r, const struct cgi_dropped *drop
             return;
         if (warned[i][0] == '\0') {
             memcpy(warned[i], name, sizeof(name));
-            log_warning("header \"%s\" from %s dropped: as a CGI variable it could not be told from one with a dash",
-                        name, r->remote_addr[0] != '\0' ? r->remote_addr : "a unix socket");
+            log_warning(
+                "header \"%s\" from %s dropped: as a CGI variable it could not be told from one with a dash",
+                name, r->remote_addr[0] != '\0' ? r->remote_addr : "a unix socket");
             return;
         }
     }
 }
 
-/* Splits `n` bytes of pairs that stand behind `start` into PARAMS records, each with its header, and ends them with
- * the empty record. Room for the first header is there already. */
+/* Splits `n` bytes of pairs that stand behind `start` into PARAMS records, each with its header, and ends
+ * them with the empty record. Room for the first header is there already. */
 static bool frame_params(struct buf *b, uint32_t start, uint16_t id)
 {
     uint32_t n = b->len - start - FCGI_RECORD_HEADER;
@@ -194,7 +195,9 @@ static bool frame_params(struct buf *b, uint32_t start, uint16_t id)
 static bool encode_head(struct upstream *up, const struct request *r)
 {
     struct cgi_request cgi;
-    struct cgi_dropped dropped = {{0, 0}};
+    struct cgi_dropped dropped = {
+        {0, 0}
+    };
     const uint8_t gap[FCGI_RECORD_HEADER] = {0};
     uint8_t begin[FCGI_RECORD_BEGIN];
     describe(r, &cgi);
@@ -208,7 +211,8 @@ static bool encode_head(struct upstream *up, const struct request *r)
     return true;
 }
 
-/* Appends the next STDIN record, and the empty one behind the last. False: the body cannot be read back, or no memory. */
+/* Appends the next STDIN record, and the empty one behind the last. False: the body cannot be read back, or
+ * no memory. */
 static bool encode_body(struct upstream *up)
 {
     const char *data;
@@ -234,8 +238,8 @@ static bool encode_body(struct upstream *up)
     return true;
 }
 
-/* Writes until all is out or the socket is full. An error here decides nothing: the worker may have answered without
- * reading to the end, and what it left to read tells. */
+/* Writes until all is out or the socket is full. An error here decides nothing: the worker may have answered
+ * without reading to the end, and what it left to read tells. */
 static void send_more(struct upstream *up)
 {
     while (sending(up)) {
@@ -313,8 +317,8 @@ int upstream_start(struct upstream *up, struct request *r, bool ready)
 
 /* ---- receiving ---- */
 
-/* The answer's first bytes, until its header block is whole. Returns how many bytes of data belong to the head; the
- * request may have failed afterwards (up->request is NULL). */
+/* The answer's first bytes, until its header block is whole. Returns how many bytes of data belong to the
+ * head; the request may have failed afterwards (up->request is NULL). */
 static size_t take_head(struct upstream *up, const char *data, size_t len)
 {
     static struct buf fields;
@@ -331,6 +335,8 @@ static size_t take_head(struct upstream *up, const char *data, size_t len)
     enum http_parse parsed = cgi_reply_parse(&reply, up->head.data, up->head.len, &fields);
     if (parsed == HTTP_MORE && up->head.len < up->head.max)
         return len;
+    if (r->sent == 0) /* READY is still unread: the answer overtook it */
+        r->sent = timeq_clock();
     if (parsed != HTTP_DONE) {
         log_error("%s answered what is not HTTP: %s (id %s)", up->owner.app->name,
                   parsed == HTTP_MORE ? "its head is larger than response_headers" : reply.error, r->id);

@@ -1,7 +1,7 @@
 /* upstream.h - one FastCGI connection to a worker: a slot, which serves one request at a time.
  *
- * It sets its own state and result, links itself into its owner's list of finished ones and wakes the owner's task,
- * which looks. It never calls upwards. */
+ * It sets its own state and result, links itself into its owner's list of finished ones and wakes the owner's
+ * task, which looks. It never calls upwards. */
 #ifndef LEANGATE_UPSTREAM_H
 #define LEANGATE_UPSTREAM_H
 
@@ -21,8 +21,9 @@ enum upstream_state {
     UPSTREAM_CLOSED, /* not connected */
     UPSTREAM_FREE,   /* connected and kept, nothing under way */
     UPSTREAM_BUSY,   /* serves `request` */
-    UPSTREAM_TAIL,   /* the client has its answer; the worker still works until END_REQUEST, and no timeout runs */
-    UPSTREAM_ORPHAN  /* the client left; what comes is discarded until the worker is done */
+    UPSTREAM_TAIL, /* the client has its answer; the worker still works until END_REQUEST, and no timeout runs
+                    */
+    UPSTREAM_ORPHAN /* the client left; what comes is discarded until the worker is done */
 };
 
 enum upstream_result {
@@ -39,9 +40,9 @@ struct upstream_owner {
     struct ev_loop *loop;
     const struct conf *conf;
     const struct conf_app *app;
-    const char *path;   /* of the worker's socket */
-    struct list *done;  /* results are linked here */
-    struct task *task;  /* and this is woken */
+    const char *path;  /* of the worker's socket */
+    struct list *done; /* results are linked here */
+    struct task *task; /* and this is woken */
 };
 
 struct upstream {
@@ -76,8 +77,9 @@ struct upstream *upstream_new(const struct upstream_owner *owner, uint16_t id);
 /* Closes and frees it. It has no request any more. */
 void upstream_free(struct upstream *up);
 
-/* Gives the request to this slot (CLOSED or FREE) and writes as much as goes. 0, or -1 with errno: EAGAIN when the
- * worker's backlog is full, else the worker cannot be reached or there is no memory; the request is untouched then. */
+/* Gives the request to this slot (CLOSED or FREE) and writes as much as goes. 0, or -1 with errno: EAGAIN
+ * when the worker's backlog is full, else the worker cannot be reached or there is no memory; the request is
+ * untouched then. */
 int upstream_start(struct upstream *up, struct request *r, bool ready);
 
 /* The worker became READY: request_timeout counts from now. */
@@ -89,7 +91,8 @@ void upstream_resume(struct upstream *up);
 /* The client left: BUSY becomes ORPHAN, `request` is dropped. */
 void upstream_orphan(struct upstream *up);
 
-/* The worker's process has ended: reads what is left, then the connection counts as ended whoever may hold it. */
+/* The worker's process has ended: reads what is left, then the connection counts as ended whoever may hold
+ * it. */
 void upstream_drain(struct upstream *up);
 
 /* Takes the result, which is NOTHING afterwards. */

@@ -15,11 +15,11 @@
 #include "log.h"
 
 enum {
-    MESSAGE_MAX = 16 * 1024,       /* bytes of one control message */
-    OUTPUT_READ = 16 * 1024,       /* bytes of one read of a worker's output */
-    OUTPUT_READS = 4,              /* reads of one output in one turn */
-    OUTPUT_DRAIN = 64,             /* the same when the process has ended; a grandchild may go on writing */
-    LINE_MAX_BYTES = 64 * 1024,    /* a longer line of output is broken */
+    MESSAGE_MAX = 16 * 1024,    /* bytes of one control message */
+    OUTPUT_READ = 16 * 1024,    /* bytes of one read of a worker's output */
+    OUTPUT_READS = 4,           /* reads of one output in one turn */
+    OUTPUT_DRAIN = 64,          /* the same when the process has ended; a grandchild may go on writing */
+    LINE_MAX_BYTES = 64 * 1024, /* a longer line of output is broken */
     BACKLOG_MIN = 128,
     ARGUMENTS_MAX = 16
 };
@@ -100,8 +100,8 @@ static void on_ready(struct worker *w, const char *rest)
     w->ready = timeq_clock();
     w->concurrency = concurrency;
     w->import_us = import_us;
-    LIST_EACH (node, after, &w->slots)
-        upstream_set_ready(LIST_OBJECT(node, struct upstream, node));
+    LIST_EACH(node, after, &w->slots)
+    upstream_set_ready(LIST_OBJECT(node, struct upstream, node));
     worker_event(w, WORKER_ON_READY);
 }
 
@@ -124,7 +124,12 @@ static void take_message(struct worker *w, char *text)
     static const struct {
         const char *word;
         void (*run)(struct worker *w, const char *rest);
-    } messages[] = {{"START", on_start}, {"READY ", on_ready}, {"FAILED\n", on_failed}, {"NOTE ", on_note}};
+    } messages[] = {
+        {"START",    on_start },
+        {"READY ",   on_ready },
+        {"FAILED\n", on_failed},
+        {"NOTE ",    on_note  }
+    };
     for (size_t i = 0; i < sizeof(messages) / sizeof(messages[0]); i++) {
         size_t n = strlen(messages[i].word);
         if (strncmp(text, messages[i].word, n) == 0) {
@@ -236,8 +241,8 @@ static void on_io(EV_P_ ev_io *io, int events)
     task_wake(&w->task);
 }
 
-/* Kills every child that is not a worker: what workers have left behind was handed to us by the kernel. Children of
- * the kernel's list are unreaped, so no pid can be somebody else's. */
+/* Kills every child that is not a worker: what workers have left behind was handed to us by the kernel.
+ * Children of the kernel's list are unreaped, so no pid can be somebody else's. */
 static void kill_strangers(void)
 {
     char path[64], text[4096];
@@ -253,8 +258,8 @@ static void kill_strangers(void)
     for (long pid = strtol(text, &next, 10); pid > 0; pid = strtol(next, &next, 10)) {
         struct list *node, *after;
         bool ours = false;
-        LIST_EACH (node, after, &all)
-            ours = ours || LIST_OBJECT(node, struct worker, all)->pid == pid;
+        LIST_EACH(node, after, &all)
+        ours = ours || LIST_OBJECT(node, struct worker, all)->pid == pid;
         if (!ours) {
             kill((pid_t)pid, SIGKILL);
             sweeping = true;
@@ -278,8 +283,8 @@ static void on_stranger(EV_P_ ev_child *child, int events)
     (void)events;
     struct list *node, *after;
     bool worker = false;
-    LIST_EACH (node, after, &all)
-        worker = worker || LIST_OBJECT(node, struct worker, all)->pid == child->rpid;
+    LIST_EACH(node, after, &all)
+    worker = worker || LIST_OBJECT(node, struct worker, all)->pid == child->rpid;
     if (worker)
         return;
     log_debug("reaped process %d, which a worker had left behind", child->rpid);
@@ -306,8 +311,8 @@ static void finish(struct worker *w)
         read_output(&w->output[i], OUTPUT_DRAIN);
         close_output(&w->output[i]);
     }
-    LIST_EACH (node, after, &w->slots)
-        upstream_drain(LIST_OBJECT(node, struct upstream, node));
+    LIST_EACH(node, after, &w->slots)
+    upstream_drain(LIST_OBJECT(node, struct upstream, node));
     kill_strangers();
     worker_event(w, WORKER_ON_EXIT);
 }
@@ -369,7 +374,11 @@ static void close_pair(int pair[2])
 
 static int open_ends(struct ends *e)
 {
-    *e = (struct ends){{-1, -1}, {-1, -1}, {-1, -1}};
+    *e = (struct ends){
+        {-1, -1},
+        {-1, -1},
+        {-1, -1}
+    };
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, e->control) == -1)
         return -1;
     if (pipe2(e->out, O_CLOEXEC) == -1 || pipe2(e->err, O_CLOEXEC) == -1)
@@ -437,7 +446,11 @@ static void watch(struct worker *w, struct ends *e)
 
 struct worker *worker_new(const struct worker_owner *owner, struct conf_error *error)
 {
-    struct ends ends = {{-1, -1}, {-1, -1}, {-1, -1}};
+    struct ends ends = {
+        {-1, -1},
+        {-1, -1},
+        {-1, -1}
+    };
     struct worker *w = calloc(1, sizeof(*w));
     if (w == NULL) {
         snprintf(error->text, sizeof(error->text), "no memory for a worker");
@@ -478,8 +491,8 @@ fail:
 void worker_free(struct worker *w)
 {
     struct list *node, *after;
-    LIST_EACH (node, after, &w->slots)
-        upstream_free(LIST_OBJECT(node, struct upstream, node));
+    LIST_EACH(node, after, &w->slots)
+    upstream_free(LIST_OBJECT(node, struct upstream, node));
     for (int i = 0; i < 2; i++)
         close_output(&w->output[i]);
     if (w->control.fd != -1) {
@@ -499,12 +512,20 @@ void worker_free(struct worker *w)
 
 /* ---- slots ---- */
 
+void worker_lost(struct worker *w)
+{
+    w->lost = true;
+    if (w->state == WORKER_READY)
+        worker_event(w, WORKER_ON_RETIRE); /* a starting one has start_timeout */
+}
+
 struct upstream *worker_slot(struct worker *w)
 {
     struct list *node, *after;
-    if (w->state != WORKER_STARTING && w->state != WORKER_READY)
+    if (w->lost || (w->state != WORKER_STARTING && w->state != WORKER_READY))
         return NULL;
-    LIST_EACH (node, after, &w->slots) {
+    LIST_EACH(node, after, &w->slots)
+    {
         struct upstream *up = LIST_OBJECT(node, struct upstream, node);
         if (up->state == UPSTREAM_FREE || (up->state == UPSTREAM_CLOSED && up->result == UPSTREAM_NOTHING))
             return up;
@@ -531,7 +552,8 @@ uint32_t worker_busy(const struct worker *w)
 {
     uint32_t busy = 0;
     struct list *node, *after;
-    LIST_EACH (node, after, &w->slots) {
+    LIST_EACH(node, after, &w->slots)
+    {
         enum upstream_state state = LIST_OBJECT(node, struct upstream, node)->state;
         busy += state != UPSTREAM_FREE && state != UPSTREAM_CLOSED;
     }

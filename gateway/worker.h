@@ -54,6 +54,7 @@ struct worker {
     struct timeq_entry idle; /* the owner's: runs while nothing is under way */
 
     char *failure;      /* text of FAILED: a summary line, then the traceback; owned, or NULL */
+    bool lost;          /* see worker_lost */
     bool start_expired; /* it was killed because start_timeout passed */
     bool stop_expired;  /* likewise stop_timeout */
     int exit_status;    /* as of waitpid, with WORKER_NEWS_GONE */
@@ -80,6 +81,10 @@ void worker_free(struct worker *w);
 
 /* Applies an event: the next state and all its actions. */
 void worker_event(struct worker *w, enum worker_event event);
+
+/* A connection ended under a request: the process is dying, although its exit was not seen yet (its
+ * connections close before its socket does). It gets nothing more. */
+void worker_lost(struct worker *w);
 
 /* A slot that can take a request now: FREE, or CLOSED below the concurrency; NULL: none. */
 struct upstream *worker_slot(struct worker *w);

@@ -1,4 +1,5 @@
-/* worker_fsm.h - the life of one worker process as a table: (state, event) gives the next state and what to do.
+/* worker_fsm.h - the life of one worker process as a table: (state, event) gives the next state and what to
+ * do.
  *
  * Pure. No worker is no object: asleep and back-off belong to the app. */
 #ifndef LEANGATE_WORKER_FSM_H

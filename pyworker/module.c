@@ -15,13 +15,17 @@ static struct worker *state(PyObject *module)
     return PyModule_GetState(module);
 }
 
+/* Raises OSError for errno; its strerror names `what` failed. */
 static PyObject *fail_errno(const char *what)
 {
-    PyObject *error = PyObject_CallFunction(PyExc_OSError, "is", errno, what);
+    int number = errno;
+    PyObject *text = PyUnicode_FromFormat("%s: %s", what, strerror(number));
+    PyObject *error = text == NULL ? NULL : PyObject_CallFunction(PyExc_OSError, "iO", number, text);
     if (error != NULL) {
         PyErr_SetObject(PyExc_OSError, error);
         Py_DECREF(error);
     }
+    Py_XDECREF(text);
     return NULL;
 }
 
@@ -31,7 +35,7 @@ static PyObject *module_start(PyObject *module, PyObject *unused)
 
     (void)unused;
     if (!core_take_control(&w->core)) {
-        return fail_errno("the control channel");
+        return fail_errno("control channel");
     }
     (void)control_send(w->core.control, "START",
                        strlen("START")); /* a gateway that is gone shows as end of file */
@@ -106,7 +110,7 @@ static PyObject *module_serve(PyObject *module, PyObject *args, PyObject *kwargs
         return NULL;
     }
     if (!core_open(&w->core)) {
-        return fail_errno("the epoll set");
+        return fail_errno("epoll set");
     }
     (void)control_send(w->core.control, ready, (size_t)len); /* as START */
     Py_INCREF(app);

@@ -4,6 +4,7 @@
  * pairs must decode to their very end, names are [A-Z0-9_] and come once, and the variables of header fields
  * are those that a plain, slow reading of the rules gives. */
 #include "cgi.h"
+#include "http_path.h"
 
 #include <stdlib.h>
 #include <string.h>

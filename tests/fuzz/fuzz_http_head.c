@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "http_head.h"
+#include "http_path.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -316,7 +316,7 @@ def test_drain(launch, tmp_path, number):
         idle.get("/")
         connection.request("GET", f"/wait?file={tmp_path}/go")
         wait_until((tmp_path / "go.here").exists, "the request")
-        gateway.signal(number)
+        gateway.send_signal(number)
         gateway.err.wait(r"^draining: 1 request left \(Ctrl-C again to stop now\)$")
         assert idle.ended()
         with pytest.raises(OSError):
@@ -333,7 +333,7 @@ def test_drain_serves_what_waits_for_a_cold_start(launch):
     with gateway.connect() as connection:
         connection.request("GET", "/")
         wait_until(lambda: gateway.workers, "the start")
-        gateway.signal(signal.SIGTERM)
+        gateway.send_signal(signal.SIGTERM)
         assert connection.answer().text == "at last\n"
     assert gateway.wait() == 0
 
@@ -344,10 +344,10 @@ def test_a_second_signal_stops_at_once(launch, first, second):
     with gateway.connect() as connection:
         connection.request("GET", "/hang")
         gateway.one_worker()
-        gateway.signal(first)
+        gateway.send_signal(first)
         gateway.err.wait("^draining")
         began = time.monotonic()
-        gateway.signal(second)
+        gateway.send_signal(second)
         gateway.wait()
         assert time.monotonic() - began < 5
     gateway.check_end()
@@ -358,7 +358,7 @@ def test_drain_timeout(launch):
     with gateway.connect() as connection:
         connection.request("GET", "/hang")
         gateway.one_worker()
-        gateway.signal(signal.SIGTERM)
+        gateway.send_signal(signal.SIGTERM)
         gateway.wait()
     gateway.check_end()
 
@@ -374,7 +374,7 @@ def test_no_worker_outlives_a_killed_gateway(tmp_path):
     try:
         gateway.get("/")
         assert gateway.workers
-        gateway.signal(signal.SIGKILL)
+        gateway.send_signal(signal.SIGKILL)
         assert gateway.wait() == -signal.SIGKILL
         gateway.check_end()
     finally:
@@ -388,7 +388,7 @@ def test_sigkill_while_starting(tmp_path):
         with gateway.connect() as connection:
             connection.request("GET", "/")
             wait_until(lambda: gateway.workers, "the start")
-            gateway.signal(signal.SIGKILL)
+            gateway.send_signal(signal.SIGKILL)
         gateway.wait()
         gateway.check_end()
     finally:

@@ -20,9 +20,9 @@ LEVELS = {
     5: ["status"],
     4: ["app"],
     3: ["worker", "upstream", "file", "access"],
-    2: ["cgi", "request", "spawn"],
-    1: ["http_chunked", "http_head", "http_reply", "body", "worker_fsm"],
-    0: ["buf", "task", "timeq", "log", "net", "stats", "list", "slice", "version"],
+    2: ["cgi_reply", "cgi", "request", "spawn"],
+    1: ["http_chunked", "http_head", "http_path", "http_reply", "body", "worker_fsm"],
+    0: ["buf", "task", "timeq", "log", "net", "stats", "list", "slice", "http_parse", "version"],
 }
 FOLDERS = {
     "gateway": {"gateway", "fcgi", "config"},

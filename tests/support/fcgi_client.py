@@ -138,8 +138,8 @@ class Connection:
 
     def __init__(self, address, timeout=20):
         self.socket = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET)
+        self.socket.connect(address)  # blocking: with a timeout a full backlog of a unix socket is an error at once
         self.socket.settimeout(timeout)
-        self.socket.connect(address)
         self.data = b""
 
     def __enter__(self):

@@ -141,7 +141,7 @@ class Gateway:
         self.urls = BANNER.findall(self.err.text)
         assert self.urls, f"it ended with {self.process.poll()} instead of a banner:\n{self.err.text}"
 
-    def signal(self, number):
+    def send_signal(self, number):
         self.process.send_signal(number)
 
     def wait(self, patience=PATIENCE):
@@ -156,7 +156,7 @@ class Gateway:
         """Stops it and holds it to a clean end."""
         if self.process.poll() is None:
             assert not self.zombies(), "zombies while it runs"
-            self.signal(number)
+            self.send_signal(number)
         status = self.wait()
         assert status == 0, f"exit status {status}:\n{self.err.text}"
         self.check_end()

@@ -1,5 +1,6 @@
 /* test_cgi.c - requests as CGI variables and CGI answers as HTTP fields. */
 #include "cgi.h"
+#include "http_path.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -86,7 +86,7 @@ static void test_lines(void **state)
     (void)state;
     assert_loads(
         load_text("\xef\xbb\xbf; a comment\r\n# another\r\n\r\n[app:hello] ; why\r\n"
-                  "module = main:app ; the app\r\n  workers=2\t; two\n;\nroot_path = /a;b\npython: auto"));
+                  "module = main:app ; the app\r\nworkers=2\t; two\n;\nroot_path = /a;b\npython: auto"));
     assert_string_equal(fx.conf->apps[0].module, "main:app");
     assert_string_equal(fx.conf->apps[0].root_path, "/a;b");
     assert_int_equal(fx.conf->apps[0].workers, 2);
@@ -446,6 +446,31 @@ static void test_include_depth(void **state)
     assert_fails(load(ARGS("-c", "d0.ini"), NULL), "d8.ini:2: [gateway] include: more than 8 levels");
 }
 
+static void write_thousand_apps(const char *end)
+{
+    FILE *file = fopen(in_dir("gateway.ini"), "w");
+    assert_non_null(file);
+    for (int i = 0; i < 1000; i++) {
+        assert_true(
+            fprintf(file,
+                    "[app:hello%d]\npath = /hello%d\nmodule = hello%d:application\ndirectory = apps/%d\n", i,
+                    i, i, i) > 0);
+    }
+    assert_int_not_equal(fputs(end, file), EOF);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void test_thousand_apps(void **state)
+{
+    (void)state;
+    write_thousand_apps("");
+    assert_loads(load(NULL, NULL));
+    assert_int_equal(fx.conf->app_count, 1000);
+    assert_string_equal(fx.conf->apps[999].module, "hello999:application");
+    assert_in_range(sizeof(struct conf_app), 1, 320);
+    assert_in_range(conf_memory(fx.conf), 1000 * sizeof(struct conf_app), 500 * 1024);
+}
+
 /* Pages of this process now. */
 static long mapped_pages(void)
 {
@@ -457,28 +482,21 @@ static long mapped_pages(void)
     return pages;
 }
 
-static void test_thousand_apps(void **state)
+/* No leak checker sees mapped memory. 1,000 apps left behind are 96 pages, and 40 times that is more than
+ * what a checker's quarantine of freed memory adds. */
+static void test_gives_all_back(void **state)
 {
     (void)state;
-    FILE *file = fopen(in_dir("gateway.ini"), "w");
-    assert_non_null(file);
-    for (int i = 0; i < 1000; i++) {
-        assert_true(
-            fprintf(file,
-                    "[app:hello%d]\npath = /hello%d\nmodule = hello%d:application\ndirectory = apps/%d\n", i,
-                    i, i, i) > 0);
-    }
-    assert_int_equal(fclose(file), 0);
+    write_thousand_apps("");
     assert_loads(load(NULL, NULL));
-    assert_int_equal(fx.conf->app_count, 1000);
-    assert_string_equal(fx.conf->apps[999].module, "hello999:application");
-    assert_in_range(sizeof(struct conf_app), 1, 320);
-    assert_in_range(conf_memory(fx.conf), 1000 * sizeof(struct conf_app), 500 * 1024);
     long before = mapped_pages();
-    for (int i = 0; i < 30; i++) {
+    for (int i = 0; i < 20; i++) {
+        write_thousand_apps("");
         assert_loads(load(NULL, NULL));
+        write_thousand_apps("[app:hello7]\nmodule = m\n");
+        assert_int_equal(load(NULL, NULL), -1);
     }
-    assert_in_range(mapped_pages() + 2000, 0, before + 2000 + 1000);
+    assert_true(mapped_pages() - before < 40 * 96 * 3 / 4);
 }
 
 static void test_small(void **state)
@@ -504,7 +522,8 @@ int main(void)
         cmocka_unit_test(test_files),          cmocka_unit_test(test_strange_bytes),
         cmocka_unit_test(test_every_end),      cmocka_unit_test(test_include),
         cmocka_unit_test(test_include_errors), cmocka_unit_test(test_include_depth),
-        cmocka_unit_test(test_thousand_apps),  cmocka_unit_test(test_small),
+        cmocka_unit_test(test_thousand_apps),  cmocka_unit_test(test_gives_all_back),
+        cmocka_unit_test(test_small),
     };
     return cmocka_run_group_tests(tests, fixture_begin, fixture_end);
 }

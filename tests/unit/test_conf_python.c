@@ -75,7 +75,7 @@ static void test_auto(void **state)
     make_venv("src/venv", "version_info = 3.9.2.final.0\n");
     assert_python(python(NULL, ARGS(path_variable(), virtual_env("active"))), "src/venv/bin/python",
                   "venv python 3.9");
-    make_venv("src/.venv", "version=3.11.2\n");
+    make_venv("src/.venv", "home = /x\n");
     assert_python(python(NULL, ARGS(path_variable(), virtual_env("active"))), "src/.venv/bin/python",
                   ".venv python");
     write_file("src/.venv/pyvenv.cfg", "version = 3.11.2\n");

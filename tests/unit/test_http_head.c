@@ -11,6 +11,7 @@
 
 #include "guard.h"
 #include "http_head.h"
+#include "http_path.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define BYTES(text)  (text), sizeof(text) - 1

@@ -1,0 +1,160 @@
+"""A worker as the gateway starts it: listening socket on fd 0, control channel on fd 3, the package found by -c."""
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+from fcgi_client import Connection
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKER_DIR = str((ROOT / os.environ.get("LEANGATE_WORKER_DIR", "build")).resolve())
+PYTHON = os.environ.get("LEANGATE_TEST_PYTHON", sys.executable)
+# A sanitised or checked run is slower; figures do not hold there.
+PRELOAD = os.environ.get("LEANGATE_TEST_PRELOAD", "")
+PATIENCE = 20 if not PRELOAD else 60  # seconds
+
+HELLO = """
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"hello"]
+"""
+
+
+def eventually(condition, patience=PATIENCE):
+    """Wait until condition() is true; return what it gave."""
+    end = time.monotonic() + patience
+    while True:
+        result = condition()
+        if result or time.monotonic() > end:
+            assert result, "it never came true"
+            return result
+        time.sleep(0.002)
+
+
+def high(fd):
+    """A copy of a descriptor that is in nobody's way."""
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 20)
+
+
+class Worker:
+    """One worker process, its files and its end of the control channel."""
+
+    def __init__(self, directory, source=HELLO, spec="main:app", options=(), **more):
+        self.directory = Path(directory)
+        self.directory.mkdir(exist_ok=True)
+        if source is not None:
+            (self.directory / "main.py").write_text(textwrap.dedent(source))
+        self.address = str(self.directory / "s")
+        self.spawn([*options, *([spec] if spec else [])], **more)
+
+    def spawn(self, arguments, python=PYTHON, control=True, environ=None, command=None, listen=True, prefix=()):
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.address)
+        if listen:
+            self.listener.listen(128)
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.control.settimeout(PATIENCE)
+        given = {0: high(self.listener.fileno())}
+        if control:
+            given[3] = high(theirs.fileno())
+        start = command or ["-c", "import sys; sys.path.insert(0, %r); import pyworker.__main__" % WORKER_DIR]
+        with open(self.directory / "out", "wb") as out, open(self.directory / "err", "wb") as err:
+            self.process = subprocess.Popen(
+                [*prefix, python, *start, *arguments],
+                cwd=self.directory,
+                env=self.environ(environ or {}),
+                stdout=out,
+                stderr=err,
+                close_fds=False,  # all of ours are close-on-exec
+                preexec_fn=lambda: [os.dup2(fd, number) for number, fd in given.items()],
+            )
+        for fd in given.values():
+            os.close(fd)
+        theirs.close()
+
+    @staticmethod
+    def environ(more):
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        if PRELOAD:
+            environ.update(LD_PRELOAD=PRELOAD, PYTHONMALLOC="malloc", ASAN_OPTIONS="detect_leaks=0")
+        environ.update(more)
+        return environ
+
+    # --- what it says ---
+
+    def message(self):
+        """The next control message as text; '' at the end of the channel."""
+        try:
+            return self.control.recv(65536).decode("utf-8", "replace")
+        except ConnectionResetError:
+            return ""
+
+    def ready(self):
+        assert self.message() == "START"
+        message = self.message()
+        assert message.startswith("READY "), message + self.stderr
+        return self
+
+    def failed(self):
+        """(summary, details) of a FAILED message; the worker must then end with code 1."""
+        assert self.message() == "START"
+        kind, summary, details = self.message().split("\n", 2)
+        assert kind == "FAILED"
+        assert self.wait() == 1, self.stderr
+        return summary, details
+
+    @property
+    def stdout(self):
+        return (self.directory / "out").read_text()
+
+    @property
+    def stderr(self):
+        return (self.directory / "err").read_text()
+
+    # --- what it is told ---
+
+    def connect(self):
+        return Connection(self.address, PATIENCE)
+
+    def ask(self, *arguments, **named):
+        """One request on a connection of its own."""
+        with self.connect() as connection:
+            return connection.ask(*arguments, **named)
+
+    def say(self, text):
+        self.control.send(text.encode())
+
+    def wait(self):
+        return self.process.wait(PATIENCE)
+
+    def stop(self):
+        self.say("STOP")
+        return self.wait()
+
+    def end(self):
+        """Whatever state it is in, it is gone afterwards, and nothing of ours is open."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+        self.control.close()
+        self.listener.close()
+
+    # --- what the kernel says ---
+
+    def rss(self):
+        """Resident memory in bytes."""
+        pages = int(Path("/proc/%d/statm" % self.process.pid).read_text().split()[1])
+        return pages * os.sysconf("SC_PAGESIZE")
+
+    def descriptors(self):
+        return len(os.listdir("/proc/%d/fd" % self.process.pid))
+
+    def sleeps(self):
+        """Whether it waits in the kernel (epoll_wait, or a read or write that blocks)."""
+        return Path("/proc/%d/stat" % self.process.pid).read_text().rpartition(")")[2].split()[0] == "S"

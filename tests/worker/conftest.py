@@ -1,0 +1,32 @@
+"""The fixtures of the worker's tests. The worker process is in tests/support/worker.py, the client in fcgi_client.py."""
+
+import pytest
+
+from worker import PRELOAD, Worker
+
+
+def pytest_collection_modifyitems(config, items):
+    if PRELOAD:
+        left_out = [item for item in items if item.get_closest_marker("release")]
+        items[:] = [item for item in items if not item.get_closest_marker("release")]
+        config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture
+def spawn(tmp_path):
+    """spawn(source, ...): a worker that has just been started; the arguments are Worker's."""
+    workers = []
+
+    def start(*arguments, **named):
+        workers.append(Worker(tmp_path / ("w%d" % len(workers)), *arguments, **named))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.end()
+
+
+@pytest.fixture
+def serve(spawn):
+    """serve(source, ...): a worker that is ready."""
+    return lambda *arguments, **named: spawn(*arguments, **named).ready()
