@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "suggest.h"
 #include "units.h"
 
 /* Where one value goes, and what an error about it needs. */
