@@ -22,7 +22,7 @@ JOBS       ?= $(shell nproc)
 
 # The program, by level (docs/ARCHITECTURE.md): from the command line down to the leaves.
 GATEWAY = main gateway listener conn router app worker upstream access cgi_reply cgi request spawn \
-          http_chunked http_head http_path http_reply body worker_fsm buf task timeq log net
+          http_chunked http_head http_path http_reply body worker_fsm buf task timeq log memory net
 FCGI    = fcgi_client fcgi_record
 CONFIG  = $(patsubst config/%.c,%,$(wildcard config/*.c))
 
@@ -54,10 +54,10 @@ FUZZ_fcgi_client   = fcgi/fcgi_client
 
 warnings = -Wall -Wextra $(WERROR) -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual \
            -Wformat=2 -Wvla
-must_cflags   = -std=gnu11 -D_GNU_SOURCE= $(warnings) -Igateway -Ifcgi -Iconfig -MMD -MP
+must_cflags   = -std=gnu11 -D_GNU_SOURCE= -ffunction-sections -fdata-sections $(warnings) -Igateway -Ifcgi -Iconfig -MMD -MP
 must_libs     = -l:libev.a -l:libinih.a -lm
-harden_cflags = -fPIE -fstack-protector-strong
-harden_ldflags = -pie -Wl,-z,relro,-z,now
+harden_cflags = -fPIE -fstack-protector-strong -fno-asynchronous-unwind-tables
+harden_ldflags = -pie -Wl,-z,relro,-z,now -Wl,--gc-sections
 san_cflags    = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 py_cflags     = -std=gnu11 $(warnings) -fPIC -fvisibility=hidden -fstack-protector-strong -DPy_LIMITED_API=0x03080000 -MMD -MP
 py_ldflags    = -shared -pthread -Wl,-z,relro,-z,now

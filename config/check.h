@@ -43,8 +43,7 @@ bool check_is_script(const char *module, size_t len);
 bool check_is_loopback(const char *listen);
 bool check_is_port(const char *text);
 
-/* base/path without "." segments and double slashes, or path itself where it is absolute; NULL without
- * memory. */
+/* base/path, or path where it is absolute, without "." segments and double slashes; NULL without memory. */
 const char *check_absolute(struct arena *arena, const char *base, const char *path);
 
 #endif

@@ -90,13 +90,12 @@ struct conf {
     /* private */
     uint32_t refs;
     void *arena;
-    const char
-        *typed_app; /* the name of the app of the command line, that of its struct conf_app; NULL: none */
+    const char *typed_app;   /* name of the app of the command line, as in its conf_app; NULL: none */
     const char *virtual_env; /* $VIRTUAL_ENV and $PATH at load, for conf_python; NULL: not set */
     const char *search_path;
 };
 
-/* What conf_load starts from: argc/argv of main without the program's name; environ; the directory typed in.
+/* What conf_load starts from: main's arguments without the program's name; environ; the directory typed in.
  */
 struct conf_input {
     int argc;

@@ -1,5 +1,4 @@
-/* environment.c - LEANGATE_* variables and $PORT. An empty variable counts as not set: compose files make
- * such. */
+/* environment.c - LEANGATE_* variables and $PORT. An empty one is not set: compose files make such. */
 #include "load.h"
 
 #include <string.h>

@@ -1,5 +1,4 @@
-/* finish.c - what only the whole configuration can tell: what apps inherit, what is missing, what
- * contradicts. */
+/* finish.c - what only the whole can tell: what apps inherit, what is missing, what contradicts. */
 #include "load.h"
 
 #include <stdlib.h>

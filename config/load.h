@@ -122,8 +122,7 @@ bool finish_all(struct loader *l);
 /* dump.c: -T. */
 void dump_conf(const struct loader *l, FILE *out);
 
-/* config.c: what conf_load does once its files are known; `file` is read instead of looking for one. For
- * fuzzing. */
+/* config.c: conf_load, but `file` is read instead of looking for one. For fuzzing. */
 int conf_load_stream(const struct conf_input *input, FILE *file, const char *shown, struct conf **conf,
                      struct conf_error *error);
 /* Bytes that a configuration takes. */

@@ -154,8 +154,7 @@ static enum found named(struct search *s, const char *python)
 
 /* ---- the label ---- */
 
-/* "3.11" of "version = 3.11.2" (venv) or "version_info = 3.11.2.final.0" (virtualenv); false without such a
- * line. */
+/* "3.11" of "version = 3.11.2" (venv) or "version_info = 3.11.2.final.0" (virtualenv); false: neither. */
 static bool venv_version(const char *root, char version[16])
 {
     char path[PATH_ROOM];
@@ -192,8 +191,7 @@ static bool resolved_version(const char *path, char version[16])
     return found;
 }
 
-/* The venv that an interpreter belongs to, as people call it: relative to the app's directory, or its last
- * part. */
+/* The venv of an interpreter, as people call it: relative to the app's directory, or its last part. */
 static bool venv_name(const struct conf_app *app, const char *path, char root[PATH_ROOM], const char **name)
 {
     (void)put(root, "%s", path);

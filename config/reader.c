@@ -4,8 +4,7 @@
  * value, continuation ──▶ on_pair ──▶ events
  *
  * inih keeps only 49 bytes of a section's name and tells nothing of a section without keys, so sections are
- * read here; inih is given "[-]" instead, which makes it forget the key that an indented line would continue.
- */
+ * read here; inih is given "[-]" instead, and forgets the key that an indented line would continue. */
 #include "reader.h"
 
 #include <errno.h>
@@ -69,8 +68,7 @@ static void add(struct line *l, char c)
     }
 }
 
-/* The next line without its comment and the blanks at its end; false at the end of the file or when it is not
- * text. */
+/* The next line without comment and blanks at its end; false at the end of the file or when it is no text. */
 static bool fetch(struct reader *r, struct line *l)
 {
     int c;

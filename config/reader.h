@@ -1,6 +1,5 @@
 /* reader.h - the lines of an ini file: inih behind our own line reader, which counts lines, strips comments
- * and refuses what inih would cut silently (a line of more than 199 bytes, a section name of more than 49).
- */
+ * and refuses what inih would cut silently (a line of more than 199 bytes, a section of more than 49). */
 #ifndef LEANGATE_READER_H
 #define LEANGATE_READER_H
 

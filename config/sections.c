@@ -190,8 +190,7 @@ static const char *directory_of(struct loader *l, const char *path, bool slash)
     return copy;
 }
 
-/* Why a file cannot be read; NULL when it can. Includes must be regular: a glob may hit a fifo, which would
- * block. */
+/* Why a file cannot be read; NULL: it can. Includes must be regular: a glob may hit a fifo, which blocks. */
 static const char *unfit(struct source *s, FILE *file)
 {
     struct stat st;

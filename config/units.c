@@ -31,8 +31,7 @@ static const struct unit size_units[] = {
 /* Enough for any sensible value, and 10^15 times the largest factor of 2^30 is checked for overflow. */
 #define MAX_DIGITS 15
 
-/* The number in base `base` at the front of text; its digits' count, 0 when there is none or it is too long.
- */
+/* The number in base `base` at the front of text; its digits' count, 0: none or too many. */
 static size_t leading_number(const char *text, int base, int64_t *value)
 {
     int64_t number = 0;

@@ -16,8 +16,7 @@ bool units_number(const char *text, int64_t *value);
 bool units_octal(const char *text, int64_t *value);
 bool units_bool(const char *text, bool *value); /* on true yes 1, off false no 0 */
 
-/* What somebody who wrote `text` probably meant: "60x" 60s, "5min" 5m, "10MB" 10m; false when there is no
- * guess. */
+/* What somebody who wrote `text` probably meant: "60x" 60s, "5min" 5m, "10MB" 10m; false: no guess. */
 bool units_time_guess(const char *text, char guess[UNITS_TEXT]);
 bool units_size_guess(const char *text, char guess[UNITS_TEXT]);
 

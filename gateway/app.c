@@ -269,6 +269,7 @@ static void on_gone(struct app *app, struct worker *w)
     worker_free(w);
     if (app->worker_count == 0) {
         app->shared->live--;
+        app->shared->fell_asleep = true;
         task_wake(app->shared->idle);
     }
 }

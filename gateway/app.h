@@ -19,6 +19,7 @@
 struct app_shared {
     struct ev_loop *loop;
     const char *library; /* the directory that holds the package pyworker */
+    bool fell_asleep;    /* the last worker of an app went; for the gateway to see and clear */
     uint32_t live;       /* apps that have a worker process now */
     bool stopping;       /* the gateway ends: a worker with nothing to do is stopped */
     struct task *idle;   /* woken when the last worker of an app is gone */

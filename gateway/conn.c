@@ -21,13 +21,13 @@
 #include "access.h"
 #include "http_path.h"
 #include "log.h"
+#include "memory.h"
 #include "request.h"
 #include "timeq.h"
 
 enum conn_state { CONN_IDLE, CONN_HEAD, CONN_BODY, CONN_EXCHANGE, CONN_FLUSH, CONN_LINGER, CONN_CLOSED };
 
 enum {
-    SCRATCH = 64 * 1024,       /* one read of a body of known length, one write from a file */
     HEAD_READ = 16 * 1024,     /* one read that may bring bytes of a following request */
     LINGER_MS = 2000,          /* how long unread input is discarded before the socket is closed */
     LINGER_BYTES = 256 * 1024, /* and how much of it */
@@ -56,9 +56,6 @@ struct conn {
         struct sockaddr_in6 v6;
     } peer;
 };
-
-/* Shared by all connections: nothing stays in it between two calls. */
-static char scratch[SCRATCH];
 
 static void run(struct task *task);
 
@@ -405,7 +402,7 @@ static bool step_head(struct conn *c)
     if (c->request != NULL && c->request->in.len > 0 && c->request->head.scanned == 0 &&
         c->request->head.line == 0 && parse_head(c)) /* a request that came behind the last one */
         return true;
-    int got = receive(c, scratch, HEAD_READ, &n);
+    int got = receive(c, memory_scratch, HEAD_READ, &n);
     if (got <= 0) {
         if (got < 0)
             abandon(c);
@@ -420,7 +417,7 @@ static bool step_head(struct conn *c)
         c->request->began = timeq_clock();
         move_to(c, CONN_HEAD);
     }
-    if (!buf_put(&c->request->in, scratch, n)) {
+    if (!buf_put(&c->request->in, memory_scratch, n)) {
         refuse(c, 431, NULL);
         return true;
     }
@@ -487,15 +484,17 @@ static bool step_body(struct conn *c)
             r->in.len -= (uint32_t)consumed;
         }
     } else {
-        size_t want = r->head.chunked ? HEAD_READ : r->body_left < SCRATCH ? (size_t)r->body_left : SCRATCH;
-        int got = receive(c, scratch, want, &n);
+        size_t want = r->head.chunked                 ? HEAD_READ
+                      : r->body_left < MEMORY_SCRATCH ? (size_t)r->body_left
+                                                      : MEMORY_SCRATCH;
+        int got = receive(c, memory_scratch, want, &n);
         if (got <= 0) {
             if (got < 0)
                 abandon(c);
             return got < 0;
         }
-        whole = take_body(c, scratch, n, &consumed);
-        if (whole > 0 && !buf_put(&r->in, scratch + consumed, n - consumed)) {
+        whole = take_body(c, memory_scratch, n, &consumed);
+        if (whole > 0 && !buf_put(&r->in, memory_scratch + consumed, n - consumed)) {
             refuse(c, 431, NULL);
             whole = -1;
         }
@@ -513,7 +512,7 @@ static bool write_answer(struct conn *c)
     struct request *r = c->request;
     const char *data;
     long n;
-    while ((n = body_peek(&r->out, scratch, sizeof(scratch), &data)) > 0) {
+    while ((n = body_peek(&r->out, memory_scratch, MEMORY_SCRATCH, &data)) > 0) {
         ssize_t sent = send(c->io.fd, data, (size_t)n, MSG_NOSIGNAL);
         if (sent == -1 && errno == EINTR)
             continue;
@@ -540,11 +539,11 @@ static bool watch_client(struct conn *c)
     size_t room = r->in.max - r->in.len;
     if (room == 0)
         return true;
-    int got = receive(c, scratch, room < HEAD_READ ? room : HEAD_READ, &n);
+    int got = receive(c, memory_scratch, room < HEAD_READ ? room : HEAD_READ, &n);
     if (got <= 0)
         return got == 0;
     char *before = r->in.data;
-    if (!buf_put(&r->in, scratch, n))
+    if (!buf_put(&r->in, memory_scratch, n))
         return false;
     if (r->in.data != before)
         fix_path(r);
@@ -588,7 +587,7 @@ static bool step_flush(struct conn *c)
 static bool step_linger(struct conn *c)
 {
     size_t n;
-    int got = receive(c, scratch, sizeof(scratch), &n);
+    int got = receive(c, memory_scratch, MEMORY_SCRATCH, &n);
     if (got == 0)
         return false;
     if (got > 0)

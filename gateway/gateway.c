@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
-#include <malloc.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -24,6 +23,7 @@
 #include "conn.h"
 #include "listener.h"
 #include "log.h"
+#include "memory.h"
 #include "router.h"
 #include "spawn.h"
 #include "timeq.h"
@@ -34,7 +34,7 @@ enum {
     SIGNALS = 3,
     BANNER_APPS = 20,     /* apps named at start; the rest is a number */
     KILL_GRACE_MS = 2000, /* after SIGKILL: a process in an uninterruptible call is left to init */
-    TRIM_AFTER = 64       /* connections at once that make it worth while to give memory back afterwards */
+    BURST = 64            /* connections gone that make it worth while to give memory back */
 };
 
 struct gateway {
@@ -103,12 +103,6 @@ static void stop_now(struct gateway *g)
     timeq_start(timeq_get(KILL_GRACE_MS), &g->deadline, &g->task);
 }
 
-static void give_memory_back(struct gateway *g)
-{
-    g->most_connections = g->pool.count;
-    malloc_trim(0);
-}
-
 static void resume_listeners(struct gateway *g)
 {
     struct list *node, *after;
@@ -133,10 +127,13 @@ static void run(struct task *task)
         stop_now(g);
     else if (expired)
         ev_break(g->loop, EVBREAK_ALL);
-    bool quiet = g->pool.count == 0 && g->shared.live == 0;
-    if (quiet && g->most_connections > TRIM_AFTER)
-        give_memory_back(g);
-    if (quiet && g->pool.draining)
+    bool asleep = g->shared.live == 0 && list_empty(&g->pool.active);
+    if (asleep && (g->shared.fell_asleep || g->most_connections > g->pool.count + BURST)) {
+        g->shared.fell_asleep = false;
+        g->most_connections = g->pool.count;
+        memory_give_back();
+    }
+    if (asleep && g->pool.count == 0 && g->pool.draining)
         ev_break(g->loop, EVBREAK_ALL);
 }
 
@@ -230,9 +227,7 @@ static enum gateway_exit build(struct gateway *g, const struct conf *conf)
     list_init(&g->pool.active);
     task_init(&g->task, run);
     signal(SIGPIPE, SIG_IGN);
-    mallopt(M_MMAP_THRESHOLD,
-            128 * 1024); /* fixed: else it grows with use, and large buffers stay on the heap */
-    mallopt(M_TRIM_THRESHOLD, 128 * 1024);
+    memory_init();
     g->loop = ev_default_loop(EVFLAG_AUTO);
     if (g->loop == NULL) {
         log_error("cannot make an event loop");
@@ -460,6 +455,7 @@ static void serve(struct gateway *g)
         if (g->pool.apps[i] != NULL)
             app_warm(g->pool.apps[i]);
     }
+    memory_give_back(); /* what only the start needed */
     ev_run(g->loop, 0);
 }
 

@@ -19,7 +19,7 @@
 #include "buf.h"
 
 enum {
-    PENDING_MAX = 256 * 1024, /* bytes that wait for a slow reader, per target */
+    PENDING_MAX = 512 * 1024, /* bytes that wait for a slow reader, per target */
     MESSAGE_MAX = 2048        /* bytes of one message */
 };
 
@@ -241,47 +241,63 @@ LOG_FUNCTION(log_info, LOG_INFO)
 LOG_FUNCTION(log_warning, LOG_WARNING)
 LOG_FUNCTION(log_error, LOG_ERROR)
 
-size_t log_escape(char *out, size_t size, const char *text, size_t len)
+/* One byte of somebody else's text as it may stand in a log: \xNN for control bytes. Returns its length, at
+ * most 4. */
+static size_t put_visible(char *out, unsigned char c)
 {
     static const char hex[] = "0123456789abcdef";
+    if (c >= 0x20 && c != 0x7f) {
+        out[0] = (char)c;
+        return 1;
+    }
+    out[0] = '\\';
+    out[1] = 'x';
+    out[2] = hex[c >> 4];
+    out[3] = hex[c & 15];
+    return 4;
+}
+
+size_t log_escape(char *out, size_t size, const char *text, size_t len)
+{
     size_t n = 0;
     for (size_t i = 0; i < len && n + 4 <= size; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if (c == '"' || c == '\\') {
+        if (text[i] == '"' || text[i] == '\\')
             out[n++] = '\\';
-            out[n++] = (char)c;
-        } else if (c < 0x20 || c == 0x7f) {
-            out[n++] = '\\';
-            out[n++] = 'x';
-            out[n++] = hex[c >> 4];
-            out[n++] = hex[c & 15];
-        } else {
-            out[n++] = (char)c;
-        }
+        n += put_visible(out + n, (unsigned char)text[i]);
     }
     return n;
 }
 
+/* A line of somebody else's text behind a tag, its control bytes but tabs escaped; whole, or dropped and
+ * counted. */
+static void put_foreign_line(struct sink *sink, const char *tag, const char *text, size_t len)
+{
+    size_t tag_len = strlen(tag);
+    if (sink->fd == -1)
+        return;
+    if (!buf_reserve(&sink->pending, tag_len + 4 * len + 1)) {
+        sink->dropped++;
+        return;
+    }
+    char *out = sink->pending.data + sink->pending.len;
+    memcpy(out, tag, tag_len);
+    size_t n = tag_len;
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] == '\t')
+            out[n++] = '\t';
+        else
+            n += put_visible(out + n, (unsigned char)text[i]);
+    }
+    out[n++] = '\n';
+    sink->pending.len += (uint32_t)n;
+}
+
 void log_text(const char *text, size_t len)
 {
-    size_t start = 0;
-    while (start < len) {
-        char line[MESSAGE_MAX];
+    for (size_t start = 0, n; start < len; start += n + 1) {
         const char *end = memchr(text + start, '\n', len - start);
-        size_t n = end != NULL ? (size_t)(end - (text + start)) : len - start;
-        size_t out = 0;
-        for (size_t i = 0; i < n && out + 5 < sizeof(line); i++) {
-            unsigned char c = (unsigned char)text[start + i];
-            if (c >= 0x20 && c != 0x7f)
-                line[out++] = (char)c;
-            else if (c == '\t')
-                line[out++] = '\t';
-            else
-                out += log_escape(line + out, 4, text + start + i, 1);
-        }
-        line[out++] = '\n';
-        sink_put(error_sink, line, out);
-        start += n + 1;
+        n = end != NULL ? (size_t)(end - (text + start)) : len - start;
+        put_foreign_line(error_sink, "", text + start, n);
     }
     sink_flush(error_sink);
 }
@@ -291,7 +307,14 @@ void log_access(const char *line, size_t len)
     sink_put(access_sink, line, len);
 }
 
-void log_worker(bool to_stdout, const char *line, size_t len)
+void log_worker(bool to_stdout, const char *tag, const char *text, size_t len)
 {
-    sink_put(&sinks[to_stdout ? SINK_OUT : SINK_ERR], line, len);
+    struct sink *sink = &sinks[to_stdout ? SINK_OUT : SINK_ERR];
+    if (tag != NULL)
+        put_foreign_line(sink, tag, text, len);
+    else if (buf_reserve(&sink->pending, len + 1)) {
+        sink_put(sink, text, len);
+        sink_put(sink, "\n", 1);
+    } else
+        sink->dropped++;
 }

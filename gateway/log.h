@@ -37,8 +37,9 @@ void log_text(const char *text, size_t len);
 /* One finished access line, with its newline. */
 void log_access(const char *line, size_t len);
 
-/* One line that a worker printed, with its newline, to our stdout or stderr. */
-void log_worker(bool to_stdout, const char *line, size_t len);
+/* One line that a worker printed, without its newline, to our stdout or stderr: raw, or behind a tag with its
+ * control bytes escaped. */
+void log_worker(bool to_stdout, const char *tag, const char *text, size_t len);
 
 /* Writes what has gathered. */
 void log_flush(void);

@@ -18,17 +18,14 @@
 #include "cgi.h"
 #include "fcgi_record.h"
 #include "log.h"
+#include "memory.h"
 
 enum {
-    SCRATCH = 64 * 1024,        /* bytes of one read, from a worker or a spooled body */
     READS_PER_TURN = 4,         /* full reads before others get their turn */
     SEND_MAX = 4 * 1024 * 1024, /* ceiling of `send`: the largest parameters, or one piece of a body */
     BODY_PIECE = 32 * 1024,     /* body bytes of one STDIN record */
     KEEP_CAPACITY = 8 * 1024    /* buffers larger than this are given back between requests */
 };
-
-/* Shared by all upstreams: nothing stays in it between two calls. */
-static char scratch[SCRATCH];
 
 static void on_event(EV_P_ ev_io *io, int events)
 {
@@ -218,7 +215,7 @@ static bool encode_body(struct upstream *up)
     const char *data;
     uint8_t header[FCGI_RECORD_HEADER];
     struct body *body = &up->request->body;
-    long n = body_peek(body, scratch, BODY_PIECE, &data);
+    long n = body_peek(body, memory_scratch, BODY_PIECE, &data);
     if (n < 0)
         return false;
     if (n > BODY_PIECE)
@@ -464,7 +461,7 @@ static void receive_more(struct upstream *up, int reads)
             task_wake(&up->task);
             return;
         }
-        ssize_t n = recv(up->fd, scratch, sizeof(scratch), 0);
+        ssize_t n = recv(up->fd, memory_scratch, MEMORY_SCRATCH, 0);
         if (n == -1 && errno == EINTR)
             continue;
         if (n == -1 && errno == EAGAIN)
@@ -473,13 +470,13 @@ static void receive_more(struct upstream *up, int reads)
             take_close(up);
             return;
         }
-        if (!take_bytes(up, (const uint8_t *)scratch, (size_t)n))
+        if (!take_bytes(up, (const uint8_t *)memory_scratch, (size_t)n))
             return;
         if (up->state == UPSTREAM_BUSY && up->request->head_sent) {
             up->paused = !request_room(up->request);
             watch_clock(up);
         }
-        if ((size_t)n < sizeof(scratch))
+        if ((size_t)n < MEMORY_SCRATCH)
             return;
     }
 }
@@ -520,14 +517,14 @@ void upstream_drain(struct upstream *up)
 {
     up->paused = false;
     while (up->fd != -1) {
-        ssize_t n = recv(up->fd, scratch, sizeof(scratch), 0);
+        ssize_t n = recv(up->fd, memory_scratch, MEMORY_SCRATCH, 0);
         if (n == -1 && errno == EINTR)
             continue;
         if (n <= 0) { /* end of file, an error, or nothing more although somebody still holds the other end */
             take_close(up);
             return;
         }
-        take_bytes(up, (const uint8_t *)scratch, (size_t)n);
+        take_bytes(up, (const uint8_t *)memory_scratch, (size_t)n);
     }
 }
 

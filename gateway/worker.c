@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "memory.h"
 
 enum {
     MESSAGE_MAX = 16 * 1024,    /* bytes of one control message */
@@ -142,7 +143,7 @@ static void take_message(struct worker *w, char *text)
 
 static void read_control(struct worker *w)
 {
-    static char text[MESSAGE_MAX + 1];
+    char *text = memory_scratch;
     while (w->control.fd != -1) {
         ssize_t n = recv(w->control.fd, text, MESSAGE_MAX, MSG_DONTWAIT);
         if (n == -1 && errno == EINTR)
@@ -169,20 +170,12 @@ static bool tagged(const struct worker *w)
 }
 
 /* One line without its end. */
-static void emit(struct worker_output *o, const char *text, size_t len)
+static void emit(const struct worker_output *o, const char *text, size_t len)
 {
-    static char line[LINE_MAX_BYTES + 256];
     const struct worker *w = o->worker;
-    size_t n = 0;
-    if (tagged(w)) {
-        n = (size_t)snprintf(line, 200, "%s[%d]: ", w->owner.app->name, (int)w->pid);
-        n += log_escape(line + n, sizeof(line) - n - 1, text, len);
-    } else {
-        memcpy(line, text, len);
-        n = len;
-    }
-    line[n++] = '\n';
-    log_worker(o->to_stdout, line, n);
+    char tag[128];
+    snprintf(tag, sizeof(tag), "%s[%d]: ", w->owner.app->name, (int)w->pid);
+    log_worker(o->to_stdout, tagged(w) ? tag : NULL, text, len);
 }
 
 static void split_lines(struct worker_output *o, const char *data, size_t len)
@@ -219,11 +212,10 @@ static void close_output(struct worker_output *o)
 
 static void read_output(struct worker_output *o, int reads)
 {
-    static char data[OUTPUT_READ];
     while (o->io.fd != -1 && reads-- > 0) {
-        ssize_t n = read(o->io.fd, data, sizeof(data));
+        ssize_t n = read(o->io.fd, memory_scratch, OUTPUT_READ);
         if (n > 0)
-            split_lines(o, data, (size_t)n);
+            split_lines(o, memory_scratch, (size_t)n);
         else if (n == -1 && errno == EAGAIN)
             return;
         else if (n == 0 || errno != EINTR)

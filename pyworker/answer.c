@@ -99,7 +99,7 @@ static bool commit(struct exchange *x)
         return true;
     }
     if (x->status == 0) {
-        PyErr_SetString(PyExc_AssertionError, "the app gave a body before it called start_response()");
+        PyErr_SetString(PyExc_AssertionError, "the app did not call start_response() before its body");
         return false;
     }
     x->committed = true;

@@ -36,8 +36,10 @@ enum {
         131072 /* past this, libfcgi reads the head, waiting for each piece at most as long as peer.c says */
 };
 
-/* Written by a signal handler, which has no other way to reach the one core of a process. */
+/* Of the SIGTERM handler, which has no other way to reach the one core of a process: what to write to, and that it ran.
+ * The flag counts at once; the descriptor may have to queue behind connections that are ready. */
 static volatile sig_atomic_t wake_descriptor = -1;
+static volatile sig_atomic_t sigterm_came;
 
 static void on_sigterm(int signal_number)
 {
@@ -45,6 +47,7 @@ static void on_sigterm(int signal_number)
     uint64_t one = 1;
 
     (void)signal_number;
+    sigterm_came = 1;
     /* It can only fail when the counter is full, that is when the loop will wake anyway. */
     ssize_t written = write(wake_descriptor, &one, sizeof(one));
     (void)written;
@@ -349,8 +352,14 @@ enum core_event core_next(struct core *core, struct preset *request)
         bool full = core->open >= CONNECTIONS_MAX;
         int n = epoll_wait(core->epoll, &event, 1, core->listening || full ? -1 : ACCEPT_PAUSE_MS);
 
+        if (n == -1 && errno != EINTR) {
+            return CORE_ERROR;
+        }
+        if (sigterm_came) {
+            return CORE_STOP;
+        }
         if (n == -1) {
-            return errno == EINTR ? CORE_SIGNAL : CORE_ERROR;
+            return CORE_SIGNAL;
         }
         if (n == 0) {
             listener_resume(core);
@@ -359,7 +368,6 @@ enum core_event core_next(struct core *core, struct preset *request)
                 return CORE_REQUEST;
             }
         } else if (own_event(core, (int)event.data.u64)) {
-            core->stopping = true;
             return CORE_STOP;
         }
     }

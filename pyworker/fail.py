@@ -71,7 +71,7 @@ def missing(module, wanted):
         return text + ", and nothing else that can be called"
     import difflib
 
-    close = difflib.get_close_matches(wanted, here, 1)
+    close = difflib.get_close_matches(wanted, here, 1, 0.4)
     return text + "; callable there: " + ", ".join(here[:8]) + (' (did you mean "%s"?)' % close[0] if close else "")
 
 

@@ -47,7 +47,10 @@ def import_module(name, path):
 
 def describe(error):
     """One line about an exception, with the interpreter, since a wrong one is the usual cause."""
-    text = str(error)
+    try:
+        text = str(error)
+    except Exception:
+        text = ""
     if not isinstance(error, ModuleNotFoundError):
         text = type(error).__name__ + (": " + text if text else "")
     return "%s (python: %s)" % (" ".join(text.split()), sys.executable)

@@ -11,10 +11,10 @@ static PyObject *responder_write(PyObject *self, PyObject *data)
         PyErr_Format(PyExc_TypeError, "write() takes bytes, not %R", (PyObject *)Py_TYPE(data));
         return NULL;
     }
-    if (x == NULL) {
-        PyErr_SetString(PyExc_RuntimeError, "the request is over");
+    if (!exchange_enter(x)) { /* now, before anything is added to the answer */
         return NULL;
     }
+    exchange_leave(x);
     if (!answer_body(x, PyBytes_AsString(data), (size_t)PyBytes_Size(data), true)) {
         return NULL;
     }
@@ -35,6 +35,10 @@ static bool may_start(const struct exchange *x, PyObject *exc_info)
         return x->status == 0;
     }
     PyObject *type, *value, *traceback;
+    if (!PyTuple_Check(exc_info)) {
+        PyErr_SetString(PyExc_TypeError, "exc_info must be (type, value, traceback)");
+        return false;
+    }
     if (!PyArg_ParseTuple(exc_info, "OOO;exc_info must be (type, value, traceback)", &type, &value,
                           &traceback)) {
         return false;

@@ -4,7 +4,9 @@ Whatever the worker does, the client gets a whole answer, an error, or a connect
 short answer; and the next request is served.
 """
 
+import os
 import re
+import signal
 import time
 
 import pytest
@@ -19,7 +21,7 @@ def play(launch, tmp_path):
     """play("script", "next script", key=value...): a gateway whose workers play these scripts in turn."""
     def start(*scripts, **keys):
         section = {"module": "fake", "directory": tmp_path, "python": install(tmp_path, *scripts)}
-        return launch({"app:fake": section | keys})
+        return launch({"timeouts": {"drain": "3s"}, "app:fake": section | keys})
     return start
 
 
@@ -90,7 +92,7 @@ def test_nonsense_is_502(play, script, method):
         assert answer.status == 502 and answer.get("Transfer-Encoding") is None
 
 
-@pytest.mark.parametrize("script", ["wrong-version", "wrong-id", "garbage", "endless-header"])
+@pytest.mark.parametrize("script", ["wrong-version", "wrong-id", "garbage"])
 def test_a_worker_that_broke_the_protocol_is_replaced(play, notes, script):
     gateway = play(script, "good")
     assert gateway.post("/", b"").status == 502
@@ -104,6 +106,13 @@ def test_bytes_after_the_end_of_an_answer(play):
     assert gateway.get("/").text == "good"
     answer = gateway.get("/")
     assert answer.status == 200 and answer.text.startswith("good")
+
+
+def test_an_endless_head_does_not_hold_the_app(play):
+    """The client has its 502; the worker that goes on writing has until request_timeout."""
+    gateway = play("endless-header", "good", request_timeout="500ms", stop_timeout="200ms")
+    assert gateway.get("/").status == 502
+    assert gateway.get("/").text.startswith("good")
 
 
 # --- cut
@@ -152,10 +161,13 @@ def test_a_post_is_not_sent_again(play, notes):
     assert gateway.post("/", b"x").text == "good 1"
 
 
-def test_half_a_head_is_an_answer_begun(play, notes):
-    gateway = play("death-mid-head", "good")
-    assert gateway.get("/").status == 502
-    assert len(notes("request")) == 1
+def test_half_a_head_is_not_an_answer_yet(play, notes):
+    """Nothing of it has reached the client: a GET goes to a fresh worker, a POST is lost."""
+    gateway = play("death-mid-head", "good", "death-mid-head", "good")
+    assert gateway.get("/").text == "good 0"
+    os.kill(gateway.one_worker(), signal.SIGKILL)
+    gateway.no_worker()
+    assert gateway.post("/", b"x").status == 502
 
 
 @pytest.mark.parametrize("size", [5, 1_000_000])
@@ -231,13 +243,12 @@ def test_a_worker_that_does_not_stop_is_killed(play, notes):
 # --- the queue
 
 
-def test_one_request_at_a_time(launch, tmp_path):
+def test_one_request_at_a_time(play, notes):
     """A fake worker announces a concurrency of one: the second request waits in the gateway."""
-    gateway = launch({"app:fake": {"module": "fake", "directory": tmp_path, "request_timeout": "off",
-                                   "python": install(tmp_path, "silence"), "queue": "1", "queue_timeout": "400ms"}})
+    gateway = play("silence", request_timeout="off", queue="1", queue_timeout="400ms")
     with gateway.connect() as first, gateway.connect() as second, gateway.connect() as third:
         first.request("GET", "/1")
-        wait_until(lambda: journal(tmp_path, "request"), "the first request")
+        wait_until(lambda: notes("request"), "the first request")
         second.request("GET", "/2")
         time.sleep(0.1)
         third.request("GET", "/3")
@@ -245,18 +256,28 @@ def test_one_request_at_a_time(launch, tmp_path):
         assert full.status == 503 and full.get("Retry-After")
         late = second.answer()
         assert late.status == 503 and late.get("Retry-After")
-        assert [re.sub(" 0$", "", line) for line in journal(tmp_path, "request")] == ["request GET /1"]
+        assert [re.sub(" 0$", "", line) for line in notes("request")] == ["request GET /1"]
 
 
-def test_a_client_that_leaves_the_queue_costs_nothing(launch, tmp_path):
-    gateway = launch({"app:fake": {"module": "fake", "directory": tmp_path, "stop_timeout": "100ms",
-                                   "request_timeout": "700ms", "python": install(tmp_path, "silence", "good")}})
+def test_a_client_that_leaves_the_queue_costs_nothing(play, notes):
+    gateway = play("silence", "good", request_timeout="700ms", stop_timeout="100ms")
     with gateway.connect() as first:
         first.request("GET", "/1")
-        wait_until(lambda: journal(tmp_path, "request"), "the first request")
+        wait_until(lambda: notes("request"), "the first request")
         with gateway.connect() as second:
             second.request("GET", "/2")
             time.sleep(0.1)
         assert first.answer().status == 504
     assert gateway.get("/3").status == 200
-    assert not [line for line in journal(tmp_path) if "/2" in line]
+    assert not [line for line in notes() if "/2" in line]
+
+
+def test_a_request_that_nobody_waits_for_does_not_hold_the_drain(play, notes):
+    """The client is gone, the worker hangs: at SIGTERM it has stop_timeout, not the whole of drain."""
+    gateway = play("silence", request_timeout="off", stop_timeout="200ms")
+    with gateway.connect() as connection:
+        connection.request("GET", "/")
+        wait_until(lambda: notes("request"), "the request")
+    began = time.monotonic()
+    gateway.stop()
+    assert time.monotonic() - began < 2

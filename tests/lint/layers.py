@@ -22,7 +22,7 @@ LEVELS = {
     3: ["worker", "upstream", "file", "access"],
     2: ["cgi_reply", "cgi", "request", "spawn"],
     1: ["http_chunked", "http_head", "http_path", "http_reply", "body", "worker_fsm"],
-    0: ["buf", "task", "timeq", "log", "net", "stats", "list", "slice", "http_parse", "version"],
+    0: ["buf", "task", "timeq", "log", "memory", "net", "stats", "list", "slice", "http_parse", "version"],
 }
 FOLDERS = {
     "gateway": {"gateway", "fcgi", "config"},

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -22,7 +23,7 @@ SANITISED = BINARY.parent.name == "san"
 SLOW = bool(WRAPPER) or SANITISED
 PATIENCE = 60.0 if SLOW else 20.0
 
-BANNER = re.compile(r"leangate \S+ on (\S+)")
+BANNER = re.compile(r"^leangate \S+ on (.*?)  \(", re.M)
 COMPLAINT = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|==\d+==")
 
 
@@ -138,8 +139,9 @@ class Gateway:
     def wait_banner(self):
         wait_until(lambda: "\n" in self.err.text and BANNER.search(self.err.text) or self.process.poll() is not None,
                    "the banner")
-        self.urls = BANNER.findall(self.err.text)
-        assert self.urls, f"it ended with {self.process.poll()} instead of a banner:\n{self.err.text}"
+        banner = BANNER.search(self.err.text)
+        assert banner, f"it ended with {self.process.poll()} instead of a banner:\n{self.err.text}"
+        self.urls = banner[1].split(" and ")
 
     def send_signal(self, number):
         self.process.send_signal(number)
@@ -222,6 +224,11 @@ class Gateway:
         pids = wait_until(lambda: self.workers, "a worker")
         assert len(pids) == 1, pids
         return pids[0]
+
+    def files(self):
+        """The regular files that it holds open under its TMPDIR, unlinked ones, too."""
+        return [target for number, target in self.descriptors().items() if target.startswith(str(self.tmp))
+                and stat.S_ISREG(os.stat(f"/proc/{self.pid}/fd/{number}").st_mode)]
 
     # -- talking to it
 

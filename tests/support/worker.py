@@ -42,6 +42,18 @@ def high(fd):
     return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 20)
 
 
+def hand_over(given):
+    """In the child: give it these descriptors {number: descriptor}, 1, 2, and nothing else."""
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            if int(fd) > 2:
+                os.set_inheritable(int(fd), False)
+        except OSError:
+            pass  # the one that listed them
+    for number, fd in given.items():
+        os.dup2(fd, number)
+
+
 class Worker:
     """One worker process, its files and its end of the control channel."""
 
@@ -71,8 +83,8 @@ class Worker:
                 env=self.environ(environ or {}),
                 stdout=out,
                 stderr=err,
-                close_fds=False,  # all of ours are close-on-exec
-                preexec_fn=lambda: [os.dup2(fd, number) for number, fd in given.items()],
+                close_fds=False,
+                preexec_fn=lambda: hand_over(given),
             )
         for fd in given.values():
             os.close(fd)

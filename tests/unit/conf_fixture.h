@@ -1,5 +1,4 @@
-/* conf_fixture.h - what the tests of config/ share: a private directory with files in it, and one call that
- * loads. */
+/* conf_fixture.h - what the tests of config/ share: a private directory, files in it, one call that loads. */
 #ifndef LEANGATE_TEST_CONF_FIXTURE_H
 #define LEANGATE_TEST_CONF_FIXTURE_H
 

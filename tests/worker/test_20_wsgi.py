@@ -597,8 +597,8 @@ RAISING = """
 
 @pytest.mark.parametrize("path, text", [
     ("/before", "ValueError: b\\xe4fore \\u20ac \\udc80"),
-    ("/none", "AssertionError: the app gave a body before it called start_response()"),
-    ("/empty", "AssertionError: the app never called start_response()"),
+    ("/none", "AssertionError: the app did not call start_response() before its body"),
+    ("/empty", "AssertionError: the app did not call start_response() before its body"),
     ("/exit", "SystemExit: 3"),
     ("/after", "ValueError: after start_response"),
     ("/base", "BaseException: base"),
@@ -635,8 +635,8 @@ def test_request_lines_in_the_log_cannot_be_forged(serve):
 
 def test_excepthook_of_the_app_is_used(serve):
     worker = serve("""
-        import sys
-        sys.excepthook = lambda kind, value, trace: print("hooked", kind.__name__, trace is not None)
+    import sys
+    sys.excepthook = lambda kind, value, trace: print("hooked", kind.__name__, trace is not None)
     """ + RAISING)
     worker.ask(path="/before")
     assert worker.stdout == "hooked ValueError True\n"
@@ -644,9 +644,9 @@ def test_excepthook_of_the_app_is_used(serve):
 
 def test_broken_stderr_and_excepthook(serve):
     worker = serve("""
-        import sys
-        sys.excepthook = None
-        sys.stderr = None
+    import sys
+    sys.excepthook = None
+    sys.stderr = None
     """ + RAISING)
     assert worker.ask(path="/before").status == "500 Internal Server Error"
     assert worker.ask().body == b"fine"

@@ -1,0 +1,327 @@
+"""Stopping: by message, by signal, because the gateway is gone; idle, busy and with requests on their way."""
+
+import os
+import signal
+import socket
+
+import pytest
+
+import fcgi_client as fcgi
+from fcgi_client import STDIN, cgi_params, record, request
+from worker import eventually
+
+BUSY = """
+    import atexit, sys
+    atexit.register(lambda: print("atexit"))
+    sys.stdout.write("no newline, ")
+
+    def app(environ, start_response):
+        if environ["REQUEST_METHOD"] == "POST":
+            print("called")
+        environ["wsgi.input"].read()
+        start_response("200 OK", [])
+        return [b"done"]
+"""
+
+
+def message(worker):
+    worker.say("STOP")
+
+
+def sigterm(worker):
+    worker.process.send_signal(signal.SIGTERM)
+
+
+def gateway_gone(worker):
+    worker.control.close()
+
+
+WAYS = pytest.mark.parametrize("way", [message, sigterm, gateway_gone])
+
+
+@WAYS
+def test_stop_when_idle(serve, way):
+    worker = serve(BUSY)
+    with worker.connect() as connection:
+        assert connection.ask().body == b"done"
+        way(worker)
+        assert worker.wait() == 0
+        assert connection.at_end()
+    assert worker.stdout == "no newline, atexit\n"
+    assert worker.stderr == ""
+
+
+@WAYS
+def test_stop_at_once(spawn, way):
+    worker = spawn("app = print").ready()
+    way(worker)
+    assert worker.wait() == 0
+
+
+@WAYS
+def test_stop_finishes_the_request(serve, way):
+    worker = serve(BUSY)
+    with worker.connect() as connection:
+        connection.send(request(cgi_params("POST", "/", b"x"))[:-8])
+        eventually(lambda: "called" in worker.stdout)
+        way(worker)
+        connection.send(record(STDIN, 1, b"x") + record(STDIN, 1))
+        assert connection.read_answer().body == b"done"
+        assert connection.at_end()
+    assert worker.wait() == 0
+    assert worker.stdout.endswith("called\natexit\n")
+
+
+@WAYS
+def test_requests_that_are_not_begun_are_refused(serve, way):
+    """All of them were sent while the worker was busy; the gateway must be able to send them elsewhere."""
+    worker = serve(BUSY)
+    busy = worker.connect()
+    kept = worker.connect()
+    assert kept.ask().body == b"done"
+    busy.send(request(cgi_params("POST", "/", b"x"))[:-8])
+    eventually(lambda: "called" in worker.stdout)
+    way(worker)
+    partly = worker.connect()
+    partly.send(fcgi.begin(9) + fcgi.record(fcgi.PARAMS, 9, b"\1\1ab"))
+    idle = worker.connect()
+    kept.send(request(cgi_params(), b"y" * 100_000, request_id=7))
+    busy.send(record(STDIN, 1, b"x") + record(STDIN, 1))
+    assert busy.read_answer().body == b"done"
+    answer = kept.read_answer(7)
+    assert (answer.records, answer.protocol_status) == ([], fcgi.OVERLOADED)
+    assert kept.at_end()
+    if way is not gateway_gone:  # its listener is then no longer watched by anybody
+        assert partly.read_answer(9).protocol_status == fcgi.OVERLOADED
+    assert idle.at_end()
+    assert worker.wait() == 0
+    with pytest.raises((ConnectionRefusedError, ConnectionResetError, BrokenPipeError, EOFError)):
+        worker.ask()
+    for connection in (busy, kept, partly, idle):
+        connection.close()
+
+
+def test_second_sigterm_changes_nothing(serve):
+    worker = serve(BUSY)
+    with worker.connect() as connection:
+        connection.send(request(cgi_params("POST", "/", b"x"))[:-8])
+        eventually(lambda: "called" in worker.stdout)
+        sigterm(worker)
+        sigterm(worker)
+        connection.send(record(STDIN, 1, b"x") + record(STDIN, 1))
+        assert connection.read_answer().body == b"done"
+    assert worker.wait() == 0
+
+
+def test_unknown_messages_are_ignored(serve):
+    worker = serve()
+    for text in ("HELLO", "STOPX", "STO", "stop", "STOP 1", "x" * 16384):
+        worker.say(text)
+        assert worker.ask().body == b"hello"
+    assert worker.stop() == 0
+
+
+def test_connections_are_closed_before_exit_functions(serve):
+    worker = serve("""
+        import atexit, os, time
+
+        @atexit.register
+        def wait():
+            while not os.path.exists("go"):
+                time.sleep(0.001)
+            print("went")
+
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            return [b"ok"]
+    """)
+    with worker.connect() as connection:
+        assert connection.ask().body == b"ok"
+        worker.say("STOP")
+        assert connection.at_end()
+    (worker.directory / "go").touch()
+    assert worker.wait() == 0
+    assert worker.stdout == "went\n"
+
+
+def test_threads_of_the_app_are_joined(serve):
+    worker = serve("""
+        import atexit, threading, time
+        atexit.register(print, "atexit")
+
+        def app(environ, start_response):
+            threading.Thread(target=lambda: (time.sleep(0.2), print("thread"))).start()
+            threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+            start_response("200 OK", [])
+            return [b"ok"]
+    """)
+    assert worker.ask().body == b"ok"
+    assert worker.stop() == 0
+    assert worker.stdout == "thread\natexit\n"
+
+
+def test_failing_exit_function(serve):
+    worker = serve("""
+        import atexit
+
+        @atexit.register
+        def broken():
+            raise ValueError("at exit")
+
+        app = print
+    """)
+    assert worker.stop() == 0
+    assert "ValueError: at exit" in worker.stderr
+
+
+def test_ctrl_c(serve):
+    worker = serve(BUSY)
+    eventually(worker.sleeps)
+    worker.process.send_signal(signal.SIGINT)
+    assert worker.wait() == 130
+    assert worker.stdout == "no newline, atexit\n"
+    assert worker.stderr == ""
+
+
+def test_ctrl_c_in_a_request(serve):
+    worker = serve("""
+        import time
+
+        class Body:
+            def __iter__(self):
+                yield b"begun"
+                print("sleeping")
+                time.sleep(100)
+            def close(self):
+                print("closed")
+
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            return Body()
+    """)
+    with worker.connect() as connection:
+        connection.send(request(cgi_params()))
+        eventually(lambda: worker.stdout)
+        worker.process.send_signal(signal.SIGINT)
+        answer = connection.read_answer()
+        assert answer.body == b"begun" and answer.app_status == 1 and not answer.stdout_ended
+    assert worker.wait() == 130
+    assert worker.stdout == "sleeping\nclosed\n"
+    assert worker.stderr == ""
+
+
+def test_sigterm_handler_of_the_app_is_its_own(serve):
+    worker = serve("""
+        import signal, sys
+        signal.signal(signal.SIGTERM, lambda *_: (print("handled"), sys.exit(5)))
+        app = print
+    """)
+    eventually(worker.sleeps)
+    sigterm(worker)
+    assert worker.wait() == 5
+    assert worker.stdout == "handled\n"
+
+
+def test_other_handlers_of_the_app_run_while_it_waits(serve):
+    worker = serve("""
+        import signal
+        signal.signal(signal.SIGUSR1, lambda *_: print("signal"))
+
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            return [environ["wsgi.input"].read()]
+    """)
+    eventually(worker.sleeps)
+    worker.process.send_signal(signal.SIGUSR1)
+    eventually(lambda: worker.stdout == "signal\n")
+    assert worker.ask("POST", "/", b"x").body == b"x"
+
+
+def test_signals_do_not_cut_bodies_or_answers(serve):
+    """libfcgi takes an interrupted read or write for the end of the connection."""
+    worker = serve("""
+        import signal
+        count = []
+        signal.signal(signal.SIGALRM, lambda *_: count.append(1))
+
+        def app(environ, start_response):
+            signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+            body = environ["wsgi.input"].read()
+            start_response("200 OK", [("X-Length", str(len(body)))])
+            yield body * 100
+            yield b"x" * 3_000_000
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            print(len(count))
+    """)
+    body = b"b" * 10_000
+    with worker.connect() as connection:
+        connection.send(request(cgi_params("POST", "/", body))[:-8])
+        for i in range(0, len(body), 1000):
+            eventually(worker.sleeps)
+            signal.sigtimedwait([], 0.01)
+            connection.send(record(STDIN, 1, body[i : i + 1000]))
+        connection.send(record(STDIN, 1))
+        answer = fcgi.Answer()
+        while answer.app_status is None:
+            signal.sigtimedwait([], 0.0005)
+            connection.read_until(answer, lambda kind, content: True)
+    assert answer.header("X-Length") == "10000"
+    assert answer.body == body * 100 + b"x" * 3_000_000
+    assert answer.app_status == 0
+    assert int(worker.stdout) > 5
+
+
+def test_strangers_are_refused(serve):
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to be somebody else")
+    worker = serve()
+    worker.directory.chmod(0o711)
+    os.chmod(worker.address, 0o777)
+    parent = worker.directory.parent
+    while os.stat(parent).st_mode & 1 == 0 and parent != parent.parent:
+        parent.chmod(os.stat(parent).st_mode | 0o011)
+        parent = parent.parent
+    ours, theirs = socket.socketpair()
+    child = os.fork()
+    if child == 0:
+        os.setgid(65534)
+        os.setuid(65534)
+        connection = worker.connect()
+        try:
+            connection.ask()
+            theirs.send(b"served")
+        except (EOFError, ConnectionResetError, BrokenPipeError):
+            theirs.send(b"refused")
+        os._exit(0)
+    assert ours.recv(100) == b"refused"
+    os.waitpid(child, 0)
+    assert worker.message() == "NOTE refused a connection from uid 65534"
+    assert worker.ask().body == b"hello"
+
+
+def test_descriptors_run_out(serve):
+    worker = serve("""
+        import os, resource
+        held = []
+
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            if environ["PATH_INFO"] == "/take":
+                resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+                try:
+                    while True:
+                        held.append(os.open("/dev/null", os.O_RDONLY))
+                except OSError:
+                    pass
+            if environ["PATH_INFO"] == "/free":
+                while held:
+                    os.close(held.pop())
+            return [b"ok"]
+    """)
+    with worker.connect() as connection:
+        assert connection.ask(path="/take").body == b"ok"
+        with worker.connect() as waiting:
+            waiting.send(request(cgi_params()))
+            assert connection.ask().body == b"ok"
+            assert connection.ask(path="/free").body == b"ok"
+            assert waiting.read_answer().body == b"ok"

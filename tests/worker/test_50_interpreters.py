@@ -1,0 +1,93 @@
+"""One shared object for every CPython from 3.9 on, and one clear sentence for every other interpreter."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from worker import PYTHON, Worker
+
+SMOKE = """
+    import io, sys
+
+    def app(environ, start_response):
+        if environ["PATH_INFO"] == "/fail":
+            raise ValueError("failed")
+        body = environ["wsgi.input"].readline() + environ["wsgi.input"].read()
+        start_response("200 OK", [("X-Python", "%d.%d" % sys.version_info[:2])])
+        return environ["wsgi.file_wrapper"](io.BytesIO(body))
+"""
+
+
+def interpreters():
+    """The interpreters of this machine: {version: path}."""
+    found = {"%d.%d" % sys.version_info[:2]: sys.executable}
+    candidates = [*Path.home().glob(".pyenv/versions/*/bin/python"), *Path("/usr/bin").glob("python3.*"),
+                  *Path("/usr/local/bin").glob("python3.*"), *Path("/usr/bin").glob("pypy3*")]
+    for path in candidates:
+        if re.fullmatch(r"python(3\.\d+)?|pypy3", path.name):
+            script = "import sys; print('%s%d.%d' % ((sys.version_info[0] > 2 and sys.implementation.name != 'cpython' " \
+                     "and 'pypy') or '', sys.version_info[0], sys.version_info[1]))"
+            run = subprocess.run([path, "-c", script], capture_output=True, text=True)
+            if run.returncode == 0:
+                found.setdefault(run.stdout.strip(), str(path))
+    return found
+
+
+def number(version):
+    return tuple(int(part) for part in re.findall(r"\d+", version))
+
+
+FOUND = interpreters()
+GOOD = [version for version in FOUND if not version.startswith("pypy") and number(version) >= (3, 8)]
+BAD = [version for version in FOUND if version not in GOOD]
+
+
+@pytest.mark.parametrize("version", sorted(GOOD, key=number))
+def test_serves(serve, version):
+    worker = serve(SMOKE, python=FOUND[version])
+    with worker.connect() as connection:
+        answer = connection.ask("POST", "/", b"two\nlines")
+        assert (answer.body, answer.header("X-Python")) == (b"two\nlines", version)
+        assert connection.ask(path="/fail").status == "500 Internal Server Error"
+        assert connection.ask("POST", "/", b"x").body == b"x"
+    assert "ValueError: failed" in worker.stderr
+    assert worker.stop() == 0
+
+
+@pytest.mark.parametrize("version", sorted(GOOD, key=number))
+def test_says_what_is_wrong(spawn, version):
+    summary, details = spawn("import nothing_like_it", python=FOUND[version]).failed()
+    assert summary.startswith("cannot import \"main\": No module named 'nothing_like_it' (python: ")
+    assert details.startswith("Traceback")
+
+
+@pytest.mark.parametrize("version", sorted(BAD))
+def test_other_interpreters_are_told(spawn, version):
+    worker = spawn(python=FOUND[version])
+    message = worker.message()
+    assert message.startswith("FAILED\npyworker needs CPython 3.9 or newer; this is "), message + worker.stderr
+    assert " at " in message
+    assert worker.wait() == 1
+    assert worker.stderr.startswith("pyworker needs CPython 3.9 or newer; this is ")
+
+
+@pytest.mark.parametrize("change, text", [
+    ("sys.version_info = (3, 7, 1, 'final', 0)", "pyworker needs CPython 3.9 or newer; this is CPython 3.7 at {python}"),
+    ("sys.modules['pyworker._pyworker'] = None; sys.implementation.name = 'pypy'",
+     "pyworker needs CPython 3.9 or newer; this is CPython"),
+    ("sys.modules['pyworker._pyworker'] = None; sys.abiflags = 't'",
+     "pyworker needs CPython with its lock (GIL); this is the free-threaded CPython"),
+    ("sys.modules['pyworker._pyworker'] = None", "pyworker cannot load its extension: "),
+])
+@pytest.mark.parametrize("control", [True, False])
+def test_sentences(spawn, change, text, control):
+    from worker import WORKER_DIR
+    script = "import sys; sys.path.insert(0, %r); %s; import pyworker.__main__" % (WORKER_DIR, change)
+    worker = spawn(command=["-c", script], control=control)
+    assert worker.wait() == 1
+    assert worker.stderr.startswith(text.format(python=PYTHON))
+    if control:
+        assert worker.message().startswith("FAILED\n" + text.format(python=PYTHON))

@@ -1,0 +1,151 @@
+"""What a worker may cost: memory, descriptors, system calls."""
+
+import os
+import shutil
+import statistics
+import subprocess
+import time
+
+import pytest
+
+from fcgi_client import cgi_params, request
+from worker import PYTHON, HELLO, Worker, eventually
+
+pytestmark = pytest.mark.release
+
+
+def many(worker, count, message):
+    with worker.connect() as connection:
+        for _ in range(count):
+            connection.send(message)
+            connection.read_answer()
+
+
+def test_ten_thousand_requests_leave_nothing(serve):
+    worker = serve("""
+        def app(environ, start_response):
+            body = environ["wsgi.input"].read()
+            write = start_response("200 OK", [("Content-Type", "text/plain"), ("X-Length", str(len(body)))])
+            if environ["PATH_INFO"] == "/fail":
+                raise ValueError
+            if environ["PATH_INFO"] == "/write":
+                write(body)
+            return [body] if environ["PATH_INFO"] == "/list" else (piece for piece in (body, b"more"))
+    """)
+    paths = ("/list", "/iterator", "/write", "/fail")
+    messages = [request(cgi_params("POST", path, b"b" * 2000, HTTP_X_UNIQUE="v" * 100), b"b" * 2000) for path in paths]
+    for message in messages:
+        many(worker, 200, message)
+    before = worker.rss(), worker.descriptors()
+    for message in messages:
+        many(worker, 2500, message)
+    assert worker.rss() - before[0] < 300_000
+    assert worker.descriptors() == before[1]
+
+
+def test_connections_leave_nothing(serve):
+    worker = serve()
+    descriptors = worker.descriptors()
+    for _ in range(100):
+        worker.ask(flags=0)
+    rss = worker.rss()
+    for i in range(2000):
+        worker.ask(flags=i % 2)
+    eventually(lambda: worker.descriptors() == descriptors)
+    assert worker.rss() - rss < 200_000
+
+
+def test_failing_peers_leave_nothing(serve):
+    worker = serve("""
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            for i in range(100):
+                yield b"x" * 1000
+    """)
+    descriptors = worker.descriptors()
+    message = request(cgi_params())
+
+    def bother():
+        for cut in (3, 20, len(message) - 9, len(message)):
+            with worker.connect() as connection:
+                connection.send(message[:cut])
+        with worker.connect() as connection:
+            connection.send(message)
+            connection.read_exactly(100)
+
+    for _ in range(50):
+        bother()
+    assert worker.ask().status == "200 OK"
+    rss = worker.rss()
+    for _ in range(300):
+        bother()
+    eventually(lambda: worker.descriptors() == descriptors)
+    assert worker.rss() - rss < 300_000
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
+def test_system_calls_of_a_kept_request(spawn, tmp_path):
+    log = tmp_path / "calls"
+    worker = spawn(HELLO, prefix=["strace", "-f", "-o", str(log)])
+    try:
+        worker.ready()
+    except AssertionError:
+        pytest.skip("strace may not trace here")
+    with worker.connect() as connection:
+        for _ in range(20):
+            connection.ask()
+    worker.stop()
+    calls = [line.split(" ", 1)[1].strip().partition("(")[0] for line in log.read_text().splitlines()]
+    answers = [i for i, call in enumerate(calls) if call == "sendmsg"]
+    assert calls[answers[5] + 1 : answers[6] + 1] == ["epoll_wait", "recvfrom", "read", "sendmsg"]
+
+
+def test_idle_worker_sleeps(serve):
+    worker = serve()
+    worker.ask()
+    eventually(worker.sleeps)
+
+    def switches():
+        with open("/proc/%d/status" % worker.process.pid) as status:
+            return [line for line in status if "voluntary_ctxt_switches" in line][0]
+
+    before = switches()
+    time.sleep(1)
+    assert switches() == before
+
+
+def test_memory_of_a_hello_worker(serve):
+    """Against a Python that has imported the same app and sleeps."""
+    def pss(pid):
+        with open("/proc/%d/smaps_rollup" % pid) as rollup:
+            return [int(line.split()[1]) for line in rollup if line.startswith("Pss:")][0]
+
+    worker = serve()
+    many(worker, 100, request(cgi_params()))
+    plain = subprocess.Popen([PYTHON, "-c", "import main, sys; print(1, flush=True); sys.stdin.read()"], cwd=worker.directory,
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=Worker.environ({}))
+    try:
+        plain.stdout.readline()
+        assert pss(worker.process.pid) - pss(plain.pid) < 800
+    finally:
+        plain.communicate()
+
+
+def test_start_costs_little_more_than_the_import(serve, spawn):
+    """The time to READY against `import main; os._exit(0)`, interleaved; bytecode is there for both."""
+    first = serve()
+    first.stop()
+    environ = Worker.environ({})
+    ours, theirs = [], []
+    for i in range(15):
+        begun = time.perf_counter()
+        worker = spawn().ready()
+        ours.append(time.perf_counter() - begun)
+        worker.end()
+        begun = time.perf_counter()
+        subprocess.run([PYTHON, "-c", "import main, os; os._exit(0)"], cwd=first.directory, env=environ, check=True,
+                       close_fds=False, preexec_fn=lambda: None)
+        theirs.append(time.perf_counter() - begun)
+    ratio = statistics.median(a / b for a, b in zip(ours, theirs))
+    print("start: %.2f of a plain import (%.1f ms)" % (ratio, 1000 * statistics.median(ours)))
+    assert ratio < 1.5 or os.environ.get("LEANGATE_WORKER_DIR")
