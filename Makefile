@@ -24,7 +24,8 @@ JOBS       ?= $(shell nproc)
 GATEWAY = main gateway listener conn router app worker upstream access cgi_reply cgi request spawn \
           http_chunked http_head http_path http_reply body worker_fsm buf task timeq log memory net
 FCGI    = fcgi_client fcgi_record
-CONFIG  = $(patsubst config/%.c,%,$(wildcard config/*.c))
+CONFIG  = config load options argument environment reader sections value check finish dump help table env_file python \
+          suggest units arena
 
 # The worker: a CPython extension and the Python around it.
 PYWORKER_C  = $(patsubst pyworker/%.c,%,$(wildcard pyworker/*.c))
@@ -42,6 +43,14 @@ UNIT_http_reply    = gateway/http_reply gateway/buf
 UNIT_cgi           = gateway/cgi gateway/cgi_reply gateway/http_head gateway/http_path gateway/http_reply gateway/buf fcgi/fcgi_record
 UNIT_fcgi_record   = fcgi/fcgi_record
 UNIT_fcgi_client   = fcgi/fcgi_client
+UNIT_log           = gateway/log gateway/buf
+UNIT_LIBS_log      = -l:libev.a -lm
+UNIT_units         = config/units
+UNIT_suggest       = config/suggest
+
+# What goes through conf_load needs all of config/.
+conf_tests = conf conf_files conf_layers conf_dump conf_python env_file
+$(foreach t,$(conf_tests),$(eval UNIT_$(t) = $(CONFIG:%=config/%))$(eval UNIT_LIBS_$(t) = -l:libinih.a))
 
 # Each fuzz target, likewise.
 FUZZ_http_head     = gateway/http_head gateway/http_path
@@ -49,6 +58,8 @@ FUZZ_http_chunked  = gateway/http_chunked
 FUZZ_cgi_params    = gateway/cgi gateway/http_head gateway/http_path gateway/http_reply gateway/buf fcgi/fcgi_record
 FUZZ_cgi_reply     = gateway/cgi_reply gateway/http_reply gateway/buf
 FUZZ_fcgi_client   = fcgi/fcgi_client
+FUZZ_conf          = $(CONFIG:%=config/%)
+FUZZ_LIBS_conf     = -l:libinih.a
 
 # --- flags ---------------------------------------------------------------------------------------------------------
 
@@ -77,8 +88,8 @@ say = $(if $(V),@:,@printf '  %-8s %s\n' $(1) $(2))
 program_objects = $(GATEWAY:%=gateway/%) $(FCGI:%=fcgi/%) $(CONFIG:%=config/%)
 worker          = $(B)/pyworker/_pyworker.abi3.so $(PYWORKER_PY:%=$(B)/pyworker/%.py)
 program         = $(if $(STATIC),$(B)/static/leangate,$(B)/leangate)
-unit_tests      = $(sort $(patsubst UNIT_%,%,$(filter UNIT_%,$(.VARIABLES))))
-fuzz_targets    = $(sort $(patsubst FUZZ_%,%,$(filter FUZZ_%,$(.VARIABLES))))
+unit_tests      = $(sort $(patsubst UNIT_%,%,$(filter-out UNIT_LIBS_%,$(filter UNIT_%,$(.VARIABLES)))))
+fuzz_targets    = $(sort $(patsubst FUZZ_%,%,$(filter-out FUZZ_LIBS_%,$(filter FUZZ_%,$(.VARIABLES)))))
 
 .DEFAULT_GOAL = all
 .DELETE_ON_ERROR:

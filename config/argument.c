@@ -45,8 +45,7 @@ static bool is_default(const struct loader *l, const struct table_row *row)
     return l->places[table_index(row)].layer == LAYER_DEFAULT;
 }
 
-/* Where the app runs: here, unless [app] says otherwise; a file.py of the command line starts from here then
- * too. */
+/* Where the app runs: here, unless [app] says otherwise; a file.py starts from here even then. */
 static bool set_directory(struct loader *l)
 {
     const struct table_row *row = table_find(TABLE_APP, "directory");

@@ -95,8 +95,7 @@ struct conf {
     const char *search_path;
 };
 
-/* What conf_load starts from: main's arguments without the program's name; environ; the directory typed in.
- */
+/* What conf_load starts from: main's arguments without the program's name; environ; the working directory. */
 struct conf_input {
     int argc;
     char *const *argv;

@@ -46,9 +46,10 @@ struct conn {
     uint32_t discarded; /* LINGER: bytes thrown away so far */
     int armed;          /* events that `io` waits for */
     uint8_t state;
-    bool touched; /* bytes moved since the deadline was set */
-    bool unread;  /* input is left that nobody will read */
-    bool timed;   /* `deadline` fits the state */
+    bool readable; /* a read may bring something */
+    bool touched;  /* bytes moved since the deadline was set */
+    bool unread;   /* input is left that nobody will read */
+    bool timed;    /* `deadline` fits the state */
     uint8_t timed_state;
     union {
         struct sockaddr any;
@@ -130,8 +131,8 @@ static void update(struct conn *c)
 static void on_event(EV_P_ ev_io *io, int events)
 {
     (void)EV_A;
-    (void)events;
     struct conn *c = io->data;
+    c->readable = c->readable || (events & EV_READ) != 0;
     task_wake(&c->task);
 }
 
@@ -266,9 +267,12 @@ static void refuse(struct conn *c, unsigned status, const char *detail)
 static int receive(struct conn *c, char *data, size_t size, size_t *got)
 {
     ssize_t n;
+    if (!c->readable)
+        return 0;
     do
         n = recv(c->io.fd, data, size, 0);
     while (n == -1 && errno == EINTR);
+    c->readable = n == (ssize_t)size; /* less than asked for: nothing is left, the loop tells of more */
     if (n == -1 && errno == EAGAIN)
         return 0;
     if (n <= 0)
@@ -677,7 +681,8 @@ bool conn_accept(struct conn_pool *pool, int fd, const struct sockaddr *peer, so
     task_init(&c->task, run);
     list_append(&pool->idle, &c->node);
     pool->count++;
-    task_wake(&c->task); /* the first bytes are mostly there already */
+    c->readable = true; /* the first bytes are mostly there already */
+    task_wake(&c->task);
     return true;
 }
 

@@ -30,8 +30,8 @@ enum {
 static void on_event(EV_P_ ev_io *io, int events)
 {
     (void)EV_A;
-    (void)events;
     struct upstream *up = io->data;
+    up->readable = up->readable || (events & EV_READ) != 0;
     task_wake(&up->task);
 }
 
@@ -456,12 +456,13 @@ static void take_close(struct upstream *up)
 
 static void receive_more(struct upstream *up, int reads)
 {
-    while (up->fd != -1 && !up->paused) {
+    while (up->fd != -1 && !up->paused && up->readable) {
         if (reads-- == 0) {
             task_wake(&up->task);
             return;
         }
         ssize_t n = recv(up->fd, memory_scratch, MEMORY_SCRATCH, 0);
+        up->readable = n == MEMORY_SCRATCH || (n == -1 && errno == EINTR); /* else the loop tells of more */
         if (n == -1 && errno == EINTR)
             continue;
         if (n == -1 && errno == EAGAIN)
@@ -476,8 +477,6 @@ static void receive_more(struct upstream *up, int reads)
             up->paused = !request_room(up->request);
             watch_clock(up);
         }
-        if ((size_t)n < MEMORY_SCRATCH)
-            return;
     }
 }
 
@@ -500,6 +499,7 @@ static void run(struct task *task)
 void upstream_resume(struct upstream *up)
 {
     up->paused = false;
+    up->readable = true;
     watch_clock(up);
     task_wake(&up->task);
 }

@@ -68,6 +68,7 @@ struct upstream {
     bool body_sent;  /* the empty STDIN record is in `send` or out */
     bool cut;        /* not all of the body was sent: the connection cannot be kept */
     bool ready;      /* the worker is READY: the request's clock runs */
+    bool readable;   /* a read may bring something */
     bool paused;     /* not read from: the client is slower */
 };
 

@@ -134,8 +134,8 @@ static void test_no_directory_for_the_file(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_length_and_rewind), cmocka_unit_test(test_queue_is_reused),
-        cmocka_unit_test(test_queue_keeps_order),       cmocka_unit_test(test_ceiling),
+        cmocka_unit_test(test_every_length_and_rewind),   cmocka_unit_test(test_queue_is_reused),
+        cmocka_unit_test(test_queue_keeps_order),         cmocka_unit_test(test_ceiling),
         cmocka_unit_test(test_no_directory_for_the_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,14 +16,14 @@
     }
 
 static struct conf_app apps[] = {
-    {.name = "root",   .path = LIST("/")                                              },
-    {.name = "api",    .path = LIST("/api", "/v1/api")                                },
-    {.name = "deep",   .path = LIST("/api/deep/er")                                   },
-    {.name = "shop",   .path = LIST("/"),     .domain = LIST("shop.example.com")      },
-    {.name = "any",    .path = LIST("/"),     .domain = LIST("*.example.com")         },
-    {.name = "inner",  .path = LIST("/"),     .domain = LIST("*.in.example.com", "v6")},
-    {.name = "shopad", .path = LIST("/admin"), .domain = LIST("shop.example.com")     },
-    {.name = "six",    .path = LIST("/"),     .domain = LIST("[::1]")                 },
+    {.name = "root",                      .path = LIST("/")                 },
+    {               .name = "api",                .path = LIST("/api",                         "/v1/api")},
+    {               .name = "deep",       .path = LIST("/api/deep/er")                                  },
+    {  .name = "shop", .path = LIST("/"),                                   .domain = LIST("shop.example.com")},
+    {   .name = "any",    .path = LIST("/"),                                      .domain = LIST("*.example.com")},
+    { .name = "inner",  .path = LIST("/"),                               .domain = LIST("*.in.example.com", "v6")},
+    {               .name = "shopad",             .path = LIST("/admin"), .domain = LIST("shop.example.com")},
+    {               .name = "six",                  .path = LIST("/"),            .domain = LIST("[::1]")},
 };
 
 static const struct conf conf = {.apps = apps, .app_count = sizeof(apps) / sizeof(apps[0])};
@@ -80,7 +80,9 @@ static void test_domains(void **unused)
 static void test_no_route(void **unused)
 {
     (void)unused;
-    struct conf_app one[] = {{.name = "api", .path = LIST("/api")}};
+    struct conf_app one[] = {
+        {.name = "api", .path = LIST("/api")}
+    };
     const struct conf c = {.apps = one, .app_count = 1};
     assert_string_equal(find(&c, "x", "/"), "none");
     assert_string_equal(find(&c, "x", "/ap"), "none");

@@ -11,8 +11,8 @@
 struct job {
     struct task task;
     char name;
-    int again;          /* wakes itself so many times */
-    struct job *wakes;  /* wakes that one */
+    int again;         /* wakes itself so many times */
+    struct job *wakes; /* wakes that one */
     struct job *cancels;
 };
 

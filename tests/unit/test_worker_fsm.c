@@ -1,4 +1,5 @@
-/* test_worker_fsm.c - walks every cell of the worker's table: properties that hold for all, and the ways of a life. */
+/* test_worker_fsm.c - walks every cell of the worker's table: properties that hold for all, and the ways of a
+ * life. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +16,8 @@
 static void test_cells_are_in_range(void **unused)
 {
     (void)unused;
-    EVERY_CELL (state, event) {
+    EVERY_CELL(state, event)
+    {
         struct worker_step step = worker_fsm(state, event);
         assert_true(step.next < WORKER_STATES);
         assert_true(step.actions < WORKER_DO_FORGET * 2);
@@ -28,7 +30,8 @@ static void test_cells_are_in_range(void **unused)
 static void test_exit_alone_forgets(void **unused)
 {
     (void)unused;
-    EVERY_CELL (state, event) {
+    EVERY_CELL(state, event)
+    {
         struct worker_step step = worker_fsm(state, event);
         assert_int_equal((step.actions & WORKER_DO_FORGET) != 0, event == WORKER_ON_EXIT);
         if (event == WORKER_ON_EXIT)
@@ -40,26 +43,29 @@ static void test_exit_alone_forgets(void **unused)
 static void test_never_backwards(void **unused)
 {
     (void)unused;
-    EVERY_CELL (state, event)
-        assert_true(worker_fsm(state, event).next >= (unsigned)state);
+    EVERY_CELL(state, event)
+    assert_true(worker_fsm(state, event).next >= (unsigned)state);
 }
 
 /* Whoever enters KILL was sent SIGKILL, once; nobody else is. */
 static void test_kill_is_sent_on_entry(void **unused)
 {
     (void)unused;
-    EVERY_CELL (state, event) {
+    EVERY_CELL(state, event)
+    {
         struct worker_step step = worker_fsm(state, event);
         int enters = step.next == WORKER_KILL && state != WORKER_KILL;
         assert_int_equal((step.actions & WORKER_DO_SIGKILL) != 0, enters);
     }
 }
 
-/* A worker that was asked to stop, or fails by itself, has a deadline for it; one that is killed needs none. */
+/* A worker that was asked to stop, or fails by itself, has a deadline for it; one that is killed needs none.
+ */
 static void test_stopping_has_a_deadline(void **unused)
 {
     (void)unused;
-    EVERY_CELL (state, event) {
+    EVERY_CELL(state, event)
+    {
         struct worker_step step = worker_fsm(state, event);
         if (step.next == WORKER_TERM && state != WORKER_TERM)
             assert_true(step.actions & WORKER_DO_START_TIMER);
@@ -73,9 +79,11 @@ static void test_stopping_has_a_deadline(void **unused)
 static void test_ready_and_failed_are_told_once(void **unused)
 {
     (void)unused;
-    EVERY_CELL (state, event) {
+    EVERY_CELL(state, event)
+    {
         unsigned actions = worker_fsm(state, event).actions;
-        assert_int_equal((actions & WORKER_DO_TELL_READY) != 0, state == WORKER_STARTING && event == WORKER_ON_READY);
+        assert_int_equal((actions & WORKER_DO_TELL_READY) != 0,
+                         state == WORKER_STARTING && event == WORKER_ON_READY);
         assert_int_equal((actions & WORKER_DO_TELL_FAILED) != 0,
                          state == WORKER_STARTING && event == WORKER_ON_FAILED);
     }
@@ -112,13 +120,15 @@ static void test_lives(void **unused)
          {WORKER_ON_IDLE, WORKER_TERM, WORKER_DO_ASK_STOP}, {WORKER_ON_EXIT, WORKER_TERM, WORKER_DO_FORGET});
     /* a stop that is not heard */
     WALK({WORKER_ON_READY, WORKER_READY, 0}, {WORKER_ON_STOP, WORKER_TERM, WORKER_DO_ASK_STOP},
-         {WORKER_ON_STOP_TIMEOUT, WORKER_KILL, WORKER_DO_SIGKILL}, {WORKER_ON_EXIT, WORKER_KILL, WORKER_DO_FORGET});
+         {WORKER_ON_STOP_TIMEOUT, WORKER_KILL, WORKER_DO_SIGKILL},
+         {WORKER_ON_EXIT, WORKER_KILL, WORKER_DO_FORGET});
     /* a start that takes too long */
     WALK({WORKER_ON_START_TIMEOUT, WORKER_KILL, WORKER_DO_SIGKILL});
     /* an app that cannot be imported, and lingers */
     WALK({WORKER_ON_FAILED, WORKER_TERM, WORKER_DO_START_TIMER}, {WORKER_ON_STOP_TIMEOUT, WORKER_KILL, 0});
     /* one request takes too long: the others have stop_timeout */
-    WALK({WORKER_ON_READY, WORKER_READY, 0}, {WORKER_ON_REQUEST_TIMEOUT, WORKER_DRAINING, WORKER_DO_START_TIMER},
+    WALK({WORKER_ON_READY, WORKER_READY, 0},
+         {WORKER_ON_REQUEST_TIMEOUT, WORKER_DRAINING, WORKER_DO_START_TIMER},
          {WORKER_ON_EMPTY, WORKER_TERM, WORKER_DO_ASK_STOP});
     WALK({WORKER_ON_READY, WORKER_READY, 0}, {WORKER_ON_REQUEST_TIMEOUT, WORKER_DRAINING, 0},
          {WORKER_ON_STOP_TIMEOUT, WORKER_KILL, WORKER_DO_SIGKILL});
@@ -130,9 +140,12 @@ static void test_lives(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cells_are_in_range),      cmocka_unit_test(test_exit_alone_forgets),
-        cmocka_unit_test(test_never_backwards),         cmocka_unit_test(test_kill_is_sent_on_entry),
-        cmocka_unit_test(test_stopping_has_a_deadline), cmocka_unit_test(test_ready_and_failed_are_told_once),
+        cmocka_unit_test(test_cells_are_in_range),
+        cmocka_unit_test(test_exit_alone_forgets),
+        cmocka_unit_test(test_never_backwards),
+        cmocka_unit_test(test_kill_is_sent_on_entry),
+        cmocka_unit_test(test_stopping_has_a_deadline),
+        cmocka_unit_test(test_ready_and_failed_are_told_once),
         cmocka_unit_test(test_lives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,12 +1,13 @@
 """The app's side: PEP 3333."""
 
 import json
+import re
 
 import pytest
 
 import fcgi_client as fcgi
 from fcgi_client import END, STDIN, STDOUT, cgi_params, record, request
-from worker import eventually
+from worker import Worker, eventually
 
 # --- environ ---
 
@@ -73,6 +74,46 @@ def test_more_header_names_than_are_remembered(serve):
         assert all(environ[name] == value for name, value in extra.items())
 
 
+# --- one worker for all that is an expression: it comes as a parameter ---
+
+EVALUATE = """
+    def app(environ, start_response):
+        names = {"i": environ["wsgi.input"], "start_response": start_response}
+        code = environ["CODE"]
+        if environ["CALL"]:
+            try:
+                eval(code, names)
+            except BaseException as error:
+                if environ["CALL"] == "first":
+                    start_response("200 OK", [])
+                return [("%s: %s" % (type(error).__name__, error)).encode()]
+            return [b"accepted"]
+        start_response("200 OK", [])
+        return [repr(eval(code, names)).encode()]
+"""
+
+
+@pytest.fixture(scope="module")
+def evaluator(tmp_path_factory):
+    """A connection to that worker."""
+    worker = Worker(tmp_path_factory.mktemp("evaluator") / "w", EVALUATE).ready()
+    with worker.connect() as connection:
+        yield connection
+    assert worker.stop() == 0
+    assert worker.stderr == ""
+    worker.end()
+
+
+def evaluate(connection, code, params, body=b"", size=65535):
+    connection.send(request(dict(params, CODE=code.encode(), CALL=""), body, size=size))
+    return connection.read_answer().body
+
+
+def call(connection, code, when="first"):
+    """Evaluate a call of start_response; `when`: it fails before the head is set, or after."""
+    return connection.ask(CODE=code, CALL=when)
+
+
 # --- wsgi.input ---
 
 BODY = b"one\ntwo\n\nfour" + b"x" * 9000 + b"\nlast"
@@ -99,57 +140,27 @@ BODY = b"one\ntwo\n\nfour" + b"x" * 9000 + b"\nlast"
     ("[next(i), i.read(1), list(i)[-1], list(i), next(i, None)]", [b"one\n", b"t", b"last", [], None]),
     ("(iter(i) is i)", True),
 ])
-def test_input(serve, code, expected, size, declared):
-    worker = serve("""
-        def app(environ, start_response):
-            i = environ["wsgi.input"]
-            start_response("200 OK", [])
-            return [repr(%s).encode()]
-    """ % code)
+def test_input(evaluator, code, expected, size, declared):
     params = cgi_params("POST", "/", BODY)
     if not declared:
         params["CONTENT_LENGTH"] = ""
-    with worker.connect() as connection:
-        connection.send(request(params, BODY, size=size))
-        assert connection.read_answer().body == repr(expected).encode()
-        connection.send(request(params, BODY, size=size))
-        assert connection.read_answer().body == repr(expected).encode()
+    for _ in range(2):
+        assert evaluate(evaluator, code, params, BODY, size) == repr(expected).encode()
 
 
-def test_input_without_a_body(serve):
-    worker = serve("""
-        def app(environ, start_response):
-            i = environ["wsgi.input"]
-            start_response("200 OK", [])
-            return [repr([i.read(), i.read(5), i.readline(), i.readlines(), list(i)]).encode()]
-    """)
-    assert worker.ask().body == b"[b'', b'', b'', [], []]"
+def test_input_without_a_body(evaluator):
+    code = "[i.read(), i.read(5), i.readline(), i.readlines(), list(i)]"
+    assert evaluate(evaluator, code, cgi_params()) == b"[b'', b'', b'', [], []]"
 
 
-def test_input_stops_at_content_length(serve):
-    worker = serve("""
-        def app(environ, start_response):
-            i = environ["wsgi.input"]
-            start_response("200 OK", [])
-            return [repr([i.read(2), i.read(), i.readline()]).encode()]
-    """)
-    with worker.connect() as connection:
-        connection.send(request(cgi_params("POST", "/", b"1234"), b"1234 and more\n"))
-        assert connection.read_answer().body == b"[b'12', b'34', b'']"
+def test_input_stops_at_content_length(evaluator):
+    params = cgi_params("POST", "/", b"1234")
+    assert evaluate(evaluator, "[i.read(2), i.read(), i.readline()]", params, b"1234 and more\n") == b"[b'12', b'34', b'']"
 
 
 @pytest.mark.parametrize("code", ["i.read('x')", "i.readline(1.5)", "i.read(1, 2)", "i.readlines([])", "i.read(10**30)"])
-def test_input_wrong_arguments(serve, code):
-    worker = serve("""
-        def app(environ, start_response):
-            i = environ["wsgi.input"]
-            start_response("200 OK", [])
-            try:
-                %s
-            except (TypeError, OverflowError) as error:
-                return [b"refused ", i.read()]
-    """ % code)
-    assert worker.ask("POST", "/", b"body").body == b"refused body"
+def test_input_wrong_arguments(evaluator, code):
+    assert re.match(b"(Type|Overflow)Error: ", call(evaluator, code).body)
 
 
 def test_handles_after_the_request(serve):
@@ -175,18 +186,7 @@ def test_handles_after_the_request(serve):
 
 # --- start_response ---
 
-CALLS = """
-    def app(environ, start_response):
-        try:
-            {call}
-        except BaseException as error:
-            start_response("200 OK", [])
-            return [("%s: %s" % (type(error).__name__, error)).encode()]
-        return [b"accepted"]
-"""
-
-
-@pytest.mark.parametrize("call, error", [
+@pytest.mark.parametrize("code, error", [
     ('start_response("200", [])', "ValueError: status must be three digits"),
     ('start_response("200OK", [])', "ValueError: status must be"),
     ('start_response("20 OK", [])', "ValueError: status must be"),
@@ -224,15 +224,13 @@ CALLS = """
     ('start_response("200 OK", [], 5)', "TypeError:"),
     ('start_response("200 OK", [])("text")', "TypeError: write() takes bytes, not <class 'str'>"),
 ])
-def test_start_response_refuses(serve, call, error):
-    source = CALLS.format(call=call)
-    if "write" in error:
-        source = source.replace('start_response("200 OK", [])\n            return [("', 'return [("')
-    answer = serve(source).ask()
-    assert answer.body.decode().replace("\\\\", "\\").startswith(error.replace("\n", "\\n")), answer.body
+def test_start_response_refuses(evaluator, code, error):
+    answer = call(evaluator, code, "later" if "write" in error else "first")
+    assert answer.status == "200 OK"
+    assert answer.body.decode("latin-1").startswith(error)
 
 
-@pytest.mark.parametrize("call, head", [
+@pytest.mark.parametrize("code, head", [
     ('start_response("200 OK", [])', "Status: 200 OK"),
     ('start_response("999 ", [])', "Status: 999 "),
     ('start_response("404 Nicht gef\\xfcnden", [("X-\\x41", "\\xe4\\tb")])', "Status: 404 Nicht gef\xfcnden\r\nX-A: \xe4\tb"),
@@ -241,16 +239,14 @@ def test_start_response_refuses(serve, call, error):
      "Status: 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2"),
     ('start_response("200 OK", [("A", "x" * 30000)])', "Status: 200 OK\r\nA: " + "x" * 30000),
 ])
-def test_start_response_accepts(serve, call, head):
-    answer = serve(CALLS.format(call=call)).ask()
+def test_start_response_accepts(evaluator, code, head):
+    answer = call(evaluator, code)
     assert answer.head == head + "\r\nContent-Length: 8"
     assert answer.body == b"accepted"
 
 
-def test_start_response_twice(serve):
-    worker = serve(CALLS.format(call='start_response("200 OK", []); start_response("201 Created", [])').replace(
-        'start_response("200 OK", [])\n            return [("', 'return [("'))
-    answer = worker.ask()
+def test_start_response_twice(evaluator):
+    answer = call(evaluator, 'start_response("200 OK", []), start_response("201 Created", [])', "later")
     assert answer.status == "200 OK"
     assert answer.body == b"AssertionError: start_response() was called twice without exc_info"
 

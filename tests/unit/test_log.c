@@ -1,0 +1,96 @@
+/* test_log.c - what becomes of somebody else's bytes in a log line. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "log.h"
+
+static void check_escape(const char *text, size_t len, const char *expect)
+{
+    char out[64];
+    size_t n = log_escape(out, sizeof(out), text, len);
+    assert_int_equal(n, strlen(expect));
+    assert_memory_equal(out, expect, n);
+}
+
+static void test_escape(void **unused)
+{
+    (void)unused;
+    check_escape("plain /path?x=1", 15, "plain /path?x=1");
+    check_escape("a\nb\r\t", 5, "a\\x0ab\\x0d\\x09");
+    check_escape("\"q\\", 3, "\\\"q\\\\");
+    check_escape("\0\x1b[2J\x7f", 6, "\\x00\\x1b[2J\\x7f");
+    check_escape("\xc3\xa9", 2, "\xc3\xa9");
+    check_escape("", 0, "");
+}
+
+/* Whatever the room, the result stays inside it and ends between two escapes. */
+static void test_escape_is_cut(void **unused)
+{
+    (void)unused;
+    char text[40], out[64];
+    memset(text, '\n', sizeof(text));
+    for (size_t room = 0; room <= sizeof(out); room++) {
+        memset(out, '#', sizeof(out));
+        size_t n = log_escape(out, room, text, sizeof(text));
+        assert_true(n <= room);
+        assert_int_equal(n % 4, 0);
+        for (size_t i = n; i < sizeof(out); i++)
+            assert_int_equal(out[i], '#');
+    }
+}
+
+/* Lines through a real file: tags, escapes, raw lines, access lines, messages by level. */
+static void test_lines(void **unused)
+{
+    (void)unused;
+    char access[] = "/tmp/test-log-XXXXXX", error[] = "/tmp/test-log-XXXXXX", text[512];
+    const char *failed = NULL;
+    int a = mkstemp(access), e = mkstemp(error);
+    assert_true(a != -1 && e != -1);
+    const struct log_targets targets = {.access = access, .error = error, .level = LOG_WARNING};
+    assert_int_equal(log_open(NULL, &targets, &failed), 0);
+    log_access("one\n", 4);
+    log_info("not at this level");
+    log_warning("number %d", 7);
+    log_text("first\nsecond\x1b\n", 14);
+    log_flush();
+    log_close();
+    ssize_t n = read(a, text, sizeof(text));
+    assert_int_equal(n, 4);
+    assert_memory_equal(text, "one\n", 4);
+    n = read(e, text, sizeof(text) - 1);
+    assert_true(n > 0);
+    text[n] = '\0';
+    const char *message = strstr(text, "Z warning: number 7\n");
+    assert_non_null(message);
+    assert_string_equal(strchr(message, '\n') + 1, "first\nsecond\\x1b\n");
+    assert_null(strstr(text, "level"));
+    assert_int_equal(close(a) + close(e) + unlink(access) + unlink(error), 0);
+}
+
+static void test_target_that_cannot_be_opened(void **unused)
+{
+    (void)unused;
+    const char *failed = NULL;
+    const struct log_targets targets = {.access = "off", .error = "/nonexistent/log", .level = LOG_INFO};
+    assert_int_equal(log_open(NULL, &targets, &failed), -1);
+    assert_string_equal(failed, "/nonexistent/log");
+    log_close();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_escape),
+        cmocka_unit_test(test_escape_is_cut),
+        cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_target_that_cannot_be_opened),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
