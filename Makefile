@@ -56,7 +56,7 @@ $(foreach t,$(conf_tests),$(eval UNIT_$(t) = $(CONFIG:%=config/%))$(eval UNIT_LI
 FUZZ_http_head     = gateway/http_head gateway/http_path
 FUZZ_http_chunked  = gateway/http_chunked
 FUZZ_cgi_params    = gateway/cgi gateway/http_head gateway/http_path gateway/http_reply gateway/buf fcgi/fcgi_record
-FUZZ_cgi_reply     = gateway/cgi_reply gateway/http_reply gateway/buf
+FUZZ_cgi_reply     = gateway/cgi_reply gateway/http_head gateway/http_reply gateway/buf
 FUZZ_fcgi_client   = fcgi/fcgi_client
 FUZZ_conf          = $(CONFIG:%=config/%)
 FUZZ_LIBS_conf     = -l:libinih.a

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 
 #include "log.h"
+#include "units.h"
 #include "upstream.h"
 #include "worker.h"
 
@@ -60,9 +61,9 @@ static void fail(struct app *app, struct request *r, unsigned status, const char
 static bool have_ready_worker(const struct app *app)
 {
     struct list *node, *after;
-    LIST_EACH(node, after, &app->workers)
-    if (LIST_OBJECT(node, struct worker, node)->state == WORKER_READY)
-        return true;
+    LIST_EACH (node, after, &app->workers)
+        if (LIST_OBJECT(node, struct worker, node)->state == WORKER_READY)
+            return true;
     return false;
 }
 
@@ -179,8 +180,7 @@ static void on_ready(struct app *app, struct worker *w)
     app->checked = app->check_ok = true;
     log_info("%s: ready in %.0f ms (import %.0f)", app->app_conf->name, (w->ready - w->spawned) * 1e3,
              (double)w->import_us / 1e3);
-    LIST_EACH(node, after, &app->waiting)
-    {
+    LIST_EACH (node, after, &app->waiting) {
         struct request *r = LIST_OBJECT(node, struct request, waiting);
         if (!timeq_waiting(&r->queue_deadline))
             start_queue_clock(app, r);
@@ -196,8 +196,7 @@ static size_t line_length(const char *text)
 static void take_back(struct app *app, struct worker *w)
 {
     struct list *node, *after;
-    LIST_EACH(node, after, &w->slots)
-    {
+    LIST_EACH (node, after, &w->slots) {
         struct upstream *up = LIST_OBJECT(node, struct upstream, node);
         struct request *r = up->request;
         if (r == NULL)
@@ -278,9 +277,10 @@ static void on_gone(struct app *app, struct worker *w)
 
 static void tell_idle_stop(const struct app *app, const struct worker *w)
 {
-    log_info("%s: stopped after %.0fs idle, %.1f MB given back; gateway %.1f MB", app->app_conf->name,
-             (double)app->app_conf->idle_timeout / 1e3, (double)worker_memory(w->pid) / 1e6,
-             (double)worker_memory(0) / 1e6);
+    char idle[UNITS_TEXT];
+    units_time_text(app->app_conf->idle_timeout, idle);
+    log_info("%s: stopped after %s idle, %.1f MB given back; gateway %.1f MB", app->app_conf->name, idle,
+             (double)worker_memory(w->pid) / 1e6, (double)worker_memory(0) / 1e6);
 }
 
 /* Starts, stops and obeys the clocks of a worker that has nothing to do. */
@@ -289,7 +289,7 @@ static void look_after(struct app *app, struct worker *w)
     bool idle = worker_busy(w) == 0;
     if (idle)
         worker_event(w, WORKER_ON_EMPTY);
-    if (idle && app->shared->stopping && list_empty(&app->waiting))
+    if (app->shared->stopping && worker_serving(w) == 0 && list_empty(&app->waiting))
         worker_event(w, WORKER_ON_STOP);
     if (!idle || w->state != WORKER_READY) {
         timeq_stop(&w->idle);
@@ -307,8 +307,7 @@ static void look_after(struct app *app, struct worker *w)
 static bool starting(const struct app *app)
 {
     struct list *node, *after;
-    LIST_EACH(node, after, &app->workers)
-    {
+    LIST_EACH (node, after, &app->workers) {
         const struct worker *w = LIST_OBJECT(node, struct worker, node);
         if (w->state == WORKER_STARTING && !w->lost)
             return true;
@@ -321,8 +320,7 @@ static uint32_t serving(const struct app *app)
 {
     uint32_t n = 0;
     struct list *node, *after;
-    LIST_EACH(node, after, &app->workers)
-    {
+    LIST_EACH (node, after, &app->workers) {
         const struct worker *w = LIST_OBJECT(node, struct worker, node);
         n += !w->lost && (w->state == WORKER_STARTING || w->state == WORKER_READY);
     }
@@ -335,8 +333,7 @@ static struct upstream *find_slot(struct app *app, struct worker **owner)
     struct upstream *best = NULL;
     long best_rank = -1;
     struct list *node, *after;
-    LIST_EACH(node, after, &app->workers)
-    {
+    LIST_EACH (node, after, &app->workers) {
         struct worker *w = LIST_OBJECT(node, struct worker, node);
         struct upstream *up = worker_slot(w);
         long rank = w->state == WORKER_READY ? 1 + (long)worker_busy(w) : 0;
@@ -408,8 +405,7 @@ static bool hand_out(struct app *app, struct request *r)
 static void expire_waiting(struct app *app)
 {
     struct list *node, *after;
-    LIST_EACH(node, after, &app->waiting)
-    {
+    LIST_EACH (node, after, &app->waiting) {
         struct request *r = LIST_OBJECT(node, struct request, waiting);
         if (r->queue_deadline.expired)
             fail(app, r, 503, "no worker became free in time");
@@ -421,8 +417,7 @@ static void run(struct task *task)
     struct app *app = LIST_OBJECT(task, struct app, task);
     struct list *node, *after;
     timeq_stop(&app->retry);
-    LIST_EACH(node, after, &app->workers)
-    {
+    LIST_EACH (node, after, &app->workers) {
         struct worker *w = LIST_OBJECT(node, struct worker, node);
         unsigned news = w->news;
         w->news = 0;
@@ -439,8 +434,8 @@ static void run(struct task *task)
         ;
     if (in_backoff(app) && !have_ready_worker(app) && !starting(app))
         fail_all_waiting(app, app->failure_status);
-    LIST_EACH(node, after, &app->workers)
-    look_after(app, LIST_OBJECT(node, struct worker, node));
+    LIST_EACH (node, after, &app->workers)
+        look_after(app, LIST_OBJECT(node, struct worker, node));
 }
 
 /* ---- the handler's three verbs ---- */
@@ -519,7 +514,8 @@ void app_stop(struct app *app, bool now)
 {
     struct list *node, *after;
     if (now)
-        LIST_EACH(node, after, &app->workers)
-    worker_event(LIST_OBJECT(node, struct worker, node), WORKER_ON_BROKEN); /* leads to KILL from anywhere */
+        LIST_EACH (node, after, &app->workers)
+            worker_event(LIST_OBJECT(node, struct worker, node),
+                         WORKER_ON_BROKEN); /* leads to KILL from anywhere */
     task_wake(&app->task);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "http_head.h"
 #include "http_reply.h"
 
 struct name {
@@ -28,6 +29,7 @@ struct answer {
     const char *data;
     bool has_status;
     bool has_location;
+    struct slice connection; /* the last Connection field: it may name others that are not passed on */
 };
 
 /* tchar of RFC 9110 5.6.2 */
@@ -150,6 +152,12 @@ static const char *take_location(struct answer *a, struct slice value)
     return NULL;
 }
 
+static const char *take_connection(struct answer *a, struct slice value)
+{
+    a->connection = value;
+    return NULL;
+}
+
 static const char *take_date(struct answer *a, struct slice value)
 {
     (void)value;
@@ -173,6 +181,7 @@ static const struct taken {
     {NAME("Status"),         take_status,         false},
     {NAME("Content-Length"), take_content_length, false},
     {NAME("Location"),       take_location,       true },
+    {NAME("Connection"),     take_connection,     false},
     {NAME("Date"),           take_date,           true },
     {NAME("Server"),         take_server,         true },
 };
@@ -233,6 +242,29 @@ static enum http_parse parse_block(struct answer *a, size_t len, struct buf *out
     return HTTP_MORE;
 }
 
+/* Cuts the lines out of out[start..] that the answer's Connection names (RFC 9110 7.6.1). */
+static void cut_listed(const struct answer *a, struct buf *out, uint32_t start)
+{
+    char *line = out->data + start, *kept = line, *end = out->data + out->len;
+    char name[64];
+    while (line < end) {
+        char *next = (char *)memchr(line, '\n', (size_t)(end - line)) + 1;
+        size_t len = (size_t)((char *)memchr(line, ':', (size_t)(next - line)) - line);
+        bool listed = false;
+        if (len < sizeof(name)) {
+            memcpy(name, line, len);
+            name[len] = '\0';
+            listed = http_list_has(a->data + a->connection.off, a->connection.len, name);
+        }
+        if (!listed) {
+            memmove(kept, line, (size_t)(next - line));
+            kept += next - line;
+        }
+        line = next;
+    }
+    out->len = (uint32_t)(kept - out->data);
+}
+
 enum http_parse cgi_reply_parse(struct cgi_reply *reply, const char *data, size_t len, struct buf *out)
 {
     struct answer a = {.reply = reply, .data = data};
@@ -243,6 +275,8 @@ enum http_parse cgi_reply_parse(struct cgi_reply *reply, const char *data, size_
         out->len = start;
         return result;
     }
+    if (a.connection.len > 0 && out->len > start)
+        cut_listed(&a, out, start);
     if (a.has_location && !a.has_status)
         reply->status = 302;
     reply->location_local = reply->location_local && !a.has_status;

@@ -24,6 +24,7 @@
 #include "memory.h"
 #include "request.h"
 #include "timeq.h"
+#include "units.h"
 
 enum conn_state { CONN_IDLE, CONN_HEAD, CONN_BODY, CONN_EXCHANGE, CONN_FLUSH, CONN_LINGER, CONN_CLOSED };
 
@@ -261,6 +262,19 @@ static void refuse(struct conn *c, unsigned status, const char *detail)
     move_to(c, CONN_FLUSH);
 }
 
+/* `length`: what was announced; 0 for a chunked body, which only shows to be too large. */
+static void refuse_size(struct conn *c, uint64_t length)
+{
+    const struct conf_app *app = c->request->app_conf;
+    char limit[UNITS_TEXT];
+    units_size_text(app->body_size, limit);
+    if (length > 0)
+        log_info("413: %.1f MB > body_size %s; raise it in [app:%s]", (double)length / 1e6, limit, app->name);
+    else
+        log_info("413: chunked body > body_size %s; raise it in [app:%s]", limit, app->name);
+    refuse(c, 413, NULL);
+}
+
 /* ---- HEAD ---- */
 
 /* Reads what there is. 1: bytes, 0: nothing now, -1: the client is gone. */
@@ -367,7 +381,7 @@ static void on_head(struct conn *c)
     if (r->app == NULL)
         refuse(c, 503, NULL);
     else if (max != CONF_OFF && h->has_length && h->content_length > (uint64_t)max)
-        refuse(c, 413, NULL);
+        refuse_size(c, h->content_length);
     else if (expects_body(h)) {
         r->body_left = h->has_length ? h->content_length : 0;
         http_chunked_init(&r->chunked);
@@ -430,17 +444,6 @@ static bool step_head(struct conn *c)
 
 /* ---- BODY ---- */
 
-static void on_body_refused(struct conn *c)
-{
-    int64_t max = c->request->app_conf->body_size;
-    if (max != CONF_OFF && body_len(&c->request->body) >= (uint64_t)max) {
-        refuse(c, 413, NULL);
-    } else {
-        log_error("a request body cannot be kept: %s", strerror(errno));
-        refuse(c, 503, NULL);
-    }
-}
-
 /* Takes body bytes from data[0..len), of which `consumed` were used. 1: the body is whole, 0: more must come,
  * -1: it was refused. */
 static int take_body(struct conn *c, char *data, size_t len, size_t *consumed)
@@ -464,11 +467,12 @@ static int take_body(struct conn *c, char *data, size_t len, size_t *consumed)
         return -1;
     }
     if (max != CONF_OFF && produced > (uint64_t)max - body_len(&r->body)) {
-        refuse(c, 413, NULL);
+        refuse_size(c, 0);
         return -1;
     }
     if (!body_put(&r->body, data, produced)) {
-        on_body_refused(c);
+        log_error("a request body cannot be kept: %s", strerror(errno));
+        refuse(c, 503, NULL);
         return -1;
     }
     return parsed == HTTP_DONE;
@@ -699,12 +703,13 @@ void conn_close_all(struct conn_pool *pool, bool now)
     while (conn_close_idle(pool))
         ;
     struct list *node, *after;
-    if (!now)
-        return;
-    LIST_EACH(node, after, &pool->active)
-    {
+    LIST_EACH (node, after, &pool->active) {
         struct conn *c = LIST_OBJECT(node, struct conn, node);
-        reset(c);
-        destroy(c);
+        if (now) {
+            reset(c);
+            destroy(c);
+        } else if (c->request != NULL && !c->request->head_sent) {
+            c->request->keep_alive = false;
+        }
     }
 }

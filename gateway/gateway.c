@@ -27,6 +27,7 @@
 #include "router.h"
 #include "spawn.h"
 #include "timeq.h"
+#include "units.h"
 #include "version.h"
 #include "worker.h"
 
@@ -66,16 +67,16 @@ static void stop_apps(struct gateway *g, bool now)
 static void close_listeners(struct gateway *g)
 {
     struct list *node, *after;
-    LIST_EACH(node, after, &g->listeners)
-    listener_free(LIST_OBJECT(node, struct listener, node));
+    LIST_EACH (node, after, &g->listeners)
+        listener_free(LIST_OBJECT(node, struct listener, node));
 }
 
 static uint32_t active_connections(const struct gateway *g)
 {
     uint32_t n = 0;
     struct list *node, *after;
-    LIST_EACH(node, after, &g->pool.active)
-    n++;
+    LIST_EACH (node, after, &g->pool.active)
+        n++;
     return n;
 }
 
@@ -106,8 +107,8 @@ static void stop_now(struct gateway *g)
 static void resume_listeners(struct gateway *g)
 {
     struct list *node, *after;
-    LIST_EACH(node, after, &g->listeners)
-    listener_resume(LIST_OBJECT(node, struct listener, node));
+    LIST_EACH (node, after, &g->listeners)
+        listener_resume(LIST_OBJECT(node, struct listener, node));
 }
 
 /* Runs after a signal, a passed deadline, a closed connection, an app whose last worker went. */
@@ -337,25 +338,14 @@ static enum gateway_exit drop_privileges(const struct conf *conf)
     return failed ? GATEWAY_CANNOT_START : GATEWAY_DRAINED;
 }
 
-/* "5m", "60s", "250ms": the way it is written in the configuration. */
-static void format_time(int64_t ms, char out[32])
-{
-    if (ms % 60000 == 0 && ms >= 120000)
-        snprintf(out, 32, "%lldm", (long long)(ms / 60000));
-    else if (ms % 1000 == 0)
-        snprintf(out, 32, "%llds", (long long)(ms / 1000));
-    else
-        snprintf(out, 32, "%lldms", (long long)ms);
-}
-
 static void tell_app(const struct conf *conf, const struct conf_app *app)
 {
-    char python[4096], label[128], idle[32] = "", when[64] = "stays once started";
+    char python[4096], label[128], idle[UNITS_TEXT], when[64] = "stays once started";
     struct conf_error error;
     if (conf_python(conf, app, python, label, &error) == -1)
         snprintf(label, sizeof(label), "no python");
     if (app->idle_timeout != CONF_OFF) {
-        format_time(app->idle_timeout, idle);
+        units_time_text(app->idle_timeout, idle);
         snprintf(when, sizeof(when), "stops after %s idle", idle);
     }
     log_info("  %s%s  %s  %s  %s, %s", app->domain.count > 0 ? app->domain.items[0] : "", app->path.items[0],
@@ -368,8 +358,7 @@ static void tell_start(const struct gateway *g)
     char where[512];
     size_t n = 0;
     struct list *node, *after;
-    LIST_EACH(node, after, &g->listeners)
-    {
+    LIST_EACH (node, after, &g->listeners) {
         const struct listener *l = LIST_OBJECT(node, struct listener, node);
         const char *a = l->origin.address;
         bool v6 = strchr(a, ':') != NULL, unix_socket = strcmp(a, "unix") == 0;
@@ -446,8 +435,8 @@ static void serve(struct gateway *g)
 {
     struct list *node, *after;
     tell_start(g);
-    LIST_EACH(node, after, &g->listeners)
-    listener_start(LIST_OBJECT(node, struct listener, node));
+    LIST_EACH (node, after, &g->listeners)
+        listener_start(LIST_OBJECT(node, struct listener, node));
     for (uint32_t i = 0; i < g->conf->app_count; i++) {
         if (g->conf->apps[i].start != CONF_START_EAGER)
             continue;

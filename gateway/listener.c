@@ -21,13 +21,17 @@ static void accept_later(struct listener *l)
     timeq_start(timeq_get(PAUSE_MS), &l->pause, &l->task);
 }
 
-/* Room for one more connection; if need be the longest idle one makes it. */
+/* Room for one more connection. At the limit the longest idle one makes it, but only if a new one is known to
+ * wait. */
 static bool make_room(struct listener *l)
 {
-    if (l->pool->count < (uint64_t)l->pool->conf->connections || conn_close_idle(l->pool))
+    bool waits = l->waits;
+    l->waits = false;
+    if (l->pool->count < (uint64_t)l->pool->conf->connections || (waits && conn_close_idle(l->pool)))
         return true;
-    l->full = true;
-    ev_io_stop(l->pool->loop, &l->io);
+    l->full = waits;
+    if (l->full)
+        ev_io_stop(l->pool->loop, &l->io);
     return false;
 }
 
@@ -66,6 +70,7 @@ static void on_event(EV_P_ ev_io *io, int events)
     (void)EV_A;
     (void)events;
     struct listener *l = io->data;
+    l->waits = true;
     task_wake(&l->task);
 }
 

@@ -19,7 +19,8 @@ struct listener {
     struct conn_pool *pool;
     const char *spec;
     struct conn_origin origin;
-    bool full; /* accepting waits for a connection to close */
+    bool waits; /* the loop told of a connection */
+    bool full;  /* accepting waits for a connection to close */
 };
 
 /* Binds and listens; accepts nothing yet. NULL with a whole sentence in error[]. */

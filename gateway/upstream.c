@@ -314,6 +314,16 @@ int upstream_start(struct upstream *up, struct request *r, bool ready)
 
 /* ---- receiving ---- */
 
+/* The head is not one. The client has its 502 at once; what the worker may still write has until
+ * request_timeout. */
+static void refuse_head(struct upstream *up, const char *why)
+{
+    struct request *r = up->request;
+    log_error("%s answered what is not HTTP: %s (id %s)", up->owner.app->name, why, r->id);
+    request_fail(r, 502, NULL);
+    upstream_orphan(up);
+}
+
 /* The answer's first bytes, until its header block is whole. Returns how many bytes of data belong to the
  * head; the request may have failed afterwards (up->request is NULL). */
 static size_t take_head(struct upstream *up, const char *data, size_t len)
@@ -321,24 +331,20 @@ static size_t take_head(struct upstream *up, const char *data, size_t len)
     static struct buf fields;
     struct request *r = up->request;
     struct cgi_reply reply;
-    size_t had = up->head.len;
-    fields.max = (uint32_t)up->owner.conf->response_headers * 2;
+    size_t had = up->head.len, room = up->head.max - had;
+    fields.max = up->head.max * 2;
     fields.len = 0;
-    if (!buf_put(&up->head, data, len < up->head.max - had ? len : up->head.max - had)) {
-        request_fail(r, 502, NULL);
-        release_request(up, UPSTREAM_TAIL);
+    if (r->sent == 0) /* READY is still unread: the answer overtook it */
+        r->sent = timeq_clock();
+    if (!buf_put(&up->head, data, len < room ? len : room)) {
+        refuse_head(up, "no memory for its head");
         return len;
     }
     enum http_parse parsed = cgi_reply_parse(&reply, up->head.data, up->head.len, &fields);
-    if (parsed == HTTP_MORE && up->head.len < up->head.max)
+    if (parsed == HTTP_MORE && len < room)
         return len;
-    if (r->sent == 0) /* READY is still unread: the answer overtook it */
-        r->sent = timeq_clock();
     if (parsed != HTTP_DONE) {
-        log_error("%s answered what is not HTTP: %s (id %s)", up->owner.app->name,
-                  parsed == HTTP_MORE ? "its head is larger than response_headers" : reply.error, r->id);
-        request_fail(r, 502, NULL);
-        release_request(up, UPSTREAM_TAIL);
+        refuse_head(up, parsed == HTTP_MORE ? "its head is larger than response_headers" : reply.error);
         return len;
     }
     if (!request_head(r, reply.status, reply.reason.len > 0 ? up->head.data + reply.reason.off : NULL,

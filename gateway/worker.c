@@ -101,8 +101,8 @@ static void on_ready(struct worker *w, const char *rest)
     w->ready = timeq_clock();
     w->concurrency = concurrency;
     w->import_us = import_us;
-    LIST_EACH(node, after, &w->slots)
-    upstream_set_ready(LIST_OBJECT(node, struct upstream, node));
+    LIST_EACH (node, after, &w->slots)
+        upstream_set_ready(LIST_OBJECT(node, struct upstream, node));
     worker_event(w, WORKER_ON_READY);
 }
 
@@ -138,7 +138,8 @@ static void take_message(struct worker *w, char *text)
             return;
         }
     }
-    log_debug("%s: worker %d told something unknown", w->owner.app->name, (int)w->pid);
+    log_error("%s: worker %d told nonsense on its control channel", w->owner.app->name, (int)w->pid);
+    worker_event(w, WORKER_ON_BROKEN);
 }
 
 static void read_control(struct worker *w)
@@ -250,8 +251,8 @@ static void kill_strangers(void)
     for (long pid = strtol(text, &next, 10); pid > 0; pid = strtol(next, &next, 10)) {
         struct list *node, *after;
         bool ours = false;
-        LIST_EACH(node, after, &all)
-        ours = ours || LIST_OBJECT(node, struct worker, all)->pid == pid;
+        LIST_EACH (node, after, &all)
+            ours = ours || LIST_OBJECT(node, struct worker, all)->pid == pid;
         if (!ours) {
             kill((pid_t)pid, SIGKILL);
             sweeping = true;
@@ -275,8 +276,8 @@ static void on_stranger(EV_P_ ev_child *child, int events)
     (void)events;
     struct list *node, *after;
     bool worker = false;
-    LIST_EACH(node, after, &all)
-    worker = worker || LIST_OBJECT(node, struct worker, all)->pid == child->rpid;
+    LIST_EACH (node, after, &all)
+        worker = worker || LIST_OBJECT(node, struct worker, all)->pid == child->rpid;
     if (worker)
         return;
     log_debug("reaped process %d, which a worker had left behind", child->rpid);
@@ -303,8 +304,8 @@ static void finish(struct worker *w)
         read_output(&w->output[i], OUTPUT_DRAIN);
         close_output(&w->output[i]);
     }
-    LIST_EACH(node, after, &w->slots)
-    upstream_drain(LIST_OBJECT(node, struct upstream, node));
+    LIST_EACH (node, after, &w->slots)
+        upstream_drain(LIST_OBJECT(node, struct upstream, node));
     kill_strangers();
     worker_event(w, WORKER_ON_EXIT);
 }
@@ -483,8 +484,8 @@ fail:
 void worker_free(struct worker *w)
 {
     struct list *node, *after;
-    LIST_EACH(node, after, &w->slots)
-    upstream_free(LIST_OBJECT(node, struct upstream, node));
+    LIST_EACH (node, after, &w->slots)
+        upstream_free(LIST_OBJECT(node, struct upstream, node));
     for (int i = 0; i < 2; i++)
         close_output(&w->output[i]);
     if (w->control.fd != -1) {
@@ -516,8 +517,7 @@ struct upstream *worker_slot(struct worker *w)
     struct list *node, *after;
     if (w->lost || (w->state != WORKER_STARTING && w->state != WORKER_READY))
         return NULL;
-    LIST_EACH(node, after, &w->slots)
-    {
+    LIST_EACH (node, after, &w->slots) {
         struct upstream *up = LIST_OBJECT(node, struct upstream, node);
         if (up->state == UPSTREAM_FREE || (up->state == UPSTREAM_CLOSED && up->result == UPSTREAM_NOTHING))
             return up;
@@ -544,12 +544,22 @@ uint32_t worker_busy(const struct worker *w)
 {
     uint32_t busy = 0;
     struct list *node, *after;
-    LIST_EACH(node, after, &w->slots)
-    {
+    LIST_EACH (node, after, &w->slots) {
         enum upstream_state state = LIST_OBJECT(node, struct upstream, node)->state;
         busy += state != UPSTREAM_FREE && state != UPSTREAM_CLOSED;
     }
     return busy;
+}
+
+uint32_t worker_serving(const struct worker *w)
+{
+    uint32_t serving = 0;
+    struct list *node, *after;
+    LIST_EACH (node, after, &w->slots) {
+        enum upstream_state state = LIST_OBJECT(node, struct upstream, node)->state;
+        serving += state == UPSTREAM_BUSY || state == UPSTREAM_TAIL;
+    }
+    return serving;
 }
 
 uint64_t worker_memory(pid_t pid)

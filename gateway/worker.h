@@ -92,6 +92,10 @@ struct upstream *worker_slot(struct worker *w);
 /* Slots with anything under way. */
 uint32_t worker_busy(const struct worker *w);
 
+/* Of these, slots whose work somebody waits for, or that finish what a client was promised: all but the
+ * orphans. */
+uint32_t worker_serving(const struct worker *w);
+
 /* Private memory of the process in bytes; 0: unknown. pid 0: the gateway's own. */
 uint64_t worker_memory(pid_t pid);
 

@@ -37,10 +37,10 @@ def test_ten_thousand_requests_leave_nothing(serve):
     descriptors = worker.descriptors()
     for message in messages:
         many(worker, 200, message)
-    rss = worker.rss()
+    memory = worker.memory()
     for message in messages:
         many(worker, 2500, message)
-    assert worker.rss() - rss < 300_000
+    assert worker.memory() - memory < 300_000
     eventually(lambda: worker.descriptors() == descriptors)
 
 
@@ -49,11 +49,11 @@ def test_connections_leave_nothing(serve):
     descriptors = worker.descriptors()
     for _ in range(100):
         worker.ask(flags=0)
-    rss = worker.rss()
+    memory = worker.memory()
     for i in range(2000):
         worker.ask(flags=i % 2)
     eventually(lambda: worker.descriptors() == descriptors)
-    assert worker.rss() - rss < 200_000
+    assert worker.memory() - memory < 200_000
 
 
 def test_failing_peers_leave_nothing(serve):
@@ -77,11 +77,11 @@ def test_failing_peers_leave_nothing(serve):
     for _ in range(50):
         bother()
     assert worker.ask().status == "200 OK"
-    rss = worker.rss()
+    memory = worker.memory()
     for _ in range(300):
         bother()
     eventually(lambda: worker.descriptors() == descriptors)
-    assert worker.rss() - rss < 300_000
+    assert worker.memory() - memory < 300_000
 
 
 @pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
