@@ -28,8 +28,9 @@ CONFIG  = config load options argument environment reader sections value check f
           suggest units arena
 
 # The worker: a CPython extension and the Python around it.
-PYWORKER_C  = $(patsubst pyworker/%.c,%,$(wildcard pyworker/*.c))
-PYWORKER_PY = $(patsubst pyworker/%.py,%,$(wildcard pyworker/*.py))
+PYWORKER_C  = module core peer preset record buffer wsgi environ names exchange input responder head answer output \
+              file_wrapper handles control inherit conn
+PYWORKER_PY = __init__ __main__ fail listen load
 
 # Each unit test and all that it may link: an extra need is a link error, that is a layer leak.
 UNIT_buf           = gateway/buf

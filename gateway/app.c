@@ -187,11 +187,6 @@ static void on_ready(struct app *app, struct worker *w)
     }
 }
 
-static size_t line_length(const char *text)
-{
-    return strcspn(text, "\n");
-}
-
 /* Takes back what a worker was given before it could begin. */
 static void take_back(struct app *app, struct worker *w)
 {
@@ -206,27 +201,28 @@ static void take_back(struct app *app, struct worker *w)
     }
 }
 
-/* The app cannot be loaded. Who waits gets 500, unless another worker serves. */
+/* A start has failed: the app cannot be loaded, or takes too long. Who waits is told so, unless another
+ * worker serves. */
 static void on_failed(struct app *app, struct worker *w)
 {
-    const char *text = w->failure != NULL ? w->failure : "it did not say why";
-    size_t n = line_length(text);
+    const char *text = w->failure != NULL ? w->failure
+                       : w->start_expired ? "not ready within start_timeout; its process was killed"
+                                          : "it cannot be loaded, and did not say why";
+    size_t n = strcspn(text, "\n");
     log_error("app %s: %.*s", app->app_conf->name, (int)n, text);
     if (text[n] == '\n')
         log_text(text + n + 1, strlen(text + n + 1));
     app->checked = true;
-    set_backoff(app, 500, text);
+    set_backoff(app, w->start_expired ? 503 : 500, text);
     take_back(app, w);
     if (!have_ready_worker(app))
-        fail_all_waiting(app, 500);
+        fail_all_waiting(app, app->failure_status);
 }
 
 static void tell_crash(const struct app *app, const struct worker *w)
 {
     const char *name = app->app_conf->name;
-    if (w->start_expired)
-        log_error("%s: worker %d was not ready within start_timeout and was killed", name, (int)w->pid);
-    else if (w->stop_expired)
+    if (w->stop_expired)
         log_error("%s: worker %d did not stop within stop_timeout and was killed", name, (int)w->pid);
     else if (w->failure != NULL || (w->state == WORKER_TERM && w->exit_status == 0))
         return;
@@ -242,15 +238,9 @@ static void tell_crash(const struct app *app, const struct worker *w)
 
 /* A start that ended neither READY nor FAILED: those who waited were sent again once, then there is back-off.
  */
-static void on_stillborn(struct app *app, struct worker *w)
+static void on_stillborn(struct app *app)
 {
     app->checked = true;
-    if (w->start_expired) {
-        set_backoff(app, 503, "it was not ready within start_timeout");
-        if (!have_ready_worker(app))
-            fail_all_waiting(app, 503);
-        return;
-    }
     app->stillborn++;
     if (app->stillborn < DEATHS_UNREADY && !list_empty(&app->waiting))
         return;
@@ -262,8 +252,8 @@ static void on_stillborn(struct app *app, struct worker *w)
 static void on_gone(struct app *app, struct worker *w)
 {
     tell_crash(app, w);
-    if (w->ready == 0 && w->failure == NULL && w->state != WORKER_TERM)
-        on_stillborn(app, w);
+    if (w->ready == 0 && w->failure == NULL && !w->start_expired && w->state != WORKER_TERM)
+        on_stillborn(app);
     app->worker_count--;
     worker_free(w);
     if (app->worker_count == 0) {

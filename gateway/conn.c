@@ -19,7 +19,6 @@
 #include <unistd.h>
 
 #include "access.h"
-#include "http_path.h"
 #include "log.h"
 #include "memory.h"
 #include "request.h"
@@ -296,33 +295,6 @@ static int receive(struct conn *c, char *data, size_t size, size_t *got)
     return 1;
 }
 
-static bool set_path(struct request *r)
-{
-    const char *raw = r->in.data + r->head.path.off;
-    size_t len = r->head.path.len;
-    bool plain = memchr(raw, '%', len) == NULL && memmem(raw, len, "/.", 2) == NULL;
-    if (!plain) {
-        r->path_memory = malloc(len + 1);
-        if (r->path_memory == NULL)
-            return false;
-        long n = http_path_normalise(raw, len, r->path_memory);
-        if (n < 0)
-            return false;
-        r->path = r->path_memory;
-        r->path_len = (uint32_t)n;
-    }
-    return true;
-}
-
-/* `in` may have moved while the body came. */
-static void fix_path(struct request *r)
-{
-    if (r->path_memory == NULL) {
-        r->path = r->in.data + r->head.path.off;
-        r->path_len = r->head.path.len;
-    }
-}
-
 static struct app *app_for(struct conn_pool *pool, uint32_t index)
 {
     if (pool->apps[index] == NULL)
@@ -333,7 +305,6 @@ static struct app *app_for(struct conn_pool *pool, uint32_t index)
 static void dispatch(struct conn *c)
 {
     struct request *r = c->request;
-    fix_path(r);
     describe_peer(c);
     r->keep_alive = r->keep_alive && !c->pool->draining;
     r->started = timeq_clock();
@@ -360,17 +331,19 @@ static void on_head(struct conn *c)
     struct route route;
     const struct http_head *h = &r->head;
     r->keep_alive = h->keep_alive && !c->pool->draining;
-    if (!set_path(r)) {
-        refuse(c, 400, "the path cannot be decoded");
+    if (!request_set_path(r)) {
+        if (r->path_memory != NULL)
+            refuse(c, 400, "the path cannot be decoded");
+        else
+            refuse(c, 503, NULL);
         return;
     }
-    fix_path(r);
     if (h->websocket) {
         refuse(c, 501, "websockets are not supported");
         return;
     }
-    if (!router_find(c->pool->router, r->in.data + h->authority.off, h->authority.len, r->path, r->path_len,
-                     &route)) {
+    if (!router_find(c->pool->router, r->in.data + h->authority.off, h->authority.len, request_path(r),
+                     r->path_len, &route)) {
         refuse(c, 404, NULL);
         return;
     }
@@ -383,8 +356,7 @@ static void on_head(struct conn *c)
     else if (max != CONF_OFF && h->has_length && h->content_length > (uint64_t)max)
         refuse_size(c, h->content_length);
     else if (expects_body(h)) {
-        r->body_left = h->has_length ? h->content_length : 0;
-        http_chunked_init(&r->chunked);
+        request_expect_body(r);
         ask_for_body(c);
         move_to(c, CONN_BODY);
     } else {
@@ -444,38 +416,26 @@ static bool step_head(struct conn *c)
 
 /* ---- BODY ---- */
 
-/* Takes body bytes from data[0..len), of which `consumed` were used. 1: the body is whole, 0: more must come,
- * -1: it was refused. */
-static int take_body(struct conn *c, char *data, size_t len, size_t *consumed)
+/* Acts on what became of body bytes. 1: the body is whole, 0: more must come, -1: it was refused. */
+static int on_intake(struct conn *c, enum request_intake intake)
 {
-    struct request *r = c->request;
-    int64_t max = r->app_conf->body_size;
-    size_t produced = len;
-    enum http_parse parsed = HTTP_MORE;
-    if (r->head.chunked) {
-        parsed = http_chunked_decode(&r->chunked, data, len, consumed, &produced);
-    } else {
-        if (produced > r->body_left)
-            produced = (size_t)r->body_left;
-        r->body_left -= produced;
-        *consumed = produced;
-        if (r->body_left == 0)
-            parsed = HTTP_DONE;
-    }
-    if (parsed == HTTP_BAD) {
-        refuse(c, 400, r->chunked.reason);
-        return -1;
-    }
-    if (max != CONF_OFF && produced > (uint64_t)max - body_len(&r->body)) {
+    switch (intake) {
+    case REQUEST_INTAKE_MORE:
+        return 0;
+    case REQUEST_INTAKE_WHOLE:
+        return 1;
+    case REQUEST_INTAKE_BAD:
+        refuse(c, 400, c->request->chunked.reason);
+        break;
+    case REQUEST_INTAKE_TOO_LARGE:
         refuse_size(c, 0);
-        return -1;
-    }
-    if (!body_put(&r->body, data, produced)) {
+        break;
+    case REQUEST_INTAKE_NO_ROOM:
         log_error("a request body cannot be kept: %s", strerror(errno));
         refuse(c, 503, NULL);
-        return -1;
+        break;
     }
-    return parsed == HTTP_DONE;
+    return -1;
 }
 
 static bool step_body(struct conn *c)
@@ -486,7 +446,7 @@ static bool step_body(struct conn *c)
     if (r->in.len > r->head.size) { /* what came with the head */
         char *data = r->in.data + r->head.size;
         size_t len = r->in.len - r->head.size;
-        whole = take_body(c, data, len, &consumed);
+        whole = on_intake(c, request_take(r, data, len, &consumed));
         if (whole >= 0) {
             memmove(data, data + consumed, len - consumed);
             r->in.len -= (uint32_t)consumed;
@@ -501,7 +461,7 @@ static bool step_body(struct conn *c)
                 abandon(c);
             return got < 0;
         }
-        whole = take_body(c, memory_scratch, n, &consumed);
+        whole = on_intake(c, request_take(r, memory_scratch, n, &consumed));
         if (whole > 0 && !buf_put(&r->in, memory_scratch + consumed, n - consumed)) {
             refuse(c, 431, NULL);
             whole = -1;
@@ -550,12 +510,7 @@ static bool watch_client(struct conn *c)
     int got = receive(c, memory_scratch, room < HEAD_READ ? room : HEAD_READ, &n);
     if (got <= 0)
         return got == 0;
-    char *before = r->in.data;
-    if (!buf_put(&r->in, memory_scratch, n))
-        return false;
-    if (r->in.data != before)
-        fix_path(r);
-    return true;
+    return buf_put(&r->in, memory_scratch, n);
 }
 
 static bool step_exchange(struct conn *c)

@@ -9,6 +9,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "http_path.h"
 #include "log.h"
 #include "version.h"
 
@@ -82,6 +83,51 @@ void request_next(struct request *r)
     release(r);
     buf_consume(&r->in, r->head.size);
     reset(r);
+}
+
+bool request_set_path(struct request *r)
+{
+    const char *raw = r->in.data + r->head.path.off;
+    size_t len = r->head.path.len;
+    r->path_len = r->head.path.len;
+    if (memchr(raw, '%', len) == NULL && memmem(raw, len, "/.", 2) == NULL)
+        return true; /* as it came */
+    r->path_memory = malloc(len + 1);
+    long n = r->path_memory != NULL ? http_path_normalise(raw, len, r->path_memory) : -1;
+    r->path_len = n < 0 ? 0 : (uint32_t)n;
+    return n >= 0;
+}
+
+const char *request_path(const struct request *r)
+{
+    return r->path_memory != NULL ? r->path_memory : r->in.data + r->head.path.off;
+}
+
+void request_expect_body(struct request *r)
+{
+    r->body_left = r->head.has_length ? r->head.content_length : 0;
+    http_chunked_init(&r->chunked);
+}
+
+enum request_intake request_take(struct request *r, char *data, size_t len, size_t *consumed)
+{
+    int64_t max = r->app_conf->body_size;
+    size_t produced = len < r->body_left ? len : (size_t)r->body_left;
+    enum http_parse parsed;
+    if (r->head.chunked) {
+        parsed = http_chunked_decode(&r->chunked, data, len, consumed, &produced);
+    } else {
+        *consumed = produced;
+        r->body_left -= produced;
+        parsed = r->body_left == 0 ? HTTP_DONE : HTTP_MORE;
+    }
+    if (parsed == HTTP_BAD)
+        return REQUEST_INTAKE_BAD;
+    if (max != CONF_OFF && produced > (uint64_t)max - body_len(&r->body))
+        return REQUEST_INTAKE_TOO_LARGE;
+    if (!body_put(&r->body, data, produced))
+        return REQUEST_INTAKE_NO_ROOM;
+    return parsed == HTTP_DONE ? REQUEST_INTAKE_WHOLE : REQUEST_INTAKE_MORE;
 }
 
 bool request_field(const struct request *r, const char *name, struct slice *value)

@@ -46,9 +46,9 @@ struct request {
     struct http_chunked chunked;
     uint64_t body_left; /* of Content-Length, still to come */
     struct body body;
-    const char *path; /* decoded and normalised; points into `in` or to path_memory */
+    char *path_memory; /* owned: the normalised path, where it differs from the target's bytes; see
+                          request_path */
     uint32_t path_len;
-    char *path_memory; /* owned, or NULL */
     char remote_addr[NET_ADDRESS_MAX];
     char remote_port[8];
     const char *server_addr; /* the listener's */
@@ -93,6 +93,26 @@ void request_free(struct request *r);
 
 /* Between two exchanges of one connection: keeps only the bytes behind the finished one. */
 void request_next(struct request *r);
+
+/* Decodes and normalises the target's path. False: it cannot be decoded, or leaves the root. */
+bool request_set_path(struct request *r);
+
+/* The normalised path, r->path_len bytes; valid until more is read from the client. */
+const char *request_path(const struct request *r);
+
+enum request_intake {
+    REQUEST_INTAKE_MORE,
+    REQUEST_INTAKE_WHOLE,
+    REQUEST_INTAKE_BAD,       /* the chunked coding is broken: r->chunked.reason */
+    REQUEST_INTAKE_TOO_LARGE, /* past body_size */
+    REQUEST_INTAKE_NO_ROOM    /* it cannot be kept: errno */
+};
+
+/* The head announced a body: makes ready for request_take. */
+void request_expect_body(struct request *r);
+
+/* Takes body bytes from data[0..len), which is decoded in place; *consumed of them belonged to the body. */
+enum request_intake request_take(struct request *r, char *data, size_t len, size_t *consumed);
 
 /* Gives it its id, if it has none yet. */
 void request_identify(struct request *r);

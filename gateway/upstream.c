@@ -128,7 +128,7 @@ static void describe(const struct request *r, struct cgi_request *cgi)
     *cgi = (struct cgi_request){
         .head = &r->head,
         .base = r->in.data,
-        .path = r->path,
+        .path = request_path(r),
         .path_len = r->path_len,
         .script_len = r->script_len,
         .root_path = r->app_conf->root_path,

@@ -35,7 +35,7 @@ static const struct worker_step table[WORKER_STATES][WORKER_EVENTS] = {
                            [WORKER_ON_IDLE] = STAY(WORKER_STARTING),
                            [WORKER_ON_RETIRE] = {WORKER_TERM, STOP_},
                            [WORKER_ON_STOP] = {WORKER_TERM, STOP_},
-                           [WORKER_ON_START_TIMEOUT] = {WORKER_KILL, KILL_},
+                           [WORKER_ON_START_TIMEOUT] = {WORKER_KILL, KILL_ | WORKER_DO_TELL_FAILED},
                            [WORKER_ON_REQUEST_TIMEOUT] = STAY(WORKER_STARTING), /* that clock runs from READY on */
             [WORKER_ON_STOP_TIMEOUT] = STAY(WORKER_STARTING),
                            },

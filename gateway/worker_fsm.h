@@ -32,7 +32,7 @@ enum worker_event {
 /* What to do, in the order of the bits. */
 enum worker_action {
     WORKER_DO_TELL_READY = 1 << 0,  /* the app may use it */
-    WORKER_DO_TELL_FAILED = 1 << 1, /* the app has a failure to report */
+    WORKER_DO_TELL_FAILED = 1 << 1, /* the start has failed: who waits for it is to be told */
     WORKER_DO_ASK_STOP = 1 << 2,    /* STOP on the control channel (SIGTERM where there is none) */
     WORKER_DO_SIGKILL = 1 << 3,     /* its whole process group */
     WORKER_DO_START_TIMER = 1 << 4, /* arm stop_timeout in place of what is armed */

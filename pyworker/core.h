@@ -28,7 +28,7 @@ struct core {
     struct conn *conns; /* by descriptor */
     size_t conns_size;
     unsigned open; /* connections */
-    uint8_t *peek; /* PEEK_MAX bytes */
+    uint8_t *peek; /* CONN_PEEK_MAX bytes */
 };
 
 enum core_event {
@@ -40,11 +40,8 @@ enum core_event {
 
 void core_init(struct core *core);
 
-/* Takes fd 3 over if it is a control channel. False: errno. */
-bool core_take_control(struct core *core);
-
-/* Takes over `listener`, or fd 0 if that is -1, and puts /dev/null onto fd 0, so that the app's subprocesses
- * do not have the listening socket as their input. False: errno; ENOTSOCK: fd 0 is no listening socket. */
+/* The two steps of inherit.h. core_take_listener: false: errno. */
+void core_take_control(struct core *core);
 bool core_take_listener(struct core *core, int listener);
 
 /* Makes SIGTERM a request to stop, unless the app has its own handler, and begins to listen. False: errno. */
@@ -52,6 +49,9 @@ bool core_open(struct core *core);
 
 /* Waits for the next event. */
 enum core_event core_next(struct core *core, struct preset *request);
+
+/* Whether this process is a child that the app has forked, to which nothing of the core belongs. */
+bool core_is_child(void);
 
 /* Ends a request; the connection stays in the set or is closed. */
 void core_end(struct core *core, struct preset *request, bool keep);

@@ -139,7 +139,8 @@ static size_t values_put(uint8_t *out, const char *name, unsigned value)
     return 2 + name_len + value_len;
 }
 
-size_t message_reply(const uint8_t *record, size_t len, unsigned max_conns, uint8_t out[RECORD_REPLY_MAX])
+size_t message_reply(const uint8_t *record, size_t len, unsigned conns, unsigned requests,
+                     uint8_t out[RECORD_REPLY_MAX])
 {
     struct record r = record_header(record);
     if (r.type != FCGI_GET_VALUES) {
@@ -152,9 +153,9 @@ size_t message_reply(const uint8_t *record, size_t len, unsigned max_conns, uint
         const char *name;
         unsigned value;
     } known[] = {
-        {FCGI_MAX_CONNS,  max_conns},
-        {FCGI_MAX_REQS,   max_conns},
-        {FCGI_MPXS_CONNS, 0        }
+        {FCGI_MAX_CONNS,  conns   },
+        {FCGI_MAX_REQS,   requests},
+        {FCGI_MPXS_CONNS, 0       }
     };
     size_t at = RECORD_HEADER;
     size_t content = r.content <= len - RECORD_HEADER ? r.content : len - RECORD_HEADER;

@@ -35,8 +35,8 @@ struct message {
 /* Judges the bytes at the start of a message. */
 enum message_kind message_inspect(const uint8_t *data, size_t len, struct message *m);
 
-/* The answer to one whole management record; returns its length. FCGI_MAX_CONNS is `max_conns`, at most
- * 99999. */
-size_t message_reply(const uint8_t *record, size_t len, unsigned max_conns, uint8_t out[RECORD_REPLY_MAX]);
+/* The answer to one whole management record; returns its length. `conns`, `requests`: at most 99999. */
+size_t message_reply(const uint8_t *record, size_t len, unsigned conns, unsigned requests,
+                     uint8_t out[RECORD_REPLY_MAX]);
 
 #endif

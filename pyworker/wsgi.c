@@ -156,6 +156,19 @@ static bool call_close(struct exchange *x, PyObject *close)
 
 /* --- one request --- */
 
+/* In a child that the app forked and that came back here: it ends as any Python program does; the request is
+ * its parent's to answer. Elsewhere does nothing. */
+static void leave_child(bool done)
+{
+    if (!core_is_child()) {
+        return;
+    }
+    if (!done) {
+        PyErr_Print(); /* exits by itself after SystemExit */
+    }
+    Py_Exit(done ? 0 : 1);
+}
+
 /* Sends all that the app returned and completes the answer, at once if more than END_REQUEST is still to wait
  * for. */
 static bool send_answer(struct exchange *x, PyObject *result, bool has_close)
@@ -167,13 +180,13 @@ static bool serve(struct exchange *x, PyObject *environ, PyObject *responder)
 {
     bool interrupt = false;
     unsigned status = 0;
-    PyObject *close = NULL;
 
     PyObject *result = PyObject_CallFunctionObjArgs(x->worker->app, environ, responder, NULL);
-    if (result != NULL) {
-        close = find_close(x, result);
-    }
-    if (result == NULL || !send_answer(x, result, close != NULL)) {
+    leave_child(result != NULL);
+    PyObject *close = result == NULL ? NULL : find_close(x, result);
+    bool done = result != NULL && send_answer(x, result, close != NULL);
+    leave_child(done);
+    if (!done) {
         status = fail(x, &interrupt);
     }
     if (close != NULL) {

@@ -16,8 +16,7 @@
 static void test_cells_are_in_range(void **unused)
 {
     (void)unused;
-    EVERY_CELL(state, event)
-    {
+    EVERY_CELL (state, event) {
         struct worker_step step = worker_fsm(state, event);
         assert_true(step.next < WORKER_STATES);
         assert_true(step.actions < WORKER_DO_FORGET * 2);
@@ -30,8 +29,7 @@ static void test_cells_are_in_range(void **unused)
 static void test_exit_alone_forgets(void **unused)
 {
     (void)unused;
-    EVERY_CELL(state, event)
-    {
+    EVERY_CELL (state, event) {
         struct worker_step step = worker_fsm(state, event);
         assert_int_equal((step.actions & WORKER_DO_FORGET) != 0, event == WORKER_ON_EXIT);
         if (event == WORKER_ON_EXIT)
@@ -43,16 +41,15 @@ static void test_exit_alone_forgets(void **unused)
 static void test_never_backwards(void **unused)
 {
     (void)unused;
-    EVERY_CELL(state, event)
-    assert_true(worker_fsm(state, event).next >= (unsigned)state);
+    EVERY_CELL (state, event)
+        assert_true(worker_fsm(state, event).next >= (unsigned)state);
 }
 
 /* Whoever enters KILL was sent SIGKILL, once; nobody else is. */
 static void test_kill_is_sent_on_entry(void **unused)
 {
     (void)unused;
-    EVERY_CELL(state, event)
-    {
+    EVERY_CELL (state, event) {
         struct worker_step step = worker_fsm(state, event);
         int enters = step.next == WORKER_KILL && state != WORKER_KILL;
         assert_int_equal((step.actions & WORKER_DO_SIGKILL) != 0, enters);
@@ -64,8 +61,7 @@ static void test_kill_is_sent_on_entry(void **unused)
 static void test_stopping_has_a_deadline(void **unused)
 {
     (void)unused;
-    EVERY_CELL(state, event)
-    {
+    EVERY_CELL (state, event) {
         struct worker_step step = worker_fsm(state, event);
         if (step.next == WORKER_TERM && state != WORKER_TERM)
             assert_true(step.actions & WORKER_DO_START_TIMER);
@@ -79,13 +75,13 @@ static void test_stopping_has_a_deadline(void **unused)
 static void test_ready_and_failed_are_told_once(void **unused)
 {
     (void)unused;
-    EVERY_CELL(state, event)
-    {
+    EVERY_CELL (state, event) {
         unsigned actions = worker_fsm(state, event).actions;
         assert_int_equal((actions & WORKER_DO_TELL_READY) != 0,
                          state == WORKER_STARTING && event == WORKER_ON_READY);
         assert_int_equal((actions & WORKER_DO_TELL_FAILED) != 0,
-                         state == WORKER_STARTING && event == WORKER_ON_FAILED);
+                         state == WORKER_STARTING &&
+                             (event == WORKER_ON_FAILED || event == WORKER_ON_START_TIMEOUT));
     }
 }
 

@@ -271,6 +271,33 @@ def test_signals_do_not_cut_bodies_or_answers(serve):
     assert int(worker.stdout) > 5
 
 
+@pytest.mark.parametrize("end, code, text", [
+    ("sys.exit(7)", 7, ""),
+    ("raise ValueError('in the child')", 1, "ValueError: in the child"),
+    ("pass", 0, ""),
+])
+def test_forked_child_that_comes_back_does_not_answer(serve, end, code, text):
+    worker = serve("""
+        import atexit, os, sys
+        atexit.register(lambda: print("atexit", os.getpid() == parent, flush=True))
+        parent = os.getpid()
+
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            child = os.fork()
+            if child == 0:
+                %s
+                return [b"child"]
+            return [b"parent %%d" %% (os.waitpid(child, 0)[1] >> 8)]
+    """ % end)
+    with worker.connect() as connection:
+        for _ in range(2):
+            assert connection.ask().body == b"parent %d" % code
+    assert worker.stop() == 0
+    assert worker.stdout == "atexit False\n" * 2 + "atexit True\n"
+    assert worker.stderr.count(text) >= 1 and ("Traceback" in worker.stderr) == bool(text)
+
+
 def test_strangers_are_refused(serve):
     if os.geteuid() != 0:
         pytest.skip("needs root, to be somebody else")
