@@ -28,8 +28,8 @@ CONFIG  = config load options argument environment reader sections value check f
           suggest units arena
 
 # The worker: a CPython extension and the Python around it.
-PYWORKER_C  = module core peer preset record buffer wsgi environ names exchange input responder head answer output \
-              file_wrapper handles control inherit conn
+PYWORKER_C  = module inherit core peer conn preset record buffer wsgi environ names exchange input responder head answer \
+              output file_wrapper handles control
 PYWORKER_PY = __init__ __main__ fail listen load
 
 # Each unit test and all that it may link: an extra need is a link error, that is a layer leak.
@@ -155,10 +155,12 @@ lint: ## layers, banned functions, self-contained headers, clang-tidy, cppcheck
 		--suppress=missingIncludeSystem -D_GNU_SOURCE= -Igateway -Ifcgi -Iconfig -j $(JOBS) gateway fcgi config
 
 fmt: ## format all C files
-	clang-format -i $(c_files)
+	$(call say,FMT,'all C files')
+	$(Q)clang-format -i $(c_files)
 
 fmt-check: ## fail when a C file is not formatted
-	clang-format --dry-run --Werror $(c_files)
+	$(call say,FMT,'all C files, looking only')
+	$(Q)clang-format --dry-run --Werror $(c_files)
 
 # --- the program, one rule set per variant -------------------------------------------------------------------------
 

@@ -49,8 +49,8 @@ struct conn {
     bool readable; /* a read may bring something */
     bool touched;  /* bytes moved since the deadline was set */
     bool unread;   /* input is left that nobody will read */
-    bool timed;    /* `deadline` fits the state */
-    uint8_t timed_state;
+    bool moved; /* the state was entered since the deadline was set */
+    bool timed; /* a deadline is set */
     union {
         struct sockaddr any;
         struct sockaddr_in v4;
@@ -120,12 +120,10 @@ static void update(struct conn *c)
     /* HEAD has one deadline for the whole head, LINGER one for all; the others start anew with every byte. */
     bool fixed = c->state == CONN_HEAD || c->state == CONN_LINGER;
     int64_t ms = deadline_of(c);
-    bool stale = c->timed_state != c->state || (c->touched && !fixed) || c->timed != (ms >= 0);
-    if (stale)
+    if (c->moved || (c->touched && !fixed) || c->timed != (ms >= 0))
         timeq_start(timeq_get(ms), &c->deadline, &c->task);
     c->timed = ms >= 0;
-    c->timed_state = c->state;
-    c->touched = false;
+    c->moved = c->touched = false;
 }
 
 static void on_event(EV_P_ ev_io *io, int events)
@@ -152,6 +150,7 @@ static void move_to(struct conn *c, enum conn_state state)
 {
     bool was_idle = c->state == CONN_IDLE;
     c->state = (uint8_t)state;
+    c->moved = true;
     if (was_idle == (state == CONN_IDLE))
         return;
     list_remove(&c->node);
@@ -636,7 +635,7 @@ bool conn_accept(struct conn_pool *pool, int fd, const struct sockaddr *peer, so
         memcpy(&c->peer, peer, peer_len);
     ev_io_init(&c->io, on_event, fd, EV_READ);
     c->io.data = c;
-    c->timed_state = CONN_CLOSED;
+    c->moved = true;
     task_init(&c->task, run);
     list_append(&pool->idle, &c->node);
     pool->count++;

@@ -11,7 +11,7 @@
 enum {
     CONN_MAX = 1024,      /* open at a time; what FCGI_MAX_CONNS tells */
     CONN_PEEK_MAX = 32768 /* bytes of a head that are waited for before libfcgi has to take it as it comes.
-                             Not more: a unix socket holds only a few hundred unread writes, however small */
+                             Not more: a unix socket holds about a hundred unread writes, however small */
 };
 
 enum conn_state {

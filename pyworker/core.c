@@ -27,8 +27,8 @@
 #include "peer.h"
 
 enum {
-    ACCEPTS_AT_ONCE = 16,  /* per event, so that requests get their turn */
-    ACCEPT_PAUSE_MS = 100, /* without free descriptors */
+    ACCEPTS_AT_ONCE = 16, /* per event, so that requests get their turn */
+    ACCEPT_PAUSE_MS = 100 /* without free descriptors */
 };
 
 /* Of the SIGTERM handler, which has no other way to reach the one core of a process: what to write to, and
@@ -36,19 +36,7 @@ enum {
  */
 static volatile sig_atomic_t wake_descriptor = -1;
 static volatile sig_atomic_t sigterm_came;
-
-/* Set in a child by fork(), at no cost to a request. */
-static bool forked;
-
-static void on_fork(void)
-{
-    forked = true;
-}
-
-bool core_is_child(void)
-{
-    return forked;
-}
+static bool forked; /* set in a child by fork(), at no cost to a request */
 
 static void on_sigterm(int signal_number)
 {
@@ -61,6 +49,22 @@ static void on_sigterm(int signal_number)
     ssize_t written = write(wake_descriptor, &one, sizeof(one));
     (void)written;
     errno = saved;
+}
+
+/* In a child of the app SIGTERM is for the child alone: multiprocessing ends its processes so. */
+static void on_fork(void)
+{
+    struct sigaction action;
+
+    forked = true;
+    if (sigaction(SIGTERM, NULL, &action) == 0 && action.sa_handler == on_sigterm) {
+        (void)signal(SIGTERM, SIG_DFL);
+    }
+}
+
+bool core_is_child(void)
+{
+    return forked;
 }
 
 void core_init(struct core *core)

@@ -120,6 +120,7 @@ class Gateway:
         self.mark = uuid.uuid4().hex  # in the environment of everything that comes from this gateway
         self.environ = clean_environ(TMPDIR=str(self.tmp), TEST_MARK=self.mark, **(environ or {}))
         self.config = directory / name
+        self.binary = BINARY
         if text is not None or sections is not None:
             self.config.write_text(text if text is not None else ini(sections))
         self.process = self.out = self.err = None
@@ -128,7 +129,7 @@ class Gateway:
     # -- life
 
     def start(self, wait=True):
-        self.process = subprocess.Popen([*WRAPPER, BINARY, *self.args], cwd=self.directory, env=self.environ,
+        self.process = subprocess.Popen([*WRAPPER, self.binary, *self.args], cwd=self.directory, env=self.environ,
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                         bufsize=0)
         self.out, self.err = Output(self.process.stdout), Output(self.process.stderr)

@@ -298,6 +298,24 @@ def test_forked_child_that_comes_back_does_not_answer(serve, end, code, text):
     assert worker.stderr.count(text) >= 1 and ("Traceback" in worker.stderr) == bool(text)
 
 
+def test_sigterm_for_a_child_is_not_for_the_worker(serve):
+    worker = serve("""
+        import multiprocessing, time
+
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(1000,))
+            child.start()
+            child.terminate()
+            child.join()
+            return [b"%d" % child.exitcode]
+    """)
+    with worker.connect() as connection:
+        for _ in range(2):
+            assert connection.ask().body == b"-15"
+    assert worker.stop() == 0
+
+
 def test_strangers_are_refused(serve):
     if os.geteuid() != 0:
         pytest.skip("needs root, to be somebody else")

@@ -1,0 +1,119 @@
+"""The examples, as they are shipped, with real clients: each by the program's own rules and its one line."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+from gateway import ROOT, Gateway
+
+EXAMPLES = ROOT / "examples"
+
+
+@pytest.fixture
+def example(tmp_path):
+    """example(name, app): its directory is copied, the app named on the command line, as its README says."""
+    gateways = []
+
+    def start(name, spec, **environ):
+        directory = tmp_path / name
+        shutil.copytree(EXAMPLES / name, directory)
+        gateway = Gateway(directory, args=[spec, "--bind", "127.0.0.1:0"],
+                          environ={"LEANGATE_PYTHON": sys.executable} | environ)
+        gateways.append(gateway)
+        gateway.start()
+        client = httpx.Client(base_url=gateway.urls[0], timeout=60, follow_redirects=True)
+        return gateway, client
+
+    yield start
+    for gateway in gateways:
+        gateway.kill()
+
+
+def command_of(name):
+    """What a README's sh block runs last: `leangate ...`."""
+    block = re.search(r"```sh\n(.*?)```", (EXAMPLES / name / "README.md").read_text(), re.S)[1]
+    return re.search(r"leangate (\S+)\s*$", block)[1]
+
+
+def test_hello(example):
+    gateway, client = example("hello", command_of("hello"))
+    with client:
+        answer = client.post("/a/path", content=b"12345")
+    assert "Hello from Python." in answer.text and "POST /a/path" in answer.text and "body: 5 bytes" in answer.text
+    gateway.stop()
+
+
+def test_shipped_configuration(tmp_path):
+    """Only the address is another one here."""
+    gateway = Gateway(tmp_path, args=["-c", str(ROOT / "gateway.ini"), "--listen", "127.0.0.1:0"],
+                      environ={"LEANGATE_PYTHON": sys.executable})
+    try:
+        gateway.start()
+        assert "Hello from Python." in gateway.get("/").text
+        gateway.stop()
+    finally:
+        gateway.kill()
+
+
+def test_flask(example):
+    gateway, client = example("flask", command_of("flask"))
+    with client:
+        assert "none yet" in client.get("/").text
+        assert "<li>buy &lt;milk&gt;</li>" in client.post("/", data={"text": "buy <milk>"}).text
+        assert client.get("/notes.json").json() == {"notes": ["buy <milk>"]}
+        assert client.get("/nowhere").status_code == 404
+        assert client.post("/", data={}).status_code == 400
+        with client.stream("GET", "/countdown") as stream:
+            assert list(stream.iter_lines()) == ["3", "2", "1", "done"]
+    gateway.stop()
+
+
+def test_bottle(example):
+    gateway, client = example("bottle", command_of("bottle"))
+    with client:
+        text = "übergrößenträger\n" * 2000
+        paste = client.post("/paste", data={"text": text})
+        assert paste.text == text and re.fullmatch("/[0-9a-f]{12}", paste.url.path)
+        assert paste.url.path in client.get("/").text
+        assert client.get("/000000000000").status_code == 404
+    gateway.stop()
+
+
+def test_django(example, tmp_path):
+    """Admin, sessions and SQLite, and all of it still there after the worker has slept."""
+    shutil.copytree(EXAMPLES / "django", tmp_path / "prepared")
+    data = tmp_path / "data"
+    data.mkdir()
+    environ = {"DJANGO_DATA": str(data), "DJANGO_SUPERUSER_PASSWORD": "secret", "LEANGATE_IDLE_TIMEOUT": "1s"}
+
+    def manage(*words):
+        subprocess.run([sys.executable, "manage.py", *words], cwd=tmp_path / "prepared", check=True,
+                       capture_output=True, env=dict(os.environ, **environ))
+
+    manage("migrate")
+    manage("makemigrations", "--check", "--dry-run")
+    manage("createsuperuser", "--noinput", "--username", "root", "--email", "root@example.com")
+    gateway, client = example("django", command_of("django"), **environ)
+
+    def token():
+        return client.cookies["csrftoken"]
+
+    with client:
+        assert "You have been here 1 time." in client.get("/").text
+        page = client.post("/", data={"name": "Ada", "text": "<b>hello</b>", "csrfmiddlewaretoken": token()})
+        assert "&lt;b&gt;hello&lt;/b&gt;" in page.text and "You have been here 2 times." in page.text
+        assert client.post("/", data={"name": "Eve", "text": "x"}).status_code == 403
+        client.get("/admin/")
+        home = client.post("/admin/login/?next=/admin/", data={
+            "username": "root", "password": "secret", "csrfmiddlewaretoken": token()})
+        assert "Site administration" in home.text
+        assert "color" in client.get(re.search(r'href="(/static/admin/css/base\S*\.css)"', home.text)[1]).text
+        gateway.no_worker()
+        assert "Ada" in client.get("/admin/guestbook/entry/").text
+        assert "You have been here 3 times." in client.get("/").text
+    gateway.stop()
