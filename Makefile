@@ -148,8 +148,8 @@ lint: ## layers, banned functions, self-contained headers, clang-tidy, cppcheck
 	$(Q)$(PYTHON) tests/lint/banned.py
 	$(Q)CC='$(CC)' $(PYTHON) tests/lint/headers.py
 	$(call say,TIDY,'gateway fcgi config')
-	$(Q)clang-tidy --quiet --warnings-as-errors='*' $(program_objects:%=%.c) -- -std=gnu11 -D_GNU_SOURCE= -Igateway -Ifcgi -Iconfig \
-		2>/dev/null
+	$(Q)printf '%s\n' $(program_objects:%=%.c) | xargs -P $(JOBS) -I FILE \
+		clang-tidy --quiet FILE -- -std=gnu11 -D_GNU_SOURCE= -Igateway -Ifcgi -Iconfig 2>/dev/null
 	$(call say,CPPCHECK,'gateway fcgi config')
 	$(Q)cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
 		--suppress=missingIncludeSystem -D_GNU_SOURCE= -Igateway -Ifcgi -Iconfig -j $(JOBS) gateway fcgi config

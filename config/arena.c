@@ -27,13 +27,11 @@ static size_t align_up(size_t n, size_t to)
 static struct chunk *chunk_new(size_t room)
 {
     size_t size = align_up(room + sizeof(struct chunk), PAGE);
-    if (size < CHUNK_SIZE) {
+    if (size < CHUNK_SIZE)
         size = CHUNK_SIZE;
-    }
     struct chunk *chunk = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (chunk == MAP_FAILED) {
+    if (chunk == MAP_FAILED)
         return NULL;
-    }
     chunk->size = size;
     chunk->used = align_up(sizeof(*chunk), alignof(max_align_t));
     return chunk;
@@ -41,16 +39,14 @@ static struct chunk *chunk_new(size_t room)
 
 static void *take(struct arena *arena, size_t size, size_t alignment)
 {
-    if (size > SIZE_MAX / 4) {
+    if (size > SIZE_MAX / 4)
         return NULL;
-    }
     struct chunk *chunk = arena->chunks;
     size_t at = align_up(chunk->used, alignment);
     if (at > chunk->size || size > chunk->size - at) {
         chunk = chunk_new(size + alignof(max_align_t));
-        if (chunk == NULL) {
+        if (chunk == NULL)
             return NULL;
-        }
         chunk->next = arena->chunks;
         arena->chunks = chunk;
         at = chunk->used;
@@ -62,9 +58,8 @@ static void *take(struct arena *arena, size_t size, size_t alignment)
 struct arena *arena_new(void)
 {
     struct chunk *chunk = chunk_new(sizeof(struct arena));
-    if (chunk == NULL) {
+    if (chunk == NULL)
         return NULL;
-    }
     struct arena *arena = (struct arena *)(void *)((char *)chunk + chunk->used);
     chunk->used += align_up(sizeof(*arena), alignof(max_align_t));
     arena->chunks = chunk;
@@ -113,8 +108,7 @@ char *arena_join(struct arena *arena, const char *a, const char *b, const char *
 size_t arena_used(const struct arena *arena)
 {
     size_t used = 0;
-    for (const struct chunk *chunk = arena->chunks; chunk != NULL; chunk = chunk->next) {
+    for (const struct chunk *chunk = arena->chunks; chunk != NULL; chunk = chunk->next)
         used += chunk == arena->chunks ? chunk->used : chunk->size;
-    }
     return used;
 }

@@ -13,9 +13,8 @@ static size_t app_name(const char *app, char name[APP_NAME_MAX])
     bool file = check_is_script(app, end);
     end -= file ? 3 : 0;
     size_t start = end;
-    while (start > 0 && app[start - 1] != (file ? '/' : '.')) {
+    while (start > 0 && app[start - 1] != (file ? '/' : '.'))
         start--;
-    }
     size_t len = end - start < APP_NAME_MAX ? end - start : APP_NAME_MAX;
     for (size_t i = 0; i < len; i++) {
         char c = app[start + i];
@@ -34,9 +33,8 @@ static const char *checked_app(struct loader *l)
         return NULL;
     }
     const char *module = check_module(&check, l->app);
-    if (module == NULL) {
+    if (module == NULL)
         (void)load_fail(l, "%s", check.wrong);
-    }
     return module;
 }
 
@@ -56,27 +54,23 @@ static bool set_directory(struct loader *l)
         return app->directory != NULL || load_no_memory(l);
     }
     const char *colon = strrchr(app->module, ':');
-    if (check_is_script(app->module, colon != NULL ? (size_t)(colon - app->module) : strlen(app->module))) {
+    if (check_is_script(app->module, colon != NULL ? (size_t)(colon - app->module) : strlen(app->module)))
         app->module = check_absolute(l->arena, l->input->cwd, app->module);
-    }
     return app->module != NULL || load_no_memory(l);
 }
 
 bool argument_app(struct loader *l)
 {
     char name[APP_NAME_MAX];
-    if (l->app == NULL) {
+    if (l->app == NULL)
         return true;
-    }
     const char *module = checked_app(l);
-    if (module == NULL) {
+    if (module == NULL)
         return false;
-    }
     struct place place = {.layer = LAYER_FLAG, .name = "command line", .base = l->input->cwd};
     l->typed = sections_draft(l, &place, name, app_name(l->app, name));
-    if (l->typed == NULL) {
+    if (l->typed == NULL)
         return false;
-    }
     l->typed->app.module = module;
     l->typed->lines[table_app_index(table_find(TABLE_APP, "module"))] = 1;
     const struct table_row *start = table_find(TABLE_APP, "start");

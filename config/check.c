@@ -43,11 +43,9 @@ static bool only(const char *text, const char *set)
 
 static bool has_control(const char *text)
 {
-    for (; *text != '\0'; text++) {
-        if ((unsigned char)*text < 0x20 || *text == 0x7f) {
+    for (; *text != '\0'; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
             return true;
-        }
-    }
     return false;
 }
 
@@ -81,14 +79,12 @@ static size_t add_segments(char *out, size_t len, const char *path)
 const char *check_absolute(struct arena *arena, const char *base, const char *path)
 {
     char *out = arena_alloc(arena, strlen(base) + strlen(path) + 3);
-    if (out == NULL) {
+    if (out == NULL)
         return NULL;
-    }
     size_t len = path[0] == '/' ? 0 : add_segments(out, 0, base);
     len = add_segments(out, len, path);
-    if (len == 0) {
+    if (len == 0)
         out[0] = '/';
-    }
     return out;
 }
 
@@ -114,16 +110,13 @@ static bool is_v6(const char *host, size_t len)
 static const char *listen_unix(struct check *c, const char *text)
 {
     const char *path = text + strlen("unix:");
-    if (*path == '\0' || (*path != '/' && !c->typed)) {
+    if (*path == '\0' || (*path != '/' && !c->typed))
         return wrong(c, "\"%s\" needs an absolute path (unix:/path)", text);
-    }
     const char *absolute = keep_absolute(c, path);
-    if (absolute == NULL) {
+    if (absolute == NULL)
         return NULL;
-    }
-    if (strlen(absolute) > UNIX_MAX) {
+    if (strlen(absolute) > UNIX_MAX)
         return wrong(c, "\"%s\" is longer than the %d bytes of a socket's path", text, UNIX_MAX);
-    }
     const char *whole = arena_join(c->arena, "unix:", absolute, "");
     return whole != NULL ? whole : wrong(c, "out of memory");
 }
@@ -131,24 +124,20 @@ static const char *listen_unix(struct check *c, const char *text)
 const char *check_listen(struct check *c, const char *text)
 {
     static const char forms[] = "host:port, :port, [v6]:port or unix:/path";
-    if (starts_with(text, "unix:")) {
+    if (starts_with(text, "unix:"))
         return listen_unix(c, text);
-    }
-    if (starts_with(text, "fd:") || starts_with(text, "systemd")) {
+    if (starts_with(text, "fd:") || starts_with(text, "systemd"))
         return wrong(c, "\"%s\" is not supported yet (%s)", text, forms);
-    }
     if (check_is_port(text)) {
         return wrong(c, "\"%s\" is not an address (try 127.0.0.1:%s, or :%s for every interface)", text, text,
                      text);
     }
     const char *colon = strrchr(text, ':');
     size_t len = colon != NULL ? (size_t)(colon - text) : 0;
-    if (colon == NULL || !(len == 0 || is_host(text, len) || is_v6(text, len))) {
+    if (colon == NULL || !(len == 0 || is_host(text, len) || is_v6(text, len)))
         return wrong(c, "\"%s\" is not an address (%s)", text, forms);
-    }
-    if (!check_is_port(colon + 1)) {
+    if (!check_is_port(colon + 1))
         return wrong(c, "\"%s\": \"%s\" is not a port (0 to 65535)", text, colon + 1);
-    }
     return keep(c, text);
 }
 
@@ -159,9 +148,8 @@ bool check_is_loopback(const char *listen)
 
 const char *check_user(struct check *c, const char *text)
 {
-    if (strlen(text) > USER_MAX || !only(text, NAME_SET DIGITS ".-") || text[0] == '-') {
+    if (strlen(text) > USER_MAX || !only(text, NAME_SET DIGITS ".-") || text[0] == '-')
         return wrong(c, "\"%s\" is not a name or a number", text);
-    }
     return keep(c, text);
 }
 
@@ -169,9 +157,8 @@ const char *check_user(struct check *c, const char *text)
 
 static const char *log_target(struct check *c, const char *text, const char *words)
 {
-    if (strcmp(text, "stdout") == 0 || strcmp(text, "stderr") == 0 || strcmp(text, "off") == 0) {
+    if (strcmp(text, "stdout") == 0 || strcmp(text, "stderr") == 0 || strcmp(text, "off") == 0)
         return strstr(words, text) != NULL ? keep(c, text) : wrong(c, "\"%s\" is not %s", text, words);
-    }
     return keep_absolute(c, text);
 }
 
@@ -187,13 +174,11 @@ const char *check_error(struct check *c, const char *text)
 
 const char *check_request_id(struct check *c, const char *text)
 {
-    if (strcmp(text, "off") == 0) {
+    if (strcmp(text, "off") == 0)
         return "";
-    }
     /* No underscore, though a token may have one: a header with it is dropped on its way to the app. */
-    if (strlen(text) > 64 || text[strcspn(text, "_")] != '\0' || !only(text, NAME_SET DIGITS "-")) {
+    if (strlen(text) > 64 || text[strcspn(text, "_")] != '\0' || !only(text, NAME_SET DIGITS "-"))
         return wrong(c, "\"%s\" is not a header name of letters, digits and \"-\", or off", text);
-    }
     return keep(c, text);
 }
 
@@ -202,21 +187,17 @@ const char *check_request_id(struct check *c, const char *text)
 const char *check_domain(struct check *c, const char *text)
 {
     size_t len = strlen(text);
-    if (len > 1 && text[len - 1] == '.') {
+    if (len > 1 && text[len - 1] == '.')
         len--;
-    }
     const char *host = starts_with(text, "*.") ? text + 2 : text;
     size_t host_len = len - (size_t)(host - text);
-    if (!(is_host(host, host_len) || is_v6(host, host_len)) || host[0] == '.' || strstr(host, "..") != NULL) {
+    if (!(is_host(host, host_len) || is_v6(host, host_len)) || host[0] == '.' || strstr(host, "..") != NULL)
         return wrong(c, "\"%s\" is not a host name (www.example.com, *.example.com)", text);
-    }
     char *copy = arena_copy(c->arena, text, len);
-    if (copy == NULL) {
+    if (copy == NULL)
         return wrong(c, "out of memory");
-    }
-    for (char *at = copy; *at != '\0'; at++) {
+    for (char *at = copy; *at != '\0'; at++)
         *at = *at >= 'A' && *at <= 'Z' ? (char)(*at - 'A' + 'a') : *at;
-    }
     return copy;
 }
 
@@ -225,9 +206,8 @@ static bool has_dot_segment(const char *path)
     while (*path == '/') {
         path++;
         size_t n = strcspn(path, "/");
-        if ((n == 1 && path[0] == '.') || (n == 2 && path[0] == '.' && path[1] == '.')) {
+        if ((n == 1 && path[0] == '.') || (n == 2 && path[0] == '.' && path[1] == '.'))
             return true;
-        }
         path += n;
     }
     return false;
@@ -235,19 +215,15 @@ static bool has_dot_segment(const char *path)
 
 static const char *url_prefix(struct check *c, const char *text, const char *root)
 {
-    if (text[0] != '/') {
+    if (text[0] != '/')
         return wrong(c, "\"%s\" does not begin with / (try /%s)", text, text);
-    }
-    if (strstr(text, "//") != NULL || has_dot_segment(text)) {
+    if (strstr(text, "//") != NULL || has_dot_segment(text))
         return wrong(c, "\"%s\" has an empty or a dot segment", text);
-    }
-    if (text[strcspn(text, "?# \t")] != '\0' || has_control(text)) {
+    if (text[strcspn(text, "?# \t")] != '\0' || has_control(text))
         return wrong(c, "\"%s\" is not a path: no ?, # or blank", text);
-    }
     size_t len = strlen(text);
-    if (len == 1) {
+    if (len == 1)
         return root;
-    }
     const char *copy = arena_copy(c->arena, text, text[len - 1] == '/' ? len - 1 : len);
     return copy != NULL ? copy : wrong(c, "out of memory");
 }
@@ -270,9 +246,8 @@ static bool is_dotted(const char *text, size_t len)
         unsigned char ch = (unsigned char)text[i];
         bool letter = ch >= 0x80 || strchr(NAME_SET, ch) != NULL;
         bool digit = ch >= '0' && ch <= '9';
-        if (!(letter || (digit && !start) || (ch == '.' && !start))) {
+        if (!(letter || (digit && !start) || (ch == '.' && !start)))
             return false;
-        }
         start = ch == '.';
     }
     return len > 0 && !start;
@@ -288,12 +263,10 @@ const char *check_module(struct check *c, const char *text)
     const char *colon = strrchr(text, ':');
     size_t len = colon != NULL ? (size_t)(colon - text) : strlen(text);
     bool module_good = check_is_script(text, len) ? !has_control(text) : is_dotted(text, len);
-    if (ends_with(text, "()")) {
+    if (ends_with(text, "()"))
         return wrong(c, "\"%s\" is a call (try %.*s with factory = on)", text, (int)strlen(text) - 2, text);
-    }
-    if (!module_good || (colon != NULL && !is_dotted(colon + 1, strlen(colon + 1)))) {
+    if (!module_good || (colon != NULL && !is_dotted(colon + 1, strlen(colon + 1))))
         return wrong(c, "\"%s\" is not module:attribute, module or file.py:attribute", text);
-    }
     return keep(c, text);
 }
 
@@ -304,17 +277,14 @@ const char *check_directory(struct check *c, const char *text)
 
 const char *check_python(struct check *c, const char *text)
 {
-    if (has_control(text)) {
+    if (has_control(text))
         return wrong(c, "is not a path");
-    }
-    if (!c->typed || strcmp(text, "auto") == 0) {
+    if (!c->typed || strcmp(text, "auto") == 0)
         return keep(c, text);
-    }
     const char *absolute = keep_absolute(c, text);
     struct stat st;
-    if (absolute == NULL || strchr(text, '/') != NULL || (stat(absolute, &st) == 0 && S_ISDIR(st.st_mode))) {
+    if (absolute == NULL || strchr(text, '/') != NULL || (stat(absolute, &st) == 0 && S_ISDIR(st.st_mode)))
         return absolute;
-    }
     return keep(c, text);
 }
 
@@ -326,12 +296,10 @@ bool check_variable_name(const char *name, size_t len)
 const char *check_env(struct check *c, const char *text)
 {
     const char *equals = strchr(text, '=');
-    if (equals == NULL) {
+    if (equals == NULL)
         return wrong(c, "\"%s\" is not NAME=value", text);
-    }
-    if (!check_variable_name(text, (size_t)(equals - text))) {
+    if (!check_variable_name(text, (size_t)(equals - text)))
         return wrong(c, "\"%.*s\" is not a name for a variable", (int)(equals - text), text);
-    }
     return keep(c, text);
 }
 

@@ -26,9 +26,8 @@ static bool begin(struct loader *l)
     l->scratch = arena_new();
     l->arena = arena_new();
     l->conf = l->arena != NULL ? arena_alloc(l->arena, sizeof(*l->conf)) : NULL;
-    if (l->scratch == NULL || l->conf == NULL) {
+    if (l->scratch == NULL || l->conf == NULL)
         return load_no_memory(l);
-    }
     l->conf->arena = l->arena;
     l->conf->refs = 1;
     l->conf->file = "";
@@ -41,9 +40,8 @@ static bool take_defaults(struct loader *l)
     for (size_t i = 0; i < table_count; i++) {
         const struct table_row *row = &table_rows[i];
         l->places[i] = place;
-        if ((row->flags & TABLE_INCLUDE) == 0 && !value_take(l, &place, NULL, row, row->standard)) {
+        if ((row->flags & TABLE_INCLUDE) == 0 && !value_take(l, &place, NULL, row, row->standard))
             return false;
-        }
     }
     return true;
 }
@@ -51,17 +49,14 @@ static bool take_defaults(struct loader *l)
 /* -c FILE, or gateway.ini of this directory unless there is an APP. */
 static bool read_file(struct loader *l)
 {
-    if (l->file == NULL && l->app != NULL) {
+    if (l->file == NULL && l->app != NULL)
         return true;
-    }
     const char *shown = l->file != NULL ? l->file : default_file;
     const char *path = check_absolute(l->scratch, l->input->cwd, shown);
-    if (path == NULL) {
+    if (path == NULL)
         return load_no_memory(l);
-    }
-    if (l->file == NULL && access(path, F_OK) == -1 && errno == ENOENT) {
+    if (l->file == NULL && access(path, F_OK) == -1 && errno == ENOENT)
         return load_fail(l, "no gateway.ini here: name an app (leangate main:app) or a file (-c FILE)");
-    }
     l->conf->file = kept(l, shown);
     return l->conf->file != NULL ? sections_file(l, shown, path) : load_no_memory(l);
 }
@@ -74,9 +69,8 @@ static bool read_files(struct loader *l, FILE *stream, const char *shown)
     l->includes_given = flagged || (variable != NULL && *variable != '\0');
     if (stream != NULL) {
         l->conf->file = kept(l, shown);
-        if (l->conf->file == NULL || !sections_stream(l, stream, shown, l->input->cwd)) {
+        if (l->conf->file == NULL || !sections_stream(l, stream, shown, l->input->cwd))
             return false;
-        }
     } else if (!read_file(l)) {
         return false;
     }
@@ -97,9 +91,8 @@ static bool keep_environment(struct loader *l)
 
 static bool run(struct loader *l, FILE *stream, const char *shown, FILE *out)
 {
-    if (!begin(l) || !options_parse(l)) {
+    if (!begin(l) || !options_parse(l))
         return false;
-    }
     if (l->action == CONF_HELP || l->action == CONF_VERSION) {
         arena_free(l->arena);
         l->conf = NULL;
@@ -108,9 +101,8 @@ static bool run(struct loader *l, FILE *stream, const char *shown, FILE *out)
     /* $PORT after the flags: it yields to all that names a listener there or in the environment */
     bool good = take_defaults(l) && read_files(l, stream, shown) && environment_take(l) && options_take(l) &&
                 environment_port(l) && argument_app(l) && keep_environment(l) && finish_all(l);
-    if (good && l->action == CONF_DUMP && out != NULL) {
+    if (good && l->action == CONF_DUMP && out != NULL)
         dump_conf(l, out);
-    }
     return good;
 }
 
@@ -119,9 +111,8 @@ static int load(struct loader *l, FILE *stream, const char *shown, struct conf *
     l->error->text[0] = '\0';
     bool good = run(l, stream, shown, out);
     arena_free(l->scratch);
-    if (!good) {
+    if (!good)
         arena_free(l->arena);
-    }
     *conf = good ? l->conf : NULL;
     return good ? 0 : -1;
 }
@@ -150,9 +141,8 @@ struct conf *conf_ref(struct conf *conf)
 
 void conf_unref(struct conf *conf)
 {
-    if (conf != NULL && --conf->refs == 0) {
+    if (conf != NULL && --conf->refs == 0)
         arena_free(conf->arena);
-    }
 }
 
 size_t conf_memory(const struct conf *conf)

@@ -29,17 +29,13 @@ static void print_source(FILE *out, const struct place *place)
 static bool fits(const char *value, size_t before, bool word)
 {
     size_t len = strlen(value);
-    if (before + len > READER_LINE || value[0] == ';' || value[0] == '#') {
+    if (before + len > READER_LINE || value[0] == ';' || value[0] == '#')
         return false;
-    }
-    if (len > 0 && (value[0] == ' ' || value[len - 1] == ' ' || strstr(value, " ;") != NULL)) {
+    if (len > 0 && (value[0] == ' ' || value[len - 1] == ' ' || strstr(value, " ;") != NULL))
         return false;
-    }
-    for (size_t i = 0; i < len; i++) {
-        if ((unsigned char)value[i] < 0x20 || value[i] == 0x7f || (word && value[i] == ' ')) {
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)value[i] < 0x20 || value[i] == 0x7f || (word && value[i] == ' '))
             return false;
-        }
-    }
     return true;
 }
 
@@ -47,9 +43,8 @@ static bool fits(const char *value, size_t before, bool word)
 static void print_misfit(FILE *out, const char *key, const char *value)
 {
     (void)fprintf(out, "; %s = ", key);
-    for (; *value != '\0'; value++) {
+    for (; *value != '\0'; value++)
         (void)fputc((unsigned char)*value < 0x20 || *value == 0x7f ? '?' : *value, out);
-    }
     (void)fprintf(out, "  ; cannot stand in a file\n");
 }
 
@@ -65,11 +60,10 @@ static void print_scalar(FILE *out, const struct table_row *row, const void *bas
 {
     char room[TABLE_NAME];
     const char *value = value_text(base, row, room);
-    if (fits(value, strlen(row->key) + strlen(" = "), false)) {
+    if (fits(value, strlen(row->key) + strlen(" = "), false))
         print_line(out, row->key, value, place);
-    } else {
+    else
         print_misfit(out, row->key, value);
-    }
 }
 
 /* One item behind the key, more of them on lines of their own. */
@@ -79,20 +73,17 @@ static void print_list(FILE *out, const struct table_row *row, const struct conf
     bool word = (row->flags & TABLE_LINES) == 0;
     bool single = list->count == 1 && fits(list->items[0], strlen(row->key) + strlen(" = "), word);
     print_line(out, row->key, single ? list->items[0] : "", place);
-    for (uint32_t i = 0; i < list->count && !single; i++) {
-        if (fits(list->items[i], strlen(INDENT), word)) {
+    for (uint32_t i = 0; i < list->count && !single; i++)
+        if (fits(list->items[i], strlen(INDENT), word))
             (void)fprintf(out, INDENT "%s\n", list->items[i]);
-        } else {
+        else
             print_misfit(out, row->key, list->items[i]);
-        }
-    }
 }
 
 static void print_row(FILE *out, const struct table_row *row, const void *base, const struct place *place)
 {
-    if ((row->flags & TABLE_INCLUDE) != 0) {
+    if ((row->flags & TABLE_INCLUDE) != 0)
         return;
-    }
     if (row->type == TABLE_LIST) {
         struct conf_list list;
         memcpy(&list, (const char *)base + row->offset, sizeof(list));
@@ -126,13 +117,10 @@ void dump_conf(const struct loader *l, FILE *out)
     for (int section = 0; section < TABLE_APP; section++) {
         (void)fprintf(out, "%s[%s]\n", section > 0 ? "\n" : "",
                       table_section_name((enum table_section)section));
-        for (size_t i = 0; i < table_count; i++) {
-            if (table_rows[i].section == (enum table_section)section) {
+        for (size_t i = 0; i < table_count; i++)
+            if (table_rows[i].section == (enum table_section)section)
                 print_row(out, &table_rows[i], l->conf, &l->places[i]);
-            }
-        }
     }
-    for (const struct draft *draft = l->drafts; draft != NULL; draft = draft->next) {
+    for (const struct draft *draft = l->drafts; draft != NULL; draft = draft->next)
         print_app(l, draft, out);
-    }
 }

@@ -65,9 +65,8 @@ static char *trim(char *text)
     static const char blanks[] = " \t\r\v\f";
     text += strspn(text, blanks);
     size_t len = strlen(text);
-    while (len > 0 && strchr(blanks, text[len - 1]) != NULL) {
+    while (len > 0 && strchr(blanks, text[len - 1]) != NULL)
         len--;
-    }
     text[len] = '\0';
     return text;
 }
@@ -76,12 +75,10 @@ static char *trim(char *text)
 static char *unquote(char *value)
 {
     size_t len = strlen(value);
-    if (value[0] != '"' && value[0] != '\'') {
+    if (value[0] != '"' && value[0] != '\'')
         return value;
-    }
-    if (len < 2 || value[len - 1] != value[0]) {
+    if (len < 2 || value[len - 1] != value[0])
         return NULL;
-    }
     value[len - 1] = '\0';
     return value + 1;
 }
@@ -90,26 +87,21 @@ static char *unquote(char *value)
 static int parse(struct env_file *f, char **entry)
 {
     char *text = trim(f->line == 1 && strncmp(f->text, "\xef\xbb\xbf", 3) == 0 ? f->text + 3 : f->text);
-    if (*text == '\0' || *text == '#') {
+    if (*text == '\0' || *text == '#')
         return 0;
-    }
-    if (strncmp(text, "export", 6) == 0 && (text[6] == ' ' || text[6] == '\t')) {
+    if (strncmp(text, "export", 6) == 0 && (text[6] == ' ' || text[6] == '\t'))
         text = trim(text + 6);
-    }
     char *equals = strchr(text, '=');
-    if (equals == NULL) {
+    if (equals == NULL)
         return fail(f, "\"%.80s\" is not NAME=value", text);
-    }
     *equals = '\0';
     char *name = trim(text);
     size_t name_len = strlen(name);
-    if (!check_variable_name(name, name_len)) {
+    if (!check_variable_name(name, name_len))
         return fail(f, "\"%.80s\" is not a name for a variable", name);
-    }
     char *value = unquote(trim(equals + 1));
-    if (value == NULL) {
+    if (value == NULL)
         return fail(f, "%.80s: the value begins with a quote and does not end with it", name);
-    }
     name[name_len] = '=';
     memmove(name + name_len + 1, value, strlen(value) + 1);
     *entry = name;
@@ -120,17 +112,14 @@ static int read_all(struct env_file *f, int (*add)(const char *entry, void *arg)
 {
     for (;;) {
         enum got got = get_line(f);
-        if (got != GOT_LINE) {
+        if (got != GOT_LINE)
             return got == GOT_END ? 0 : -1;
-        }
         char *entry = NULL;
         int parsed = parse(f, &entry);
-        if (parsed == -1) {
+        if (parsed == -1)
             return -1;
-        }
-        if (parsed == 1 && add(entry, arg) != 0) {
+        if (parsed == 1 && add(entry, arg) != 0)
             return fail(f, "no memory for it");
-        }
     }
 }
 
@@ -141,17 +130,15 @@ int conf_env_file(const char *file, int (*add)(const char *entry, void *arg), vo
     struct stat st;
     int result;
     f.file = fopen(file, "re");
-    if (f.file == NULL) {
+    if (f.file == NULL)
         return fail_file(&f, strerror(errno));
-    }
     f.text = malloc(ENTRY_MAX + 1);
-    if (f.text == NULL) {
+    if (f.text == NULL)
         result = fail_file(&f, "out of memory");
-    } else if (fstat(fileno(f.file), &st) == 0 && S_ISDIR(st.st_mode)) {
+    else if (fstat(fileno(f.file), &st) == 0 && S_ISDIR(st.st_mode))
         result = fail_file(&f, "is a directory");
-    } else {
+    else
         result = read_all(&f, add, arg);
-    }
     free(f.text);
     (void)fclose(f.file);
     return result;

@@ -10,11 +10,9 @@ static const char prefix[] = "LEANGATE_";
 const char *environment_get(const struct conf_input *input, const char *name)
 {
     size_t len = strlen(name);
-    for (char *const *at = input->environ; at != NULL && *at != NULL; at++) {
-        if (strncmp(*at, name, len) == 0 && (*at)[len] == '=') {
+    for (char *const *at = input->environ; at != NULL && *at != NULL; at++)
+        if (strncmp(*at, name, len) == 0 && (*at)[len] == '=')
             return *at + len + 1;
-        }
-    }
     return NULL;
 }
 
@@ -29,9 +27,8 @@ static void warn_unknown(struct loader *l, const char *name)
 {
     const struct table_row *near = load_nearest(own_part, name + PREFIX_LEN);
     char known[TABLE_NAME] = "";
-    if (near != NULL) {
+    if (near != NULL)
         table_variable(near, known);
-    }
     if (check_variable_name(name, strlen(name))) {
         (void)fprintf(l->warn, "unknown variable %.128s%s%s%s\n", name, near != NULL ? ", did you mean " : "",
                       known, near != NULL ? "?" : "");
@@ -47,13 +44,11 @@ static struct place variable(struct loader *l, const char *name)
 static bool take_entry(struct loader *l, const char *entry)
 {
     size_t len = strcspn(entry, "=");
-    if (strncmp(entry, prefix, PREFIX_LEN) != 0 || entry[len] == '\0' || entry[len + 1] == '\0') {
+    if (strncmp(entry, prefix, PREFIX_LEN) != 0 || entry[len] == '\0' || entry[len + 1] == '\0')
         return true;
-    }
     const char *name = arena_copy(l->scratch, entry, len);
-    if (name == NULL) {
+    if (name == NULL)
         return load_no_memory(l);
-    }
     const struct table_row *row = table_find_variable(name);
     if (row == NULL) {
         warn_unknown(l, name);
@@ -65,11 +60,9 @@ static bool take_entry(struct loader *l, const char *entry)
 
 bool environment_take(struct loader *l)
 {
-    for (char *const *at = l->input->environ; at != NULL && *at != NULL; at++) {
-        if (!take_entry(l, *at)) {
+    for (char *const *at = l->input->environ; at != NULL && *at != NULL; at++)
+        if (!take_entry(l, *at))
             return false;
-        }
-    }
     return true;
 }
 
@@ -81,12 +74,10 @@ bool environment_include(struct loader *l)
     while (text != NULL && *text != '\0') {
         size_t len = strcspn(text, "\n");
         const char *pattern = arena_copy(l->scratch, text, len);
-        if (pattern == NULL) {
+        if (pattern == NULL)
             return load_no_memory(l);
-        }
-        if (len > 0 && !sections_include(l, &place, pattern)) {
+        if (len > 0 && !sections_include(l, &place, pattern))
             return false;
-        }
         text += len + (text[len] == '\n' ? 1 : 0);
     }
     return true;
@@ -102,14 +93,12 @@ static bool replace(struct loader *l, const struct place *place, const char *por
         const char *item = old.items[i];
         if (check_is_loopback(item)) {
             item = replaced ? NULL : arena_join(l->arena, "0.0.0.0:", port, "");
-            if (item == NULL && !replaced) {
+            if (item == NULL && !replaced)
                 return load_no_memory(l);
-            }
             replaced = true;
         }
-        if (item != NULL && !value_append(l, &list, item)) {
+        if (item != NULL && !value_append(l, &list, item))
             return false;
-        }
     }
     if (replaced) {
         l->conf->listen = list;
@@ -123,11 +112,9 @@ bool environment_port(struct loader *l)
     const char *port = environment_get(l->input, "PORT");
     struct place place = variable(l, "$PORT");
     if (port == NULL || *port == '\0' ||
-        l->places[table_index(table_find(TABLE_GATEWAY, "listen"))].layer > LAYER_FILE) {
+        l->places[table_index(table_find(TABLE_GATEWAY, "listen"))].layer > LAYER_FILE)
         return true;
-    }
-    if (!check_is_port(port)) {
+    if (!check_is_port(port))
         return load_fail_at(l, &place, NULL, NULL, "\"%s\" is not a port (0 to 65535)", port);
-    }
     return replace(l, &place, port);
 }

@@ -28,24 +28,20 @@ static void inherit(struct loader *l, struct draft *draft)
 {
     for (size_t i = 0; i < table_count; i++) {
         const struct table_row *row = &table_rows[i];
-        if (row->section == TABLE_APP && draft->lines[table_app_index(row)] == 0) {
+        if (row->section == TABLE_APP && draft->lines[table_app_index(row)] == 0)
             memcpy(value_field(&draft->app, row), value_field(&l->defaults, row), value_size(row));
-        }
     }
     const struct table_row *directory = table_find(TABLE_APP, "directory");
     if (draft->lines[table_app_index(directory)] == 0 &&
-        l->places[table_index(directory)].layer == LAYER_DEFAULT) {
+        l->places[table_index(directory)].layer == LAYER_DEFAULT)
         draft->app.directory = draft->place.base;
-    }
 }
 
 static bool all_absolute(const struct conf_list *list)
 {
-    for (uint32_t i = 0; i < list->count; i++) {
-        if (list->items[i][0] != '/') {
+    for (uint32_t i = 0; i < list->count; i++)
+        if (list->items[i][0] != '/')
             return false;
-        }
-    }
     return true;
 }
 
@@ -53,18 +49,15 @@ static bool all_absolute(const struct conf_list *list)
 static bool absolute_env_files(struct loader *l, struct draft *draft)
 {
     const struct conf_list old = draft->app.env_file;
-    if (all_absolute(&old)) {
+    if (all_absolute(&old))
         return true;
-    }
     draft->app.env_file = (struct conf_list){.items = NULL};
     for (uint32_t i = 0; i < old.count; i++) {
         const char *path = check_absolute(l->arena, draft->app.directory, old.items[i]);
-        if (path == NULL) {
+        if (path == NULL)
             return load_no_memory(l);
-        }
-        if (!value_append(l, &draft->app.env_file, path)) {
+        if (!value_append(l, &draft->app.env_file, path))
             return false;
-        }
     }
     return true;
 }
@@ -75,9 +68,8 @@ static bool complete_section(struct loader *l, enum table_section section, struc
 {
     for (size_t i = 0; i < table_count; i++) {
         const struct table_row *row = &table_rows[i];
-        if (row->section != section || row->type != TABLE_LIST || (row->flags & TABLE_EMPTY) != 0) {
+        if (row->section != section || row->type != TABLE_LIST || (row->flags & TABLE_EMPTY) != 0)
             continue;
-        }
         void *base = draft != NULL          ? (void *)&draft->app
                      : section == TABLE_APP ? (void *)&l->defaults
                                             : l->conf;
@@ -132,13 +124,12 @@ static bool limits(struct loader *l)
 /* "line 10", "conf.d/a.ini:10" seen from another file, "the command line". */
 static void where(const struct place *from, const struct place *other, char text[320])
 {
-    if (other->layer != LAYER_FILE) {
+    if (other->layer != LAYER_FILE)
         (void)snprintf(text, 320, "the command line");
-    } else if (from->layer == LAYER_FILE && strcmp(from->name, other->name) == 0) {
+    else if (from->layer == LAYER_FILE && strcmp(from->name, other->name) == 0)
         (void)snprintf(text, 320, "line %u", other->line);
-    } else {
+    else
         (void)snprintf(text, 320, "%s:%u", other->name, other->line);
-    }
 }
 
 static int by_name(const void *a, const void *b)
@@ -152,13 +143,11 @@ static int by_name(const void *a, const void *b)
 static bool unique_names(struct loader *l)
 {
     const struct draft **all = arena_alloc(l->scratch, l->draft_count * sizeof(*all));
-    if (all == NULL) {
+    if (all == NULL)
         return load_no_memory(l);
-    }
     size_t count = 0;
-    for (const struct draft *draft = l->drafts; draft != NULL; draft = draft->next) {
+    for (const struct draft *draft = l->drafts; draft != NULL; draft = draft->next)
         all[count++] = draft;
-    }
     qsort(all, count, sizeof(*all), by_name);
     for (size_t i = 1; i < count; i++) {
         if (strcmp(all[i - 1]->app.name, all[i]->app.name) == 0) {
@@ -201,11 +190,9 @@ static struct route *add_routes(struct route *route, const struct draft *draft)
     const struct conf_app *app = &draft->app;
     uint32_t domains = app->domain.count > 0 ? app->domain.count : 1;
     const char *const *names = app->domain.count > 0 ? app->domain.items : any;
-    for (uint32_t d = 0; d < domains; d++) {
-        for (uint32_t p = 0; p < app->path.count; p++) {
+    for (uint32_t d = 0; d < domains; d++)
+        for (uint32_t p = 0; p < app->path.count; p++)
             *route++ = (struct route){.domain = names[d], .path = app->path.items[p], .draft = draft};
-        }
-    }
     return route;
 }
 
@@ -221,20 +208,16 @@ static bool unique_routes(struct loader *l)
         }
     }
     struct route *routes = arena_alloc(l->scratch, count * sizeof(*routes));
-    if (routes == NULL) {
+    if (routes == NULL)
         return load_no_memory(l);
-    }
     struct route *end = routes;
-    for (const struct draft *draft = l->drafts; draft != NULL; draft = draft->next) {
+    for (const struct draft *draft = l->drafts; draft != NULL; draft = draft->next)
         end = add_routes(end, draft);
-    }
     qsort(routes, count, sizeof(*routes), by_route);
-    for (uint64_t i = 1; i < count; i++) {
+    for (uint64_t i = 1; i < count; i++)
         if (strcmp(routes[i - 1].path, routes[i].path) == 0 &&
-            strcmp(routes[i - 1].domain, routes[i].domain) == 0) {
+            strcmp(routes[i - 1].domain, routes[i].domain) == 0)
             return same_route(l, &routes[i - 1], &routes[i]);
-        }
-    }
     return true;
 }
 
@@ -244,12 +227,10 @@ static bool build(struct loader *l)
 {
     struct conf *conf = l->conf;
     conf->apps = arena_alloc(l->arena, l->draft_count * sizeof(*conf->apps));
-    if (conf->apps == NULL) {
+    if (conf->apps == NULL)
         return load_no_memory(l);
-    }
-    for (const struct draft *draft = l->drafts; draft != NULL; draft = draft->next) {
+    for (const struct draft *draft = l->drafts; draft != NULL; draft = draft->next)
         conf->apps[conf->app_count++] = draft->app;
-    }
     conf->typed_app = l->typed != NULL ? l->typed->app.name : NULL;
     return true;
 }
@@ -260,16 +241,13 @@ bool finish_all(struct loader *l)
         return load_fail(l, "%s: no app: it needs a section [app:NAME] with module = main:app",
                          l->conf->file);
     }
-    for (int section = 0; section < TABLE_SECTIONS; section++) {
-        if (!complete_section(l, (enum table_section)section, NULL)) {
+    for (int section = 0; section < TABLE_SECTIONS; section++)
+        if (!complete_section(l, (enum table_section)section, NULL))
             return false;
-        }
-    }
     for (struct draft *draft = l->drafts; draft != NULL; draft = draft->next) {
         inherit(l, draft);
-        if (!complete_app(l, draft) || !absolute_env_files(l, draft)) {
+        if (!complete_app(l, draft) || !absolute_env_files(l, draft))
             return false;
-        }
     }
     return limits(l) && unique_names(l) && unique_routes(l) && build(l);
 }

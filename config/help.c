@@ -51,10 +51,8 @@ void conf_help(FILE *out)
         (void)fprintf(out, "\n[%s]%s\n", table_section_name((enum table_section)section),
                       section == TABLE_APP ? "  defaults of every app; [app:NAME] in a file wins over them"
                                            : "");
-        for (size_t i = 0; i < table_count; i++) {
-            if (table_rows[i].section == (enum table_section)section) {
+        for (size_t i = 0; i < table_count; i++)
+            if (table_rows[i].section == (enum table_section)section)
                 print_row(out, &table_rows[i]);
-            }
-        }
     }
 }

@@ -25,11 +25,9 @@ __attribute__((format(printf, 2, 3))) static void add(struct conf_error *error, 
 /* One line, whatever the values in it hold: nothing of theirs may steer a terminal. */
 static void one_line(char *text)
 {
-    for (; *text != '\0'; text++) {
-        if ((unsigned char)*text < 0x20 || *text == 0x7f) {
+    for (; *text != '\0'; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
             *text = '?';
-        }
-    }
 }
 
 bool load_fail(struct loader *l, const char *format, ...)
@@ -53,19 +51,16 @@ bool load_fail_at(struct loader *l, const struct place *place, const struct draf
 {
     bool typed_app = draft != NULL && draft->place.layer == LAYER_FLAG;
     l->error->text[0] = '\0';
-    if (place->layer == LAYER_FILE) {
+    if (place->layer == LAYER_FILE)
         add(l->error, "%s:%u: ", place->name, place->line);
-    } else if (!typed_app) {
+    else if (!typed_app)
         add(l->error, "%s: ", place->name);
-    }
-    if (draft != NULL) {
+    if (draft != NULL)
         add(l->error, "[app:%s] ", draft->app.name);
-    } else if (row != NULL && place->layer == LAYER_FILE) {
+    else if (row != NULL && place->layer == LAYER_FILE)
         add(l->error, "[%s] ", table_section_name(row->section));
-    }
-    if (row != NULL && (place->layer == LAYER_FILE || typed_app)) {
+    if (row != NULL && (place->layer == LAYER_FILE || typed_app))
         add(l->error, "%s: ", row->key);
-    }
     va_list args;
     va_start(args, format);
     add_args(l->error, format, args);
@@ -82,9 +77,8 @@ const struct table_row *load_nearest(void (*make)(const struct table_row *, char
     for (size_t i = 0; i < table_count; i++) {
         char name[TABLE_NAME];
         make(&table_rows[i], name);
-        if (suggest_offer(&suggest, name)) {
+        if (suggest_offer(&suggest, name))
             best = &table_rows[i];
-        }
     }
     return best;
 }

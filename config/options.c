@@ -71,24 +71,20 @@ struct reading {
 
 static const struct special *find_special(const char *name)
 {
-    for (size_t i = 0; i < sizeof(specials) / sizeof(specials[0]); i++) {
-        if (strcmp(specials[i].flag, name) == 0) {
+    for (size_t i = 0; i < sizeof(specials) / sizeof(specials[0]); i++)
+        if (strcmp(specials[i].flag, name) == 0)
             return &specials[i];
-        }
-    }
     return NULL;
 }
 
 /* The option's value: behind "=", in the rest of a short option, or the next argument. */
 static const char *need_value(struct reading *r)
 {
-    if (r->value != NULL) {
+    if (r->value != NULL)
         return r->value;
-    }
     const struct conf_input *input = r->loader->input;
-    if (r->next < input->argc && strncmp(input->argv[r->next], "--", 2) != 0) {
+    if (r->next < input->argc && strncmp(input->argv[r->next], "--", 2) != 0)
         return input->argv[r->next++];
-    }
     (void)load_fail(r->loader, "%s: needs a value", r->name);
     return NULL;
 }
@@ -97,9 +93,8 @@ static bool remember(struct reading *r, const struct table_row *row, const char 
 {
     struct loader *l = r->loader;
     struct option *option = text != NULL ? arena_alloc(l->scratch, sizeof(*option)) : NULL;
-    if (option == NULL) {
+    if (option == NULL)
         return load_no_memory(l);
-    }
     *option = (struct option){.row = row, .flag = r->name, .text = text, .item = item};
     *l->options_end = option;
     l->options_end = &option->next;
@@ -109,9 +104,8 @@ static bool remember(struct reading *r, const struct table_row *row, const char 
 
 static bool set_key(struct reading *r, const struct table_row *row)
 {
-    if (row->type == TABLE_BOOL) {
+    if (row->type == TABLE_BOOL)
         return remember(r, row, r->value != NULL ? r->value : "on", false);
-    }
     const char *value = need_value(r);
     return value != NULL && remember(r, row, value, (row->flags & TABLE_LINES) != 0 && *value != '\0');
 }
@@ -120,9 +114,8 @@ static bool set_seconds(struct reading *r, const struct table_row *row)
 {
     const char *value = need_value(r);
     int64_t seconds;
-    if (value != NULL && units_number(value, &seconds)) {
+    if (value != NULL && units_number(value, &seconds))
         return remember(r, row, seconds == 0 ? "off" : arena_join(r->loader->scratch, value, "s", ""), false);
-    }
     return value != NULL && remember(r, row, value, false);
 }
 
@@ -134,13 +127,11 @@ static bool set_unix(struct reading *r, const struct table_row *row)
 
 static bool set_text(struct reading *r, const char **text)
 {
-    if (*text != NULL) {
+    if (*text != NULL)
         return load_fail(r->loader, "%s: given twice", r->name);
-    }
     *text = need_value(r);
-    if (*text != NULL && **text == '\0') {
+    if (*text != NULL && **text == '\0')
         return load_fail(r->loader, "%s: needs a value", r->name);
-    }
     return *text != NULL;
 }
 
@@ -176,9 +167,8 @@ static bool set_special(struct reading *r, const struct special *special)
 static bool unknown(struct loader *l, const char *name)
 {
     const struct table_row *near = load_nearest(table_flag, name);
-    if (near == NULL || name[1] != '-') {
+    if (near == NULL || name[1] != '-')
         return load_fail(l, "unknown option %s (leangate --help lists them)", name);
-    }
     char known[TABLE_NAME];
     table_flag(near, known);
     return load_fail(l, "unknown option %s, did you mean %s?", name, known);
@@ -195,13 +185,11 @@ static bool split(struct reading *r, const char *arg)
 
 static bool option(struct reading *r, const char *arg)
 {
-    if (!split(r, arg)) {
+    if (!split(r, arg))
         return false;
-    }
     const struct special *special = find_special(r->name);
-    if (special != NULL) {
+    if (special != NULL)
         return set_special(r, special);
-    }
     const struct table_row *row = table_find_flag(r->name);
     return row != NULL ? set_key(r, row) : unknown(r->loader, r->name);
 }
@@ -225,9 +213,8 @@ bool options_parse(struct loader *l)
         if (!options_end && strcmp(arg, "--") == 0) {
             options_end = true;
         } else if (options_end || arg[0] != '-' || arg[1] == '\0') {
-            if (!positional(l, arg)) {
+            if (!positional(l, arg))
                 return false;
-            }
         } else if (!option(&r, arg)) {
             return false;
         }
@@ -245,21 +232,18 @@ static struct place flag_place(const struct loader *l, const char *flag)
 /* --host and --port make one listener together. */
 static bool take_host(struct loader *l)
 {
-    if (l->host == NULL && l->port == NULL) {
+    if (l->host == NULL && l->port == NULL)
         return true;
-    }
     const char *host = l->host != NULL ? l->host : "127.0.0.1";
     const char *port = l->port != NULL ? l->port : "8000";
     struct place place = flag_place(l, l->port != NULL ? "--port" : "--host");
-    if (!check_is_port(port)) {
+    if (!check_is_port(port))
         return load_fail_at(l, &place, NULL, NULL, "\"%s\" is not a port (0 to 65535)", port);
-    }
     bool v6 = strchr(host, ':') != NULL && host[0] != '[';
     const char *name = arena_join(l->scratch, v6 ? "[" : "", host, v6 ? "]" : "");
     const char *item = name != NULL ? arena_join(l->scratch, name, ":", port) : NULL;
-    if (item == NULL) {
+    if (item == NULL)
         return load_no_memory(l);
-    }
     place.name = l->host != NULL ? "--host" : "--port";
     return value_take_item(l, &place, NULL, table_find_flag("--listen"), item);
 }
@@ -268,13 +252,11 @@ bool options_take(struct loader *l)
 {
     for (const struct option *o = l->options; o != NULL; o = o->next) {
         struct place place = flag_place(l, o->flag);
-        if ((o->row->flags & TABLE_INCLUDE) != 0) {
+        if ((o->row->flags & TABLE_INCLUDE) != 0)
             continue;
-        }
         if (!(o->item ? value_take_item(l, &place, NULL, o->row, o->text)
-                      : value_take(l, &place, NULL, o->row, o->text))) {
+                      : value_take(l, &place, NULL, o->row, o->text)))
             return false;
-        }
     }
     return take_host(l);
 }
@@ -283,10 +265,8 @@ bool options_include(struct loader *l)
 {
     for (const struct option *o = l->options; o != NULL; o = o->next) {
         struct place place = flag_place(l, o->flag);
-        if ((o->row->flags & TABLE_INCLUDE) != 0 && *o->text != '\0' &&
-            !sections_include(l, &place, o->text)) {
+        if ((o->row->flags & TABLE_INCLUDE) != 0 && *o->text != '\0' && !sections_include(l, &place, o->text))
             return false;
-        }
     }
     return true;
 }

@@ -58,9 +58,8 @@ static bool is_directory(const char *path)
 static bool runnable(const char *path)
 {
     struct stat st;
-    if (stat(path, &st) == -1) {
+    if (stat(path, &st) == -1)
         return false;
-    }
     if (!S_ISREG(st.st_mode)) {
         errno = EACCES;
         return false;
@@ -79,13 +78,11 @@ static bool exists(const char *directory, const char *name)
 static enum found in_venv(struct search *s, const char *directory)
 {
     static const char *const names[] = {"python", "python3"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (!put(s->path, "%s/bin/%s", directory, names[i])) {
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (!put(s->path, "%s/bin/%s", directory, names[i]))
             errno = ENAMETOOLONG;
-        } else if (runnable(s->path)) {
+        else if (runnable(s->path))
             return FOUND;
-        }
-    }
     tried(s, "%s/bin/python (%s)", directory, strerror(errno));
     return exists(directory, "pyvenv.cfg") ? BROKEN : NOT_FOUND;
 }
@@ -93,9 +90,8 @@ static enum found in_venv(struct search *s, const char *directory)
 static enum found in_app_venv(struct search *s, const char *name)
 {
     char directory[PATH_ROOM];
-    if (!put(directory, "%s/%s", s->app->directory, name)) {
+    if (!put(directory, "%s/%s", s->app->directory, name))
         return NOT_FOUND;
-    }
     return in_venv(s, directory);
 }
 
@@ -115,9 +111,8 @@ static enum found on_path(struct search *s, const char *name)
     while (*at != '\0') {
         size_t len = strcspn(at, ":");
         /* a relative entry means the directory of the moment, which is nobody's intention here */
-        if (at[0] == '/' && put(s->path, "%.*s/%s", (int)len, at, name) && runnable(s->path)) {
+        if (at[0] == '/' && put(s->path, "%.*s/%s", (int)len, at, name) && runnable(s->path))
             return FOUND;
-        }
         at += len + (at[len] == ':' ? 1 : 0);
     }
     tried(s, "%s on $PATH", name);
@@ -139,15 +134,12 @@ static enum found named(struct search *s, const char *python)
     char path[PATH_ROOM];
     bool whole = python[0] == '/';
     bool fits = put(path, "%s%s%s", whole ? "" : s->app->directory, whole ? "" : "/", python);
-    if (fits && is_directory(path)) {
+    if (fits && is_directory(path))
         return in_venv(s, path);
-    }
-    if (strchr(python, '/') == NULL) {
+    if (strchr(python, '/') == NULL)
         return on_path(s, python);
-    }
-    if (fits && put(s->path, "%s", path) && runnable(s->path)) {
+    if (fits && put(s->path, "%s", path) && runnable(s->path))
         return FOUND;
-    }
     tried(s, "%s (%s)", path, strerror(errno));
     return NOT_FOUND;
 }
@@ -167,12 +159,10 @@ static bool venv_version(const char *root, char version[16])
         found = sscanf(line, "version = %3u.%3u", &major, &minor) == 2 ||
                 sscanf(line, "version_info = %3u.%3u", &major, &minor) == 2;
     }
-    if (found) {
+    if (found)
         (void)snprintf(version, 16, "%u.%u", major, minor);
-    }
-    if (file != NULL) {
+    if (file != NULL)
         (void)fclose(file);
-    }
     return found;
 }
 
@@ -184,9 +174,8 @@ static bool resolved_version(const char *path, char version[16])
     unsigned major;
     unsigned minor;
     bool found = name != NULL && sscanf(name, "/python%3u.%3u", &major, &minor) == 2;
-    if (found) {
+    if (found)
         (void)snprintf(version, 16, "%u.%u", major, minor);
-    }
     free(real);
     return found;
 }
@@ -197,9 +186,8 @@ static bool venv_name(const struct conf_app *app, const char *path, char root[PA
     (void)put(root, "%s", path);
     for (int i = 0; i < 2; i++) {
         char *slash = strrchr(root, '/');
-        if (slash == NULL) {
+        if (slash == NULL)
             return false;
-        }
         *slash = '\0';
     }
     size_t len = strlen(app->directory);

@@ -45,9 +45,8 @@ __attribute__((format(printf, 3, 4))) static bool fail(struct reader *r, const c
     va_start(args, format);
     (void)vsnprintf(what, sizeof(what), format, args);
     va_end(args);
-    if (!r->stopped) {
+    if (!r->stopped)
         r->events->wrong(r->arg, r->line, key, what);
-    }
     r->stopped = true;
     return false;
 }
@@ -59,13 +58,11 @@ static void add(struct line *l, char c)
         l->comment = true;
         return;
     }
-    if (l->len < READER_LINE) {
+    if (l->len < READER_LINE)
         l->text[l->len] = c;
-    }
     l->len++;
-    if (!is_blank(c)) {
+    if (!is_blank(c))
         l->end = l->len;
-    }
 }
 
 /* The next line without comment and blanks at its end; false at the end of the file or when it is no text. */
@@ -76,23 +73,18 @@ static bool fetch(struct reader *r, struct line *l)
     l->comment = false;
     r->line++;
     while ((c = getc_unlocked(r->file)) != EOF) {
-        if (++r->bytes > READER_BYTES) {
+        if (++r->bytes > READER_BYTES)
             return fail(r, "", "larger than 64 MB: not a configuration");
-        }
-        if (c == '\0') {
+        if (c == '\0')
             return fail(r, "", "a NUL byte: not a text file");
-        }
-        if (c == '\n') {
+        if (c == '\n')
             break;
-        }
         add(l, (char)c);
-        if (r->bytes == 3 && l->len == 3 && memcmp(l->text, "\xef\xbb\xbf", 3) == 0) {
+        if (r->bytes == 3 && l->len == 3 && memcmp(l->text, "\xef\xbb\xbf", 3) == 0)
             l->len = l->end = 0; /* a byte order mark */
-        }
     }
-    if (c == EOF && ferror(r->file)) {
+    if (c == EOF && ferror(r->file))
         return fail(r, "", "cannot read: %s", strerror(errno));
-    }
     l->text[l->end < READER_LINE ? l->end : READER_LINE] = '\0';
     return c != EOF || l->len > 0 || l->comment;
 }
@@ -107,9 +99,8 @@ static bool section(struct reader *r, char *text)
     *close = '\0';
     r->in_section = true;
     r->key_open = false;
-    if (!r->events->section(r->arg, r->line, text + 1)) {
+    if (!r->events->section(r->arg, r->line, text + 1))
         r->stopped = true;
-    }
     return !r->stopped;
 }
 
@@ -118,20 +109,17 @@ static bool check_line(struct reader *r, struct line *l)
 {
     size_t name = strcspn(l->text, "=:");
     size_t key = name;
-    while (key > 0 && is_blank(l->text[key - 1])) {
+    while (key > 0 && is_blank(l->text[key - 1]))
         key--;
-    }
     if (l->end > READER_LINE) {
         l->text[r->indented || key > 64 ? 0 : key] = '\0';
         return fail(r, l->text, "the line has %zu bytes, %d is the most: put long values into an env_file",
                     l->end, READER_LINE);
     }
-    if (r->indented) {
+    if (r->indented)
         return true;
-    }
-    if (l->text[name] == '\0') {
+    if (l->text[name] == '\0')
         return fail(r, "", "\"%s\" is not a \"key = value\" line", l->text);
-    }
     if (!r->in_section) {
         l->text[key] = '\0';
         return fail(r, l->text, "stands before any section: begin with [gateway] or [app:NAME]");
@@ -145,20 +133,16 @@ static bool check_line(struct reader *r, struct line *l)
 static const char *classify(struct reader *r, struct line *l)
 {
     size_t indent = 0;
-    while (is_blank(l->text[indent])) {
+    while (is_blank(l->text[indent]))
         indent++;
-    }
     bool fits = l->end <= READER_LINE;
     r->indented = indent > 0 && r->key_open;
-    if (l->text[indent] == '#' || l->end == 0) {
+    if (l->text[indent] == '#' || l->end == 0)
         return "";
-    }
-    if (l->text[indent] == '[' && !r->indented && fits) {
+    if (l->text[indent] == '[' && !r->indented && fits)
         return section(r, l->text + indent) ? "[-]" : NULL;
-    }
-    if (!r->indented) {
+    if (!r->indented)
         memmove(l->text, l->text + indent, strlen(l->text + indent) + 1);
-    }
     return check_line(r, l) ? l->text : NULL;
 }
 
@@ -166,14 +150,12 @@ static const char *classify(struct reader *r, struct line *l)
 static char *next_line(char *out, int size, void *arg)
 {
     struct reader *r = arg;
-    struct line l;
-    if (r->stopped || !fetch(r, &l)) {
+    struct line l = {.len = 0};
+    if (r->stopped || !fetch(r, &l))
         return NULL;
-    }
     const char *text = classify(r, &l);
-    if (text == NULL) {
+    if (text == NULL)
         return NULL;
-    }
     size_t len = strlen(text);
     if (len >= (size_t)size) {
         (void)fail(r, "", "the line does not fit inih's buffer of %d bytes", size);
@@ -187,9 +169,8 @@ static int on_pair(void *arg, const char *ini_section, const char *key, const ch
 {
     (void)ini_section;
     struct reader *r = arg;
-    if (!r->stopped && !r->events->key(r->arg, r->line, key, value, r->indented)) {
+    if (!r->stopped && !r->events->key(r->arg, r->line, key, value, r->indented))
         r->stopped = true;
-    }
     return r->stopped ? 0 : 1;
 }
 

@@ -57,21 +57,17 @@ static bool unknown_section(struct source *s, const char *name)
     struct loader *l = s->loader;
     size_t head = strcspn(name, ":");
     const char *word = arena_copy(l->scratch, name, head);
-    if (word == NULL) {
+    if (word == NULL)
         return load_no_memory(l);
-    }
     struct suggest suggest;
     suggest_init(&suggest, word);
-    if (name[head] == ':') {
+    if (name[head] == ':')
         (void)suggest_offer(&suggest, table_section_name(TABLE_APP));
-    } else {
-        for (int i = 0; i < TABLE_SECTIONS; i++) {
+    else
+        for (int i = 0; i < TABLE_SECTIONS; i++)
             (void)suggest_offer(&suggest, table_section_name((enum table_section)i));
-        }
-    }
-    if (suggest.best == NULL) {
+    if (suggest.best == NULL)
         return load_fail_at(l, &s->place, NULL, NULL, "[%s] unknown section", name);
-    }
     return load_fail_at(l, &s->place, NULL, NULL, "[%s] unknown section, did you mean [%s%s]?", name,
                         suggest.best, name + head);
 }
@@ -82,9 +78,8 @@ static bool on_section(void *arg, uint32_t line, const char *name)
     s->place.line = line;
     s->draft = NULL;
     s->row = NULL;
-    if (strncmp(name, "app:", 4) != 0) {
+    if (strncmp(name, "app:", 4) != 0)
         return table_section_find(name, &s->section) || unknown_section(s, name);
-    }
     if (!is_app_name(name + 4, strlen(name + 4))) {
         return load_fail_at(s->loader, &s->place, NULL, NULL,
                             "[%s] an app's name has 1 to %d letters, digits, \"-\", \"_\" and \".\"", name,
@@ -111,20 +106,17 @@ static bool unknown_key(struct source *s, const char *key)
     struct suggest suggest;
     suggest_init(&suggest, key);
     const struct table_row *elsewhere = NULL;
-    for (size_t i = 0; i < table_count; i++) {
-        if (table_rows[i].section == s->section) {
+    for (size_t i = 0; i < table_count; i++)
+        if (table_rows[i].section == s->section)
             (void)suggest_offer(&suggest, table_rows[i].key);
-        } else if (strcmp(table_rows[i].key, key) == 0) {
+        else if (strcmp(table_rows[i].key, key) == 0)
             elsewhere = &table_rows[i];
-        }
-    }
     if (elsewhere != NULL) {
         return load_fail_at(s->loader, &s->place, NULL, NULL, "[%s] unknown key \"%s\", it belongs to [%s]",
                             section, key, table_section_name(elsewhere->section));
     }
-    if (suggest.best == NULL) {
+    if (suggest.best == NULL)
         return load_fail_at(s->loader, &s->place, NULL, NULL, "[%s] unknown key \"%s\"", section, key);
-    }
     return load_fail_at(s->loader, &s->place, NULL, NULL, "[%s] unknown key \"%s\", did you mean \"%s\"?",
                         section, key, suggest.best);
 }
@@ -133,20 +125,17 @@ static bool on_key(void *arg, uint32_t line, const char *key, const char *value,
 {
     struct source *s = arg;
     s->place.line = line;
-    if (!more) {
+    if (!more)
         s->row = table_find(s->section, key);
-    }
-    if (s->row == NULL) {
+    if (s->row == NULL)
         return unknown_key(s, key);
-    }
     if (more && s->row->type != TABLE_LIST) {
         return load_fail_at(
             s->loader, &s->place, s->draft, s->row,
             "an indented line continues it, and it takes one value: begin a new key at the left margin");
     }
-    if ((s->row->flags & TABLE_INCLUDE) != 0) {
+    if ((s->row->flags & TABLE_INCLUDE) != 0)
         return *value == '\0' || s->loader->includes_given || include(s, s->loader, &s->place, value);
-    }
     return value_take(s->loader, &s->place, s->draft, s->row, value);
 }
 
@@ -184,9 +173,8 @@ static const char *directory_of(struct loader *l, const char *path, bool slash)
     const char *last = strrchr(path, '/');
     size_t len = last == NULL ? 0 : (size_t)(last - path) + (slash || last == path ? 1 : 0);
     const char *copy = arena_copy(l->scratch, path, len);
-    if (copy == NULL) {
+    if (copy == NULL)
         (void)load_no_memory(l);
-    }
     return copy;
 }
 
@@ -194,22 +182,17 @@ static const char *directory_of(struct loader *l, const char *path, bool slash)
 static const char *unfit(struct source *s, FILE *file)
 {
     struct stat st;
-    if (fstat(fileno(file), &st) == -1) {
+    if (fstat(fileno(file), &st) == -1)
         return strerror(errno);
-    }
-    if (S_ISDIR(st.st_mode)) {
+    if (S_ISDIR(st.st_mode))
         return "is a directory";
-    }
-    if (s->depth > 0 && !S_ISREG(st.st_mode)) {
+    if (s->depth > 0 && !S_ISREG(st.st_mode))
         return "is not a regular file";
-    }
     s->dev = st.st_dev;
     s->ino = st.st_ino;
-    for (const struct source *up = s->parent; up != NULL; up = up->parent) {
-        if (up->dev == s->dev && up->ino == s->ino) {
+    for (const struct source *up = s->parent; up != NULL; up = up->parent)
+        if (up->dev == s->dev && up->ino == s->ino)
             return "includes itself";
-        }
-    }
     return NULL;
 }
 
@@ -228,9 +211,8 @@ static bool open_source(struct source *s, const char *path, const struct place *
         (void)load_fail_at(l, from, NULL, table_find(TABLE_GATEWAY, "include"), "cannot read \"%s\": %s",
                            s->place.name, reason);
     }
-    if (file != NULL) {
+    if (file != NULL)
         (void)fclose(file);
-    }
     return good;
 }
 
@@ -272,9 +254,8 @@ static const char *literal(struct loader *l, const char *directory)
 {
     char *out = arena_alloc(l->scratch, 2 * strlen(directory) + 1);
     for (size_t n = 0; out != NULL && *directory != '\0'; directory++) {
-        if (strchr("*?[\\", *directory) != NULL) {
+        if (strchr("*?[\\", *directory) != NULL)
             out[n++] = '\\';
-        }
         out[n++] = *directory;
     }
     return out;
@@ -287,9 +268,8 @@ static bool include(struct source *parent, struct loader *l, const struct place 
     const char *whole = base == NULL        ? NULL
                         : pattern[0] == '/' ? pattern
                                             : arena_join(l->scratch, base, "/", pattern);
-    if (whole == NULL) {
+    if (whole == NULL)
         return load_no_memory(l);
-    }
     glob_t found = {.gl_pathc = 0};
     int result = glob(whole, 0, NULL, &found);
     bool wildcard = pattern[strcspn(pattern, "*?[")] != '\0';
@@ -298,9 +278,8 @@ static bool include(struct source *parent, struct loader *l, const struct place 
         (void)load_fail_at(l, &from, NULL, table_find(TABLE_GATEWAY, "include"), "cannot read \"%s\": %s",
                            pattern, result == GLOB_NOSPACE ? "out of memory" : strerror(ENOENT));
     }
-    for (size_t i = 0; good && i < found.gl_pathc; i++) {
+    for (size_t i = 0; good && i < found.gl_pathc; i++)
         good = include_one(parent, l, &from, found.gl_pathv[i]);
-    }
     globfree(&found);
     return good;
 }

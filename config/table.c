@@ -167,11 +167,9 @@ bool table_section_find(const char *name, enum table_section *section)
 
 const struct table_row *table_find(enum table_section section, const char *key)
 {
-    for (size_t i = 0; i < table_count; i++) {
-        if (table_rows[i].section == section && strcmp(table_rows[i].key, key) == 0) {
+    for (size_t i = 0; i < table_count; i++)
+        if (table_rows[i].section == section && strcmp(table_rows[i].key, key) == 0)
             return &table_rows[i];
-        }
-    }
     return NULL;
 }
 
@@ -185,18 +183,16 @@ void table_flag(const struct table_row *row, char name[TABLE_NAME])
 {
     const char *section = prefix(row);
     (void)snprintf(name, TABLE_NAME, "--%s%s%s", section, *section != '\0' ? "-" : "", row->key);
-    for (char *c = name; *c != '\0'; c++) {
+    for (char *c = name; *c != '\0'; c++)
         *c = *c == '_' ? '-' : *c;
-    }
 }
 
 void table_variable(const struct table_row *row, char name[TABLE_NAME])
 {
     const char *section = prefix(row);
     (void)snprintf(name, TABLE_NAME, "LEANGATE_%s%s%s", section, *section != '\0' ? "_" : "", row->key);
-    for (char *c = name; *c != '\0'; c++) {
+    for (char *c = name; *c != '\0'; c++)
         *c = *c >= 'a' && *c <= 'z' ? (char)(*c - 'a' + 'A') : *c;
-    }
 }
 
 static const struct table_row *find_named(void (*make)(const struct table_row *, char *), const char *name)
@@ -204,9 +200,8 @@ static const struct table_row *find_named(void (*make)(const struct table_row *,
     char own[TABLE_NAME];
     for (size_t i = 0; i < table_count; i++) {
         make(&table_rows[i], own);
-        if (strcmp(own, name) == 0) {
+        if (strcmp(own, name) == 0)
             return &table_rows[i];
-        }
     }
     return NULL;
 }
@@ -227,9 +222,8 @@ int table_choice(const char *choices, const char *word)
     int position = 0;
     for (const char *at = choices; *at != '\0'; position++) {
         size_t n = strcspn(at, " ");
-        if (n == len && memcmp(at, word, n) == 0) {
+        if (n == len && memcmp(at, word, n) == 0)
             return position;
-        }
         at += n;
         at += strspn(at, " ");
     }

@@ -37,9 +37,8 @@ static size_t leading_number(const char *text, int base, int64_t *value)
     int64_t number = 0;
     size_t n = 0;
     while (text[n] >= '0' && text[n] < '0' + base) {
-        if (n == MAX_DIGITS) {
+        if (n == MAX_DIGITS)
             return 0;
-        }
         number = number * base + (text[n] - '0');
         n++;
     }
@@ -51,14 +50,11 @@ static bool scaled(const char *text, const struct unit *units, size_t count, int
 {
     int64_t number;
     size_t digits = leading_number(text, 10, &number);
-    if (digits == 0) {
+    if (digits == 0)
         return false;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(text + digits, units[i].name) == 0) {
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(text + digits, units[i].name) == 0)
             return !__builtin_mul_overflow(number, units[i].factor, value);
-        }
-    }
     return false;
 }
 
@@ -66,9 +62,8 @@ bool units_time(const char *text, int64_t *ms)
 {
     int64_t value;
     bool good = scaled(text, time_units, COUNT(time_units), &value);
-    if (good) {
+    if (good)
         *ms = value;
-    }
     return good;
 }
 
@@ -76,9 +71,8 @@ bool units_size(const char *text, int64_t *bytes)
 {
     int64_t value;
     bool good = scaled(text, size_units, COUNT(size_units), &value);
-    if (good) {
+    if (good)
         *bytes = value;
-    }
     return good;
 }
 
@@ -86,9 +80,8 @@ static bool whole_number(const char *text, int base, int64_t *value)
 {
     int64_t number;
     size_t digits = leading_number(text, base, &number);
-    if (digits == 0 || text[digits] != '\0') {
+    if (digits == 0 || text[digits] != '\0')
         return false;
-    }
     *value = number;
     return true;
 }
@@ -126,20 +119,17 @@ static bool guess_unit(const char *text, const struct unit *units, size_t count,
 {
     int64_t number;
     size_t digits = leading_number(text, 10, &number);
-    if (digits == 0) {
+    if (digits == 0)
         return false;
-    }
     const char *rest = text + digits;
-    while (*rest == ' ') {
+    while (*rest == ' ')
         rest++;
-    }
     const char *unit = fallback;
     for (size_t i = 0; i < count; i++) {
         size_t len = strlen(units[i].name);
         size_t same = 0;
-        while (same < len && lower(rest[same]) == units[i].name[same]) {
+        while (same < len && lower(rest[same]) == units[i].name[same])
             same++;
-        }
         if (len > 0 && same == len) {
             unit = units[i].name;
             break;
@@ -164,13 +154,11 @@ static void print_scaled(int64_t value, const struct unit *units, size_t count, 
     const struct unit *best = NULL;
     for (size_t i = 0; i < count; i++) {
         bool exact = value % units[i].factor == 0 && value >= units[i].print_from;
-        if (exact && (best == NULL || units[i].factor > best->factor)) {
+        if (exact && (best == NULL || units[i].factor > best->factor))
             best = &units[i];
-        }
     }
-    if (best == NULL) {
+    if (best == NULL)
         best = &units[count - 1];
-    }
     (void)snprintf(text, UNITS_TEXT, "%" PRId64 "%s", value / best->factor, best->name);
 }
 

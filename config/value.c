@@ -23,9 +23,8 @@ void *value_field(void *base, const struct table_row *row)
 
 static void *target_field(const struct target *t)
 {
-    if (t->draft != NULL) {
+    if (t->draft != NULL)
         return value_field(&t->draft->app, t->row);
-    }
     return t->row->section == TABLE_APP ? value_field(&t->loader->defaults, t->row)
                                         : value_field(t->loader->conf, t->row);
 }
@@ -100,12 +99,10 @@ static bool not_a_number(const struct target *t, const char *text)
     char guess[UNITS_TEXT];
     bool guessed = (row->type == TABLE_TIME && units_time_guess(text, guess)) ||
                    (row->type == TABLE_SIZE && units_size_guess(text, guess));
-    if (guessed) {
+    if (guessed)
         return FAIL(t, "\"%s\" is not %s (try %s)", text, what, guess);
-    }
-    if (strcmp(text, "off") == 0) {
+    if (strcmp(text, "off") == 0)
         return FAIL(t, "cannot be off (try %s)", row->standard);
-    }
     return FAIL(t, "\"%s\" is not %s (try %s)", text, what, *row->standard != '\0' ? row->standard : "0022");
 }
 
@@ -114,12 +111,10 @@ static bool take_number(const struct target *t, const char *text)
     const struct table_row *row = t->row;
     int64_t value = CONF_OFF;
     if ((*text == '\0' && (row->flags & TABLE_EMPTY) != 0) ||
-        (strcmp(text, "off") == 0 && (row->flags & TABLE_OFF) != 0)) {
+        (strcmp(text, "off") == 0 && (row->flags & TABLE_OFF) != 0))
         return set(t, &value);
-    }
-    if (!read_number(row->type, text, &value)) {
+    if (!read_number(row->type, text, &value))
         return not_a_number(t, text);
-    }
     char bound[UNITS_TEXT];
     if (value < row->min) {
         number_text(row->type, row->min, bound);
@@ -143,15 +138,13 @@ static bool take_bool(const struct target *t, const char *text)
 static bool take_choice(const struct target *t, const char *text)
 {
     int value = table_choice(t->row->choices, text);
-    if (value >= 0) {
+    if (value >= 0)
         return set(t, &value);
-    }
     char words[TABLE_NAME * 2];
     size_t len = 0;
     for (const char *at = t->row->choices; *at != '\0' && len < sizeof(words) - 3; at++) {
-        if (*at == ' ') {
+        if (*at == ' ')
             words[len++] = ',';
-        }
         words[len++] = *at;
     }
     words[len] = '\0';
@@ -164,16 +157,14 @@ static const char *checked(const struct target *t, const char *text)
     struct loader *l = t->loader;
     if (t->row->check == NULL) {
         const char *copy = arena_copy(l->arena, text, strlen(text));
-        if (copy == NULL) {
+        if (copy == NULL)
             (void)load_no_memory(l);
-        }
         return copy;
     }
     struct check c = {.arena = l->arena, .base = t->place->base, .typed = t->place->layer > LAYER_FILE};
     const char *kept = t->row->check(&c, text);
-    if (kept == NULL) {
+    if (kept == NULL)
         (void)FAIL(t, "%s", c.wrong);
-    }
     return kept;
 }
 
@@ -191,12 +182,10 @@ bool value_append(struct loader *l, struct conf_list *list, const char *item)
     if ((list->count & (list->count - 1)) == 0) {
         size_t room = list->count == 0 ? 1 : 2 * (size_t)list->count;
         const char **grown = arena_alloc(l->arena, room * sizeof(*grown));
-        if (grown == NULL) {
+        if (grown == NULL)
             return load_no_memory(l);
-        }
-        if (list->count > 0) {
+        if (list->count > 0)
             memcpy(grown, list->items, list->count * sizeof(*grown));
-        }
         list->items = grown;
     }
     /* the array is ours until the list is handed out as constant */
@@ -215,12 +204,10 @@ static bool take_list(const struct target *t, const char *text, const char *sepa
     for (const char *at = text + strspn(text, separators); *at != '\0'; at += strspn(at, separators)) {
         size_t len = strcspn(at, separators);
         const char *word = arena_copy(t->loader->scratch, at, len);
-        if (word == NULL) {
+        if (word == NULL)
             return load_no_memory(t->loader);
-        }
-        if (!take_one(t, word)) {
+        if (!take_one(t, word))
             return false;
-        }
         at += len;
     }
     return true;
@@ -236,23 +223,19 @@ static bool claim(const struct target *t)
     uint32_t *line = t->draft != NULL ? &t->draft->lines[table_app_index(t->row)] : NULL;
     bool again = line != NULL ? *line != 0 : before->layer == t->place->layer;
     bool list = t->row->type == TABLE_LIST;
-    if (again && list) {
+    if (again && list)
         return true;
-    }
     if (again && t->place->layer == LAYER_FILE) {
-        if (line != NULL || strcmp(before->name, t->place->name) == 0) {
+        if (line != NULL || strcmp(before->name, t->place->name) == 0)
             return FAIL(t, "set twice (first in line %u)", line != NULL ? *line : before->line);
-        }
         return FAIL(t, "set twice (first in %s:%u)", before->name, before->line);
     }
-    if (line != NULL) {
+    if (line != NULL)
         *line = t->place->line;
-    } else {
+    else
         *before = *t->place;
-    }
-    if (list) {
+    if (list)
         memset(target_field(t), 0, sizeof(struct conf_list));
-    }
     return true;
 }
 
@@ -260,12 +243,10 @@ bool value_take(struct loader *l, const struct place *place, struct draft *draft
                 const char *text)
 {
     struct target t = {.loader = l, .place = place, .draft = draft, .row = row};
-    if (!claim(&t)) {
+    if (!claim(&t))
         return false;
-    }
-    if (*text == '\0' && row->type != TABLE_LIST && (row->flags & TABLE_EMPTY) == 0) {
+    if (*text == '\0' && row->type != TABLE_LIST && (row->flags & TABLE_EMPTY) == 0)
         return FAIL(&t, "needs a value (try %s)", row->standard);
-    }
     switch (row->type) {
     case TABLE_BOOL:
         return take_bool(&t, text);
@@ -301,9 +282,8 @@ const char *value_text(const void *base, const struct table_row *row, char room[
         /* "" of a key that cannot be empty is its `off` */
         return *text == '\0' && (row->flags & TABLE_EMPTY) == 0 ? "off" : text;
     }
-    if (row->type == TABLE_BOOL) {
+    if (row->type == TABLE_BOOL)
         return *field != 0 ? "on" : "off";
-    }
     if (row->type == TABLE_CHOICE) {
         int position;
         memcpy(&position, field, sizeof(position));
@@ -311,9 +291,8 @@ const char *value_text(const void *base, const struct table_row *row, char room[
         return room;
     }
     memcpy(&number, field, sizeof(number));
-    if (number == CONF_OFF) {
+    if (number == CONF_OFF)
         return (row->flags & TABLE_EMPTY) != 0 ? "" : "off";
-    }
     number_text(row->type, number, room);
     return room;
 }

@@ -49,8 +49,8 @@ struct conn {
     bool readable; /* a read may bring something */
     bool touched;  /* bytes moved since the deadline was set */
     bool unread;   /* input is left that nobody will read */
-    bool moved; /* the state was entered since the deadline was set */
-    bool timed; /* a deadline is set */
+    bool moved;    /* the state was entered since the deadline was set */
+    bool timed;    /* a deadline is set */
     union {
         struct sockaddr any;
         struct sockaddr_in v4;
@@ -654,9 +654,9 @@ bool conn_close_idle(struct conn_pool *pool)
 
 void conn_close_all(struct conn_pool *pool, bool now)
 {
-    while (conn_close_idle(pool))
-        ;
     struct list *node, *after;
+    LIST_EACH (node, after, &pool->idle)
+        destroy(LIST_OBJECT(node, struct conn, node));
     LIST_EACH (node, after, &pool->active) {
         struct conn *c = LIST_OBJECT(node, struct conn, node);
         if (now) {

@@ -118,12 +118,11 @@ static void run(struct task *task)
     bool expired = g->deadline.expired;
     g->deadline.expired = false;
     resume_listeners(g);
-    for (; g->signals_seen < g->signal_count; g->signals_seen++) {
+    for (; g->signals_seen < g->signal_count; g->signals_seen++)
         if (g->signals_seen == 0)
             begin_drain(g);
         else if (!g->killing)
             stop_now(g);
-    }
     if (expired && !g->killing)
         stop_now(g);
     else if (expired)

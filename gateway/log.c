@@ -282,12 +282,11 @@ static void put_foreign_line(struct sink *sink, const char *tag, const char *tex
     char *out = sink->pending.data + sink->pending.len;
     memcpy(out, tag, tag_len);
     size_t n = tag_len;
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0; i < len; i++)
         if (text[i] == '\t')
             out[n++] = '\t';
         else
             n += put_visible(out + n, (unsigned char)text[i]);
-    }
     out[n++] = '\n';
     sink->pending.len += (uint32_t)n;
 }

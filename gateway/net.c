@@ -198,7 +198,7 @@ void net_peer_address(const struct sockaddr *peer, socklen_t len, char address[N
 
 void net_own_address(int fd, char address[NET_ADDRESS_MAX], char port[8])
 {
-    union address a;
+    union address a = {.any = {.sa_family = AF_UNSPEC}};
     socklen_t len = sizeof(a);
     address[0] = port[0] = '\0';
     if (getsockname(fd, &a.any, &len) == -1)

@@ -201,7 +201,7 @@ static void build_environment(const struct conf_app *app)
 {
     char **before = environ;
     struct conf_error error;
-    char *none[] = {NULL};
+    static char *none[] = {NULL};
     environ = none;
     for (char **entry = before; *entry != NULL; entry++)
         if (inherits(*entry, app->clear_env) && putenv(*entry) != 0)

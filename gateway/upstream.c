@@ -60,10 +60,11 @@ static void update(struct upstream *up)
 /* (Re)starts the clock that fits the state. */
 static void watch_clock(struct upstream *up)
 {
+    const struct request *r = up->request;
     int64_t ms = CONF_OFF;
-    if (up->state == UPSTREAM_ORPHAN || (up->state == UPSTREAM_BUSY && up->ready && !up->request->head_sent))
+    if (up->state == UPSTREAM_ORPHAN || (r != NULL && up->ready && !r->head_sent))
         ms = up->owner.app->request_timeout;
-    else if (up->state == UPSTREAM_BUSY && up->ready && !up->paused)
+    else if (r != NULL && up->ready && !up->paused)
         ms = up->owner.app->stream_timeout;
     timeq_start(timeq_get(ms), &up->deadline, &up->task);
 }
