@@ -69,7 +69,7 @@ warnings = -Wall -Wextra $(WERROR) -Wshadow -Wstrict-prototypes -Wmissing-protot
 must_cflags   = -std=gnu11 -D_GNU_SOURCE= -ffunction-sections -fdata-sections $(warnings) -Igateway -Ifcgi -Iconfig -MMD -MP
 must_libs     = -l:libev.a -l:libinih.a -lm
 harden_cflags = -fPIE -fstack-protector-strong -fno-asynchronous-unwind-tables
-harden_ldflags = -pie -Wl,-z,relro,-z,now -Wl,--gc-sections
+harden_ldflags = -Wl,-z,relro,-z,now -Wl,--gc-sections
 san_cflags    = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 py_cflags     = -std=gnu11 $(warnings) -fPIC -fvisibility=hidden -fstack-protector-strong -DPy_LIMITED_API=0x03080000 -MMD -MP
 py_ldflags    = -shared -pthread -Wl,-z,relro,-z,now
@@ -186,9 +186,9 @@ endef
 
 CPPFLAGS_$(B) = $(CPPFLAGS)
 CPPFLAGS_$(B)/static = $(CPPFLAGS)
-$(eval $(call variant,$(B),$(harden_cflags) $$(CFLAGS),$(harden_ldflags) $$(CFLAGS)))
+$(eval $(call variant,$(B),$(harden_cflags) $$(CFLAGS),-pie $(harden_ldflags) $$(CFLAGS)))
 $(eval $(call variant,$(B)/san,$(san_cflags),$(san_cflags)))
-$(eval $(call variant,$(B)/static,$(harden_cflags) $$(CFLAGS),-static-pie $$(CFLAGS)))
+$(eval $(call variant,$(B)/static,$(harden_cflags) $$(CFLAGS),-static-pie $(harden_ldflags) $$(CFLAGS)))
 
 # The program looks for the worker beside itself.
 $(B)/san/leangate $(B)/static/leangate: | $(B)/san/pyworker $(B)/static/pyworker

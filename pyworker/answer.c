@@ -33,12 +33,10 @@ static bool run(struct exchange *x, struct output *o)
 {
     int error;
 
-    if (x->broken) {
+    if (x->broken)
         return true;
-    }
-    if (!exchange_enter(x)) {
+    if (!exchange_enter(x))
         return false;
-    }
     do {
         Py_BEGIN_ALLOW_THREADS error = output_run(o);
         Py_END_ALLOW_THREADS
@@ -53,12 +51,10 @@ static bool send_pending(struct exchange *x, const char *data, size_t len, bool 
 {
     struct output o;
     output_begin(&o, x->request.fd, x->request.id);
-    if (x->pending.len > 0) {
+    if (x->pending.len > 0)
         output_add(&o, x->pending.data, x->pending.len);
-    }
-    if (len > 0) {
+    if (len > 0)
         output_add(&o, data, len);
-    }
     if (end && !x->ended) {
         output_close_stream(&o);
         x->ended = true;
@@ -85,9 +81,8 @@ bool answer_length(struct exchange *x, long long length)
     char line[48];
     bool bodyless = x->status == 204 || x->status == 304;
 
-    if (x->status == 0 || x->committed || x->declared != -1 || bodyless) {
+    if (x->status == 0 || x->committed || x->declared != -1 || bodyless)
         return true;
-    }
     x->declared = length;
     int n = snprintf(line, sizeof(line), "Content-Length: %lld\r\n", length);
     return head_append(&x->pending, line, (size_t)n);
@@ -95,9 +90,8 @@ bool answer_length(struct exchange *x, long long length)
 
 static bool commit(struct exchange *x)
 {
-    if (x->committed) {
+    if (x->committed)
         return true;
-    }
     if (x->status == 0) {
         PyErr_SetString(PyExc_AssertionError, "the app did not call start_response() before its body");
         return false;
@@ -112,34 +106,29 @@ static bool commit(struct exchange *x)
 static size_t admit(struct exchange *x, size_t len)
 {
     long long left = x->declared == -1 ? (long long)len : x->declared - x->produced;
-    if (left < (long long)len) {
+    if (left < (long long)len)
         len = left > 0 ? (size_t)left : 0;
-    }
     x->produced += (long long)len;
     return x->head_only ? 0 : len;
 }
 
 bool answer_body(struct exchange *x, const char *data, size_t len, bool flush)
 {
-    if (len == 0) {
+    if (len == 0)
         return true;
-    }
-    if (!commit(x)) {
+    if (!commit(x))
         return false;
-    }
     len = admit(x, len);
     bool whole = x->declared != -1 && x->produced == x->declared;
-    if (x->pending.len + len <= PENDING_KEEP && buffer_append(&x->pending, data, len)) {
+    if (x->pending.len + len <= PENDING_KEEP && buffer_append(&x->pending, data, len))
         return !flush || x->ended || send_pending(x, NULL, 0, whole);
-    }
     return send_pending(x, data, len, whole);
 }
 
 bool answer_complete(struct exchange *x, bool now)
 {
-    if (!commit(x)) {
+    if (!commit(x))
         return false;
-    }
     bool bodyless = x->head_only || x->status == 204 || x->status == 304;
     if (!bodyless && x->declared > x->produced) {
         PyErr_Format(PyExc_AssertionError, "the app gave %lld bytes of the %lld that Content-Length promises",
@@ -158,12 +147,10 @@ void answer_finish(struct exchange *x, unsigned app_status)
     exchange_claim(x);
     output_begin(&o, x->request.fd, x->request.id);
     if (app_status == 0) {
-        if (x->pending.len > 0) {
+        if (x->pending.len > 0)
             output_add(&o, x->pending.data, x->pending.len);
-        }
-        if (!x->ended) {
+        if (!x->ended)
             output_close_stream(&o);
-        }
     }
     output_close_request(&o, app_status);
     Py_BEGIN_ALLOW_THREADS if (!x->broken)
@@ -181,9 +168,8 @@ bool answer_page(struct exchange *x, const char *status, const char *text, size_
 {
     char head[PAGE_HEAD_MAX];
 
-    if (x->on_wire) {
+    if (x->on_wire)
         return false;
-    }
     buffer_clear(&x->pending, PENDING_KEEP);
     int n = snprintf(head, sizeof(head),
                      "Status: %s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %zu\r\n\r\n",

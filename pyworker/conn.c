@@ -33,9 +33,8 @@ static struct look look(int fd, uint8_t *peek)
         }
         l.seen = (size_t)n;
         l.kind = message_inspect(peek, l.seen, &l.message);
-        if (l.kind != MESSAGE_MORE || l.seen < limit || limit == CONN_PEEK_MAX) {
+        if (l.kind != MESSAGE_MORE || l.seen < limit || limit == CONN_PEEK_MAX)
             return l;
-        }
     }
 }
 
@@ -44,9 +43,8 @@ static bool skip(int fd, uint8_t *scratch, size_t len)
 {
     while (len > 0) {
         ssize_t n = recv(fd, scratch, len < CONN_PEEK_MAX ? len : CONN_PEEK_MAX, MSG_DONTWAIT);
-        if (n <= 0) {
+        if (n <= 0)
             return false;
-        }
         len -= (size_t)n;
     }
     return true;
@@ -73,17 +71,14 @@ enum conn_state conn_begin(int fd, uint8_t *peek, struct preset *request)
     struct look l = look(fd, peek);
 
     while (l.kind == MESSAGE_MANAGEMENT) {
-        if (!answer_management(fd, peek, l.message.len)) {
+        if (!answer_management(fd, peek, l.message.len))
             return CONN_USELESS;
-        }
         l = look(fd, peek); /* edge-triggered: what follows it may be here already */
     }
-    if (l.kind == MESSAGE_MORE && l.seen < CONN_PEEK_MAX) {
+    if (l.kind == MESSAGE_MORE && l.seen < CONN_PEEK_MAX)
         return CONN_WAITS;
-    }
-    if (l.kind == MESSAGE_BAD || l.message.id == 0) {
+    if (l.kind == MESSAGE_BAD || l.message.id == 0)
         return CONN_USELESS; /* also the beginning of a management record: libfcgi must not see it */
-    }
     if (l.message.role != FCGI_RESPONDER) {
         end_request(fd, l.message.id, FCGI_UNKNOWN_ROLE);
         return CONN_USELESS;

@@ -10,8 +10,9 @@
 
 enum {
     CONN_MAX = 1024,      /* open at a time; what FCGI_MAX_CONNS tells */
-    CONN_PEEK_MAX = 32768 /* bytes of a head that are waited for before libfcgi has to take it as it comes.
-                             Not more: a unix socket holds about a hundred unread writes, however small */
+    CONN_PEEK_MAX = 16384 /* bytes of a head that are waited for before libfcgi has to take it as it comes.
+                             Not more: poll() lets a peer write to a unix socket only while less than about 23
+                             small writes are unread */
 };
 
 enum conn_state {

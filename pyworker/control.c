@@ -27,9 +27,8 @@ uid_t control_peer_uid(int fd)
 
 bool control_send(int fd, const char *text, size_t len)
 {
-    if (fd == -1) {
+    if (fd == -1)
         return true;
-    }
     if (len > CONTROL_MESSAGE_MAX) {
         errno = EMSGSIZE;
         return false;
@@ -47,12 +46,10 @@ enum control_event control_receive(int fd)
     char text[sizeof(stop)];
     ssize_t n = recv(fd, text, sizeof(text), MSG_DONTWAIT);
 
-    if (n == -1) {
+    if (n == -1)
         return errno == EAGAIN || errno == EINTR ? CONTROL_NOTHING : CONTROL_STOP;
-    }
-    if (n == 0) {
+    if (n == 0)
         return CONTROL_STOP;
-    }
     /* A longer message is cut by recv; STOP alone has exactly its own length. */
     return (size_t)n == sizeof(stop) - 1 && memcmp(text, stop, sizeof(stop) - 1) == 0 ? CONTROL_STOP
                                                                                       : CONTROL_NOTHING;

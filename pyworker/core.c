@@ -36,6 +36,7 @@ enum {
  */
 static volatile sig_atomic_t wake_descriptor = -1;
 static volatile sig_atomic_t sigterm_came;
+static pid_t owner; /* of the core */
 static bool forked; /* set in a child by fork(), at no cost to a request */
 
 static void on_sigterm(int signal_number)
@@ -43,7 +44,13 @@ static void on_sigterm(int signal_number)
     int saved = errno;
     uint64_t one = 1;
 
-    (void)signal_number;
+    if (getpid() != owner) {
+        /* A child that the app forked, maybe before it had run at all: multiprocessing ends its processes so.
+         */
+        (void)signal(signal_number, SIG_DFL);
+        (void)raise(signal_number); /* comes when this handler returns */
+        return;
+    }
     sigterm_came = 1;
     /* It can only fail when the counter is full, that is when the loop will wake anyway. */
     ssize_t written = write(wake_descriptor, &one, sizeof(one));
@@ -51,15 +58,9 @@ static void on_sigterm(int signal_number)
     errno = saved;
 }
 
-/* In a child of the app SIGTERM is for the child alone: multiprocessing ends its processes so. */
 static void on_fork(void)
 {
-    struct sigaction action;
-
     forked = true;
-    if (sigaction(SIGTERM, NULL, &action) == 0 && action.sa_handler == on_sigterm) {
-        (void)signal(SIGTERM, SIG_DFL);
-    }
 }
 
 bool core_is_child(void)
@@ -85,9 +86,8 @@ static void listener_pause(struct core *core)
 
 static void listener_resume(struct core *core)
 {
-    if (!core->listening && !core->stopping && core->open < CONN_MAX) {
+    if (!core->listening && !core->stopping && core->open < CONN_MAX)
         core->listening = watch(core, core->listener, EPOLLIN, 0);
-    }
 }
 
 /* --- start --- */
@@ -95,9 +95,8 @@ static void listener_resume(struct core *core)
 void core_take_control(struct core *core)
 {
     core->control = inherit_control();
-    if (core->control != -1) {
+    if (core->control != -1)
         core->gateway_uid = control_peer_uid(core->control);
-    }
 }
 
 bool core_take_listener(struct core *core, int listener)
@@ -111,14 +110,13 @@ static bool take_sigterm(int wake)
 {
     struct sigaction action;
 
-    if (sigaction(SIGTERM, NULL, &action) == -1) {
+    if (sigaction(SIGTERM, NULL, &action) == -1)
         return false;
-    }
-    if (action.sa_handler != SIG_DFL) {
+    if (action.sa_handler != SIG_DFL)
         return true;
-    }
     action = (struct sigaction){.sa_handler = on_sigterm, .sa_flags = SA_RESTART};
     wake_descriptor = wake;
+    owner = getpid();
     return sigemptyset(&action.sa_mask) == 0 && sigaction(SIGTERM, &action, NULL) == 0;
 }
 
@@ -128,9 +126,8 @@ bool core_open(struct core *core)
     core->epoll = epoll_create1(EPOLL_CLOEXEC);
     core->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (core->peek == NULL || core->epoll == -1 || core->wake == -1 || !take_sigterm(core->wake) ||
-        pthread_atfork(NULL, NULL, on_fork) != 0) {
+        pthread_atfork(NULL, NULL, on_fork) != 0)
         return false;
-    }
     core->listening = watch(core, core->listener, EPOLLIN, 0);
     return core->listening && watch(core, core->wake, EPOLLIN, 0) &&
            (core->control == -1 || watch(core, core->control, EPOLLIN | EPOLLRDHUP, 0));
@@ -141,14 +138,12 @@ bool core_open(struct core *core)
 static bool conns_reach(struct core *core, int fd)
 {
     size_t need = (size_t)fd + 1;
-    if (need <= core->conns_size) {
+    if (need <= core->conns_size)
         return true;
-    }
     size_t size = need + need / 2 + 16;
     struct conn *conns = realloc(core->conns, size * sizeof(*conns));
-    if (conns == NULL) {
+    if (conns == NULL)
         return false;
-    }
     memset(conns + core->conns_size, 0, (size - core->conns_size) * sizeof(*conns));
     core->conns = conns;
     core->conns_size = size;
@@ -157,15 +152,13 @@ static bool conns_reach(struct core *core, int fd)
 
 static bool conn_add(struct core *core, int fd)
 {
-    if (!conns_reach(core, fd)) {
+    if (!conns_reach(core, fd))
         return false;
-    }
     struct conn *conn = &core->conns[fd];
     conn->generation =
         conn->generation == UINT32_MAX ? 1 : conn->generation + 1; /* 0 is for what is no connection */
-    if (!watch(core, fd, EPOLLIN | EPOLLRDHUP | EPOLLET, conn->generation)) {
+    if (!watch(core, fd, EPOLLIN | EPOLLRDHUP | EPOLLET, conn->generation))
         return false;
-    }
     conn->open = true;
     core->open++;
     return true;
@@ -191,18 +184,15 @@ static bool accept_one(struct core *core)
 {
     int fd = accept4(core->listener, NULL, NULL, SOCK_CLOEXEC);
     if (fd == -1) {
-        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
             listener_pause(core);
-        }
         return errno == ECONNABORTED || errno == EINTR;
     }
     bool trusted = core->control == -1 || !core->is_unix || peer_is_trusted(fd, core->gateway_uid);
-    if (!trusted) {
+    if (!trusted)
         peer_report(core->control, fd);
-    }
-    if (!trusted || !peer_limit_silence(fd) || !conn_add(core, fd)) {
+    if (!trusted || !peer_limit_silence(fd) || !conn_add(core, fd))
         (void)close(fd);
-    }
     if (core->open >= CONN_MAX) {
         listener_pause(core);
         return false;
@@ -223,18 +213,15 @@ static bool conn_event(struct core *core, const struct epoll_event *event, struc
     uint32_t generation = (uint32_t)(event->data.u64 >> 32);
     struct conn *conn = &core->conns[fd];
 
-    if (!conn->open || conn->generation != generation) {
+    if (!conn->open || conn->generation != generation)
         return false;
-    }
     enum conn_state state = CONN_USELESS;
-    if ((event->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) == 0) {
+    if ((event->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) == 0)
         state = conn_begin(fd, core->peek, request);
-    }
-    if (state == CONN_USELESS) {
+    if (state == CONN_USELESS)
         conn_close(core, fd);
-    } else if (state == CONN_CLOSED) {
+    else if (state == CONN_CLOSED)
         conn_forget(core, fd);
-    }
     return state == CONN_BEGUN;
 }
 
@@ -256,21 +243,17 @@ enum core_event core_next(struct core *core, struct preset *request)
         bool full = core->open >= CONN_MAX;
         int n = epoll_wait(core->epoll, &event, 1, core->listening || full ? -1 : ACCEPT_PAUSE_MS);
 
-        if (n == -1 && errno != EINTR) {
+        if (n == -1 && errno != EINTR)
             return CORE_ERROR;
-        }
-        if (sigterm_came) {
+        if (sigterm_came)
             return CORE_STOP;
-        }
-        if (n == -1) {
+        if (n == -1)
             return CORE_SIGNAL;
-        }
         if (n == 0) {
             listener_resume(core);
         } else if (event.data.u64 >> 32 != 0) {
-            if (conn_event(core, &event, request)) {
+            if (conn_event(core, &event, request))
                 return CORE_REQUEST;
-            }
         } else if (own_event(core, (int)event.data.u64)) {
             return CORE_STOP;
         }
@@ -280,9 +263,8 @@ enum core_event core_next(struct core *core, struct preset *request)
 void core_end(struct core *core, struct preset *request, bool keep)
 {
     int fd = request->fd;
-    if (!preset_end(request, keep)) {
+    if (!preset_end(request, keep))
         conn_forget(core, fd);
-    }
 }
 
 /* --- end --- */
@@ -290,12 +272,10 @@ void core_end(struct core *core, struct preset *request, bool keep)
 void core_close(struct core *core)
 {
     core->stopping = true;
-    if (core->epoll == -1) {
+    if (core->epoll == -1)
         return;
-    }
-    if (core->listening) {
+    if (core->listening)
         listener_pause(core);
-    }
     if (core->control != -1) {
         /* Ours alone: no more connects. A web server's socket may have other workers behind it. */
         (void)shutdown(core->listener, SHUT_RD);

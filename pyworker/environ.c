@@ -22,9 +22,8 @@ PyObject *environ_base(const struct worker *w)
         !set(environ, "wsgi.multithread", PyBool_FromLong(0)) ||
         !set(environ, "wsgi.multiprocess", PyBool_FromLong(1)) ||
         !set(environ, "wsgi.run_once", PyBool_FromLong(0)) ||
-        !set(environ, "wsgi.input_terminated", PyBool_FromLong(1))) {
+        !set(environ, "wsgi.input_terminated", PyBool_FromLong(1)))
         Py_CLEAR(environ);
-    }
     return environ;
 }
 
@@ -44,15 +43,14 @@ static long long parse_length(const char *value)
 /* Notes what the exchange itself needs. Returns whether this parameter says that the scheme is https. */
 static bool note(struct exchange *x, const char *name, size_t len, const char *value)
 {
-    if (is(name, len, "CONTENT_LENGTH")) {
+    if (is(name, len, "CONTENT_LENGTH"))
         x->length = parse_length(value);
-    } else if (is(name, len, "REQUEST_METHOD")) {
+    else if (is(name, len, "REQUEST_METHOD"))
         x->head_only = strcmp(value, "HEAD") == 0;
-    } else if (is(name, len, "REQUEST_SCHEME")) {
+    else if (is(name, len, "REQUEST_SCHEME"))
         return strcmp(value, "https") == 0;
-    } else if (is(name, len, "HTTPS")) {
+    else if (is(name, len, "HTTPS"))
         return strcmp(value, "on") == 0 || strcmp(value, "1") == 0;
-    }
     return false;
 }
 
@@ -66,37 +64,35 @@ static bool put(struct exchange *x, PyObject *environ, const char *name, size_t 
     return done;
 }
 
-static bool put_errors(PyObject *environ)
+static bool put_errors(const struct worker *w, PyObject *environ)
 {
     PyObject *errors =
         PySys_GetObject("stderr"); /* borrowed; looked up each time, since the app may replace it */
-    return PyDict_SetItemString(environ, "wsgi.errors", errors != NULL ? errors : Py_None) == 0;
+    return PyDict_SetItem(environ, w->errors_name, errors != NULL ? errors : Py_None) == 0;
 }
 
 PyObject *environ_make(struct exchange *x)
 {
     bool https = false;
     PyObject *environ = PyDict_Copy(x->worker->base_environ);
-    if (environ == NULL) {
+    if (environ == NULL)
         return NULL;
-    }
     x->length = -1;
     x->taken = 0;
     /* The first one is libfcgi's own FCGI_ROLE. */
     for (char **p = x->request.fcgi.envp + 1; *p != NULL; p++) {
         const char *equals = strchr(*p, '=');
         size_t len = equals == NULL ? 0 : (size_t)(equals - *p);
-        if (len == 0) {
+        if (len == 0)
             continue; /* a name that was empty or cut by a NUL byte */
-        }
         https = note(x, *p, len, equals + 1) || https;
         if (!put(x, environ, *p, len, equals + 1)) {
             Py_DECREF(environ);
             return NULL;
         }
     }
-    if (!put_errors(environ) || (https && !set(environ, "wsgi.url_scheme", PyUnicode_FromString("https")))) {
+    if (!put_errors(x->worker, environ) ||
+        (https && !set(environ, "wsgi.url_scheme", PyUnicode_FromString("https"))))
         Py_CLEAR(environ);
-    }
     return environ;
 }

@@ -49,9 +49,8 @@ static void log_headline(const struct exchange *x, PyObject *errors)
     PyObject *verb = PyUnicode_DecodeLatin1(method, (Py_ssize_t)strlen(method), NULL);
     PyObject *line =
         path == NULL || verb == NULL ? NULL : PyUnicode_FromFormat("pyworker: %A %A failed:\n", verb, path);
-    if (line == NULL || PyFile_WriteObject(line, errors, Py_PRINT_RAW) == -1) {
+    if (line == NULL || PyFile_WriteObject(line, errors, Py_PRINT_RAW) == -1)
         PyErr_Clear(); /* the log is what failed: there is no other place to tell */
-    }
     Py_XDECREF(path);
     Py_XDECREF(verb);
     Py_XDECREF(line);
@@ -70,9 +69,8 @@ static PyObject *format_exception(PyObject *type, PyObject *value, PyObject *tra
     Py_XDECREF(lines);
     Py_XDECREF(empty);
     Py_XDECREF(joined);
-    if (bytes == NULL) {
+    if (bytes == NULL)
         PyErr_Clear();
-    }
     return bytes;
 }
 
@@ -81,21 +79,18 @@ void exchange_log(struct exchange *x, PyObject **text)
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     PyErr_NormalizeException(&type, &value, &traceback);
-    if (text != NULL) {
+    if (text != NULL)
         *text = format_exception(type, value, traceback);
-    }
     PyObject *errors = PySys_GetObject("stderr"); /* borrowed */
-    if (errors != NULL && errors != Py_None) {
+    if (errors != NULL && errors != Py_None)
         log_headline(x, errors);
-    }
     PyObject *hook = PySys_GetObject("excepthook"); /* borrowed; the app may have set its own */
     PyObject *done =
         hook == NULL
             ? NULL
             : PyObject_CallFunctionObjArgs(hook, type, value, traceback != NULL ? traceback : Py_None, NULL);
-    if (done == NULL) {
+    if (done == NULL)
         PyErr_Clear();
-    }
     Py_XDECREF(done);
     Py_XDECREF(type);
     Py_XDECREF(value);

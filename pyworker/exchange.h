@@ -48,7 +48,10 @@ struct worker {
     PyObject *file_wrapper_type;
     PyObject *buffered_reader_type; /* io's own, to know a plain file by */
     PyObject *raw_file_type;
+    /* Interned once and kept: interned anew by each request they would make CPython's table of them grow. */
     PyObject *close_name;
+    PyObject *input_name;
+    PyObject *errors_name;
     bool debug; /* tracebacks go to the client too */
 };
 

@@ -27,9 +27,8 @@ static int wrapper_init(PyObject *self, PyObject *args, PyObject *kwargs)
     PyObject *file;
     Py_ssize_t block = BLOCK_DEFAULT;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|n:file_wrapper", names, &file, &block)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|n:file_wrapper", names, &file, &block))
         return -1;
-    }
     PyObject *before = wrapper->file;
     Py_INCREF(file);
     wrapper->file = file;
@@ -49,13 +48,11 @@ static void wrapper_dealloc(PyObject *self)
 static PyObject *wrapper_next(PyObject *self)
 {
     struct file_wrapper *wrapper = (struct file_wrapper *)self;
-    if (wrapper->file == NULL) {
+    if (wrapper->file == NULL)
         return NULL; /* made without __init__: nothing to iterate */
-    }
     PyObject *data = PyObject_CallMethod(wrapper->file, "read", "n", wrapper->block);
-    if (data != NULL && PyObject_Size(data) <= 0) {
+    if (data != NULL && PyObject_Size(data) <= 0)
         Py_CLEAR(data); /* the end, or an exception: what has no length is no block */
-    }
     return data;
 }
 
@@ -64,9 +61,8 @@ static PyObject *wrapper_close(PyObject *self, PyObject *unused)
     PyObject *file = ((struct file_wrapper *)self)->file;
 
     (void)unused;
-    if (file == NULL || !PyObject_HasAttrString(file, "close")) {
+    if (file == NULL || !PyObject_HasAttrString(file, "close"))
         Py_RETURN_NONE;
-    }
     return PyObject_CallMethod(file, "close", NULL);
 }
 
@@ -96,17 +92,14 @@ PyObject *file_wrapper_type(void)
  * packed file. */
 static bool is_plain(const struct worker *w, PyObject *file)
 {
-    if ((PyObject *)Py_TYPE(file) == w->raw_file_type) {
+    if ((PyObject *)Py_TYPE(file) == w->raw_file_type)
         return true;
-    }
-    if ((PyObject *)Py_TYPE(file) != w->buffered_reader_type) {
+    if ((PyObject *)Py_TYPE(file) != w->buffered_reader_type)
         return false;
-    }
     PyObject *raw = PyObject_GetAttrString(file, "raw");
     bool plain = raw != NULL && (PyObject *)Py_TYPE(raw) == w->raw_file_type;
-    if (raw == NULL) {
+    if (raw == NULL)
         PyErr_Clear(); /* a detached reader: reading it will raise */
-    }
     Py_XDECREF(raw);
     return plain;
 }
@@ -116,9 +109,8 @@ static long long call_number(PyObject *file, const char *method)
     PyObject *result = PyObject_CallMethod(file, method, NULL);
     long long number = result == NULL ? -1 : PyLong_AsLongLong(result);
     Py_XDECREF(result);
-    if (number < 0) {
+    if (number < 0)
         PyErr_Clear(); /* closed, or a pipe: iterating says what is wrong, if anything is */
-    }
     return number;
 }
 
@@ -149,9 +141,8 @@ static bool send_range(struct exchange *x, int fd, off_t at, off_t end)
     }
     while (at < end && !x->broken) {
         n = send_block(x, fd, at, block, end - at < BLOCK_PLAIN ? (size_t)(end - at) : BLOCK_PLAIN);
-        if (n <= 0) {
+        if (n <= 0)
             break; /* 0: truncated meanwhile; the length that was promised tells */
-        }
         at += n;
     }
     free(block);
@@ -163,17 +154,14 @@ int file_wrapper_send(struct exchange *x, PyObject *wrapper)
     PyObject *file = ((struct file_wrapper *)wrapper)->file;
     struct stat info;
 
-    if (file == NULL || !is_plain(x->worker, file)) {
+    if (file == NULL || !is_plain(x->worker, file))
         return 0;
-    }
     long long at = call_number(file, "tell");
     long long fd = call_number(file, "fileno");
-    if (at < 0 || fd < 0 || fstat((int)fd, &info) == -1 || !S_ISREG(info.st_mode)) {
+    if (at < 0 || fd < 0 || fstat((int)fd, &info) == -1 || !S_ISREG(info.st_mode))
         return 0;
-    }
     off_t end = info.st_size > at ? info.st_size : at;
-    if (!answer_length(x, end - at)) {
+    if (!answer_length(x, end - at))
         return -1;
-    }
     return x->head_only || send_range(x, (int)fd, at, end) ? 1 : -1;
 }

@@ -4,17 +4,15 @@
 PyObject *handle_new(PyObject *type, struct exchange *x)
 {
     struct handle *handle = PyObject_New(struct handle, (PyTypeObject *)type);
-    if (handle != NULL) {
+    if (handle != NULL)
         handle->x = x;
-    }
     return (PyObject *)handle;
 }
 
 void handle_detach(PyObject *handle)
 {
-    if (handle != NULL) {
+    if (handle != NULL)
         ((struct handle *)handle)->x = NULL;
-    }
 }
 
 void handle_dealloc(PyObject *handle)

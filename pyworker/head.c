@@ -24,9 +24,8 @@ static bool is_field_value(const char *p, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)p[i];
-        if ((c < 0x20 && c != '\t') || c == 0x7f) {
+        if ((c < 0x20 && c != '\t') || c == 0x7f)
             return false;
-        }
     }
     return true;
 }
@@ -36,9 +35,8 @@ static bool is_token(const char *p, size_t len)
     for (size_t i = 0; i < len; i++) {
         char c = p[i];
         bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-';
-        if (!letter && (c == '\0' || strchr("!#$%&'*+.^_`|~", c) == NULL)) {
+        if (!letter && (c == '\0' || strchr("!#$%&'*+.^_`|~", c) == NULL))
             return false;
-        }
     }
     return len > 0;
 }
@@ -55,27 +53,24 @@ static PyObject *latin1(PyObject *value, const char *what)
         return NULL;
     }
     PyObject *bytes = PyUnicode_AsLatin1String(value);
-    if (bytes == NULL) {
+    if (bytes == NULL)
         PyErr_Format(PyExc_ValueError, "%s has characters that are not Latin-1: %A", what, value);
-    }
     return bytes;
 }
 
 static unsigned status_code(const char *p, size_t len)
 {
     unsigned code = 0;
-    for (size_t i = 0; i < STATUS_CODE && i < len && p[i] >= '0' && p[i] <= '9'; i++) {
+    for (size_t i = 0; i < STATUS_CODE && i < len && p[i] >= '0' && p[i] <= '9'; i++)
         code = code * 10 + (unsigned)(p[i] - '0');
-    }
     return len > STATUS_CODE && p[STATUS_CODE] == ' ' && is_field_value(p, len) && code >= 100 ? code : 0;
 }
 
 static unsigned put_status(struct buffer *b, PyObject *status)
 {
     PyObject *bytes = latin1(status, "status");
-    if (bytes == NULL) {
+    if (bytes == NULL)
         return 0;
-    }
     const char *p = PyBytes_AsString(bytes);
     size_t len = (size_t)PyBytes_Size(bytes);
     unsigned code = status_code(p, len);
@@ -94,14 +89,12 @@ static unsigned put_status(struct buffer *b, PyObject *status)
 
 static bool is_named(const char *name, size_t len, const char *lower)
 {
-    if (len != strlen(lower)) {
+    if (len != strlen(lower))
         return false;
-    }
     for (size_t i = 0; i < len; i++) {
         char c = name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] + 32) : name[i];
-        if (c != lower[i]) {
+        if (c != lower[i])
             return false;
-        }
     }
     return true;
 }
@@ -110,9 +103,8 @@ static bool parse_length(const char *p, size_t len, long long *length)
 {
     long long n = 0;
     for (size_t i = 0; i < len; i++) {
-        if (p[i] < '0' || p[i] > '9' || i == LENGTH_DIGITS) {
+        if (p[i] < '0' || p[i] > '9' || i == LENGTH_DIGITS)
             return false;
-        }
         n = n * 10 + (p[i] - '0');
     }
     *length = n;
@@ -164,10 +156,8 @@ unsigned head_write(struct buffer *b, PyObject *status, PyObject *headers, long 
         return 0;
     }
     unsigned code = put_status(b, status);
-    for (Py_ssize_t i = 0; code != 0 && i < PyList_Size(headers); i++) {
-        if (!put_header(b, PyList_GetItem(headers, i), declared)) {
+    for (Py_ssize_t i = 0; code != 0 && i < PyList_Size(headers); i++)
+        if (!put_header(b, PyList_GetItem(headers, i), declared))
             code = 0;
-        }
-    }
     return code;
 }

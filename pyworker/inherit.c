@@ -18,12 +18,10 @@ int inherit_control(void)
 static bool replace_stdin(void)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null == STDIN_FILENO) {
+    if (null == STDIN_FILENO)
         return fcntl(null, F_SETFD, 0) == 0; /* fd 0 was closed */
-    }
-    if (null == -1) {
+    if (null == -1)
         return false;
-    }
     bool done = dup2(null, STDIN_FILENO) == STDIN_FILENO;
     (void)close(null);
     return done;
@@ -47,8 +45,7 @@ int inherit_listener(int listener)
         listener = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, CONTROL_FD + 1);
     }
     int flags = listener == -1 ? -1 : fcntl(listener, F_GETFL);
-    if (flags == -1 || fcntl(listener, F_SETFL, flags | O_NONBLOCK) == -1 || !replace_stdin()) {
+    if (flags == -1 || fcntl(listener, F_SETFL, flags | O_NONBLOCK) == -1 || !replace_stdin())
         return -1;
-    }
     return listener;
 }

@@ -10,11 +10,10 @@
 
 static bool cut_short(const struct exchange *x)
 {
-    if (x->length == -1) {
+    if (x->length == -1)
         PyErr_SetString(PyExc_OSError, "request body cut short: the connection broke");
-    } else {
+    else
         PyErr_Format(PyExc_OSError, "request body cut short: %lld of %lld bytes came", x->taken, x->length);
-    }
     return false;
 }
 
@@ -28,9 +27,8 @@ static long long allowance(const struct exchange *x, Py_ssize_t want)
 /* After a read that gave less than was asked for: whether that is the end of the body. */
 static bool at_end(const struct exchange *x)
 {
-    if (preset_failed(&x->request) || (x->length != -1 && x->taken < x->length)) {
+    if (preset_failed(&x->request) || (x->length != -1 && x->taken < x->length))
         return cut_short(x);
-    }
     return true;
 }
 
@@ -42,13 +40,11 @@ static bool gather(struct exchange *x, struct buffer *b, long long limit, bool l
 {
     const char *data;
     size_t n = preset_available(&x->request, &data);
-    if ((long long)n > limit) {
+    if ((long long)n > limit)
         n = (size_t)limit;
-    }
     const char *newline = line && n > 0 ? memchr(data, '\n', n) : NULL;
-    if (newline != NULL) {
+    if (newline != NULL)
         n = (size_t)(newline - data) + 1;
-    }
     *stored = buffer_append(b, data, n);
     if (*stored) {
         preset_consume(&x->request, n);
@@ -63,9 +59,8 @@ static bool read_into(struct exchange *x, struct buffer *b, long long limit, boo
     bool stored = true;
     bool more = true;
 
-    if (!exchange_enter(x)) {
+    if (!exchange_enter(x))
         return false;
-    }
     while (more && !gather(x, b, limit - (long long)b->len, line, &stored)) {
         Py_BEGIN_ALLOW_THREADS more = preset_refill(&x->request);
         Py_END_ALLOW_THREADS
@@ -114,9 +109,8 @@ static PyObject *read_exactly(struct exchange *x, Py_ssize_t len)
 static struct exchange *live(PyObject *self)
 {
     struct exchange *x = ((struct handle *)self)->x;
-    if (x == NULL) {
+    if (x == NULL)
         PyErr_SetString(PyExc_ValueError, "wsgi.input: the request is over");
-    }
     return x;
 }
 
@@ -125,12 +119,10 @@ static bool parse_size(PyObject *args, const char *format, Py_ssize_t *size)
 {
     PyObject *value = Py_None;
     *size = -1;
-    if (!PyArg_ParseTuple(args, format, &value)) {
+    if (!PyArg_ParseTuple(args, format, &value))
         return false;
-    }
-    if (value != Py_None) {
+    if (value != Py_None)
         *size = PyNumber_AsSsize_t(value, PyExc_OverflowError);
-    }
     return *size != -1 || PyErr_Occurred() == NULL;
 }
 
@@ -138,13 +130,11 @@ static PyObject *input_read(PyObject *self, PyObject *args)
 {
     Py_ssize_t size;
     struct exchange *x = live(self);
-    if (x == NULL || !parse_size(args, "|O:read", &size)) {
+    if (x == NULL || !parse_size(args, "|O:read", &size))
         return NULL;
-    }
     long long limit = allowance(x, size);
-    if (x->length != -1 && limit <= PY_SSIZE_T_MAX) {
+    if (x->length != -1 && limit <= PY_SSIZE_T_MAX)
         return read_exactly(x, (Py_ssize_t)limit);
-    }
     return read_growing(x, limit, false);
 }
 
@@ -165,20 +155,17 @@ static PyObject *input_readlines(PyObject *self, PyObject *args)
     Py_ssize_t hint;
     Py_ssize_t total = 0;
     struct exchange *x = live(self);
-    if (x == NULL || !parse_size(args, "|O:readlines", &hint)) {
+    if (x == NULL || !parse_size(args, "|O:readlines", &hint))
         return NULL;
-    }
     PyObject *lines = PyList_New(0);
     while (lines != NULL && (hint <= 0 || total < hint)) {
         PyObject *line = next_line(x, -1);
         Py_ssize_t len = line == NULL ? 0 : PyBytes_Size(line);
-        if (line == NULL || (len > 0 && PyList_Append(lines, line) == -1)) {
+        if (line == NULL || (len > 0 && PyList_Append(lines, line) == -1))
             Py_CLEAR(lines);
-        }
         Py_XDECREF(line);
-        if (len == 0) {
+        if (len == 0)
             break;
-        }
         total += len;
     }
     return lines;
@@ -188,9 +175,8 @@ static PyObject *input_next(PyObject *self)
 {
     struct exchange *x = live(self);
     PyObject *line = x == NULL ? NULL : next_line(x, -1);
-    if (line != NULL && PyBytes_Size(line) == 0) {
+    if (line != NULL && PyBytes_Size(line) == 0)
         Py_CLEAR(line); /* NULL without an exception ends the iteration */
-    }
     return line;
 }
 

@@ -45,9 +45,8 @@ static PyObject *module_listen(PyObject *module, PyObject *args)
     int listener;
     struct worker *w = state(module);
 
-    if (!PyArg_ParseTuple(args, "i:listen", &listener)) {
+    if (!PyArg_ParseTuple(args, "i:listen", &listener))
         return NULL;
-    }
     if (!core_take_listener(&w->core, listener)) {
         return fail_errno(errno == ENOTSOCK ? "file descriptor 0 is not a listening socket"
                                             : "the listening socket");
@@ -62,9 +61,8 @@ static PyObject *module_send(PyObject *module, PyObject *args)
     bool sent;
     struct worker *w = state(module);
 
-    if (!PyArg_ParseTuple(args, "y#:send", &text, &len)) {
+    if (!PyArg_ParseTuple(args, "y#:send", &text, &len))
         return NULL;
-    }
     Py_BEGIN_ALLOW_THREADS sent = control_send(w->core.control, text, (size_t)len);
     Py_END_ALLOW_THREADS return PyBool_FromLong(sent && w->core.control != -1);
 }
@@ -86,12 +84,10 @@ static bool run(struct worker *w)
             (void)fail_errno("waiting for connections");
             return false;
         }
-        if (event == CORE_REQUEST && !wsgi_serve(w)) {
+        if (event == CORE_REQUEST && !wsgi_serve(w))
             return false;
-        }
-        if (PyErr_CheckSignals() == -1) {
+        if (PyErr_CheckSignals() == -1)
             return false;
-        }
     }
 }
 
@@ -104,12 +100,10 @@ static PyObject *module_serve(PyObject *module, PyObject *args, PyObject *kwargs
     Py_ssize_t len;
     int debug = 0;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oy#|p:serve", names, &app, &ready, &len, &debug)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oy#|p:serve", names, &app, &ready, &len, &debug))
         return NULL;
-    }
-    if (!core_open(&w->core)) {
+    if (!core_open(&w->core))
         return fail_errno("epoll set");
-    }
     (void)control_send(w->core.control, ready, (size_t)len); /* as START */
     Py_INCREF(app);
     w->app = app;
@@ -117,9 +111,8 @@ static PyObject *module_serve(PyObject *module, PyObject *args, PyObject *kwargs
     bool done = run(w);
     Py_BEGIN_ALLOW_THREADS core_close(&w->core);
     Py_END_ALLOW_THREADS Py_CLEAR(w->app);
-    if (!done) {
+    if (!done)
         return NULL;
-    }
     Py_RETURN_NONE;
 }
 
@@ -152,10 +145,11 @@ static int module_exec(PyObject *module)
     w->responder_type = responder_type();
     w->file_wrapper_type = file_wrapper_type();
     w->close_name = PyUnicode_InternFromString("close");
+    w->input_name = PyUnicode_InternFromString("wsgi.input");
+    w->errors_name = PyUnicode_InternFromString("wsgi.errors");
     if (w->input_type == NULL || w->responder_type == NULL || w->file_wrapper_type == NULL ||
-        w->close_name == NULL || !find_file_types(w)) {
+        w->close_name == NULL || w->input_name == NULL || w->errors_name == NULL || !find_file_types(w))
         return -1;
-    }
     w->base_environ = environ_base(w);
     return w->base_environ == NULL ? -1 : 0;
 }
@@ -163,9 +157,8 @@ static int module_exec(PyObject *module)
 static int module_traverse(PyObject *module, visitproc visit, void *arg)
 {
     struct worker *w = state(module);
-    if (w == NULL) {
+    if (w == NULL)
         return 0; /* CPython 3.8 may ask before the state exists */
-    }
     Py_VISIT(w->app);
     Py_VISIT(w->base_environ);
     Py_VISIT(w->input_type);
@@ -174,15 +167,16 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(w->buffered_reader_type);
     Py_VISIT(w->raw_file_type);
     Py_VISIT(w->close_name);
+    Py_VISIT(w->input_name);
+    Py_VISIT(w->errors_name);
     return names_traverse(&w->names, visit, arg);
 }
 
 static int module_clear(PyObject *module)
 {
     struct worker *w = state(module);
-    if (w == NULL) {
+    if (w == NULL)
         return 0; /* as above */
-    }
     Py_CLEAR(w->app);
     Py_CLEAR(w->base_environ);
     Py_CLEAR(w->input_type);
@@ -191,6 +185,8 @@ static int module_clear(PyObject *module)
     Py_CLEAR(w->buffered_reader_type);
     Py_CLEAR(w->raw_file_type);
     Py_CLEAR(w->close_name);
+    Py_CLEAR(w->input_name);
+    Py_CLEAR(w->errors_name);
     names_clear(&w->names);
     return 0;
 }
@@ -199,9 +195,8 @@ static void module_free(void *module)
 {
     struct worker *w = state(module);
     (void)module_clear(module);
-    if (w != NULL) {
+    if (w != NULL)
         buffer_free(&w->exchange.pending);
-    }
 }
 
 static PyMethodDef methods[] = {

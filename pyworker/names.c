@@ -12,18 +12,16 @@ enum { NAME_MAX_LEN = 64 }; /* longer ones are not worth keeping */
 static uint32_t hash(const char *text, size_t len)
 {
     uint32_t h = 2166136261u; /* FNV-1a */
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0; i < len; i++)
         h = (h ^ (uint8_t)text[i]) * 16777619u;
-    }
     return h;
 }
 
 static void remember(struct names *names, struct name *slot, const char *text, size_t len, PyObject *string)
 {
     char *copy = malloc(len);
-    if (copy == NULL) {
+    if (copy == NULL)
         return;
-    }
     memcpy(copy, text, len);
     Py_INCREF(string);
     *slot = (struct name){.text = copy, .len = len, .string = string};
@@ -43,17 +41,15 @@ PyObject *names_get(struct names *names, const char *text, size_t len)
         i = (i + 1) % NAMES_SLOTS;
     }
     PyObject *string = PyUnicode_DecodeLatin1(text, (Py_ssize_t)len, NULL);
-    if (string != NULL && len > 0 && len <= NAME_MAX_LEN && names->used < NAMES_SLOTS / 2) {
+    if (string != NULL && len > 0 && len <= NAME_MAX_LEN && names->used < NAMES_SLOTS / 2)
         remember(names, &names->slot[i], text, len, string);
-    }
     return string;
 }
 
 int names_traverse(struct names *names, visitproc visit, void *arg)
 {
-    for (size_t i = 0; i < NAMES_SLOTS; i++) {
+    for (size_t i = 0; i < NAMES_SLOTS; i++)
         Py_VISIT(names->slot[i].string);
-    }
     return 0;
 }
 

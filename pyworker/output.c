@@ -91,9 +91,8 @@ int output_run(struct output *o)
     while (o->next < o->count || gather(o)) {
         struct msghdr message = {.msg_iov = o->parts + o->next, .msg_iovlen = o->count - o->next};
         ssize_t n = sendmsg(o->fd, &message, MSG_NOSIGNAL);
-        if (n == -1) {
+        if (n == -1)
             return errno;
-        }
         advance(o, (size_t)n);
     }
     return 0;

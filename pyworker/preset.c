@@ -37,13 +37,11 @@ bool preset_setup(void)
     struct sigaction before[TAKEN];
     bool saved[TAKEN];
 
-    for (size_t i = 0; i < TAKEN; i++) {
+    for (size_t i = 0; i < TAKEN; i++)
         saved[i] = sigaction(taken[i], NULL, &before[i]) == 0;
-    }
     bool done = FCGX_Init() == 0;
-    for (size_t i = 0; i < TAKEN; i++) {
+    for (size_t i = 0; i < TAKEN; i++)
         done = saved[i] && sigaction(taken[i], &before[i], NULL) == 0 && done;
-    }
     return done;
 }
 
@@ -57,9 +55,8 @@ static bool signals_block(const struct preset *p, sigset_t *before)
 
 static void signals_restore(bool blocked, const sigset_t *before)
 {
-    if (blocked) {
+    if (blocked)
         (void)pthread_sigmask(SIG_SETMASK, before, NULL); /* cannot fail: the set came from there */
-    }
 }
 
 bool preset_begin(struct preset *p, int fd, size_t len)
@@ -94,9 +91,8 @@ void preset_consume(struct preset *p, size_t len)
 bool preset_refill(struct preset *p)
 {
     FCGX_Stream *in = p->fcgi.in;
-    if (in->isClosed) {
+    if (in->isClosed)
         return false;
-    }
     sigset_t before;
     bool blocked = signals_block(p, &before);
     in->fillBuffProc(in);
@@ -112,9 +108,8 @@ size_t preset_read(struct preset *p, char *out, size_t len)
         const char *data;
         size_t n = preset_available(p, &data);
         if (n == 0) {
-            if (!preset_refill(p)) {
+            if (!preset_refill(p))
                 break;
-            }
             continue;
         }
         n = n < len - done ? n : len - done;
@@ -153,12 +148,10 @@ bool preset_drain(struct preset *p)
         size_t n = preset_available(p, &data);
         preset_consume(p, n);
         seen += n;
-        if (p->fcgi.in->isClosed) {
+        if (p->fcgi.in->isClosed)
             return !preset_failed(p);
-        }
-        if (seen > DRAIN_MAX || (!p->buffered && monotonic_seconds() - start > DRAIN_SECONDS)) {
+        if (seen > DRAIN_MAX || (!p->buffered && monotonic_seconds() - start > DRAIN_SECONDS))
             return false;
-        }
         (void)preset_refill(p); /* its end shows as isClosed */
     }
 }

@@ -51,9 +51,8 @@ static struct record record_header(const uint8_t *p)
 
 static enum message_kind inspect_management(const struct record *r, size_t len, struct message *m)
 {
-    if (r->type == FCGI_BEGIN_REQUEST || r->content > MANAGEMENT_CONTENT_MAX) {
+    if (r->type == FCGI_BEGIN_REQUEST || r->content > MANAGEMENT_CONTENT_MAX)
         return MESSAGE_BAD;
-    }
     m->len = r->len;
     return r->len <= len ? MESSAGE_MANAGEMENT : MESSAGE_MORE;
 }
@@ -66,13 +65,11 @@ static enum message_kind inspect_stream(const uint8_t *data, size_t len, size_t 
     while (*at + RECORD_HEADER <= len) {
         struct record r = record_header(data + *at);
         bool last = r.content == 0;
-        if (data[*at] != FCGI_VERSION_1 || r.type != type || r.id != id || (last && r.len > RECORD_HEADER)) {
+        if (data[*at] != FCGI_VERSION_1 || r.type != type || r.id != id || (last && r.len > RECORD_HEADER))
             return MESSAGE_BAD;
-        }
         *at += r.len;
-        if (last) {
+        if (last)
             return MESSAGE_REQUEST;
-        }
     }
     return MESSAGE_MORE;
 }
@@ -80,22 +77,17 @@ static enum message_kind inspect_stream(const uint8_t *data, size_t len, size_t 
 enum message_kind message_inspect(const uint8_t *data, size_t len, struct message *m)
 {
     *m = (struct message){0};
-    if (len > 0 && data[0] != FCGI_VERSION_1) {
+    if (len > 0 && data[0] != FCGI_VERSION_1)
         return MESSAGE_BAD;
-    }
-    if (len < RECORD_HEADER) {
+    if (len < RECORD_HEADER)
         return MESSAGE_MORE;
-    }
     struct record r = record_header(data);
-    if (r.id == FCGI_NULL_REQUEST_ID) {
+    if (r.id == FCGI_NULL_REQUEST_ID)
         return inspect_management(&r, len, m);
-    }
-    if (r.type != FCGI_BEGIN_REQUEST || r.content != sizeof(FCGI_BeginRequestBody)) {
+    if (r.type != FCGI_BEGIN_REQUEST || r.content != sizeof(FCGI_BeginRequestBody))
         return MESSAGE_BAD;
-    }
-    if (len < RECORD_HEADER + sizeof(FCGI_BeginRequestBody)) {
+    if (len < RECORD_HEADER + sizeof(FCGI_BeginRequestBody))
         return MESSAGE_MORE;
-    }
     m->id = r.id;
     m->role = (uint16_t)(data[8] << 8 | data[9]);
     m->keep = (data[10] & FCGI_KEEP_CONN) != 0;
@@ -115,9 +107,8 @@ enum message_kind message_inspect(const uint8_t *data, size_t len, struct messag
 static bool values_has(const uint8_t *p, size_t len, const char *name)
 {
     while (len >= 2 && p[0] < 0x80 && p[1] < 0x80 && (size_t)p[0] + p[1] + 2 <= len) {
-        if (p[0] == strlen(name) && memcmp(p + 2, name, p[0]) == 0) {
+        if (p[0] == strlen(name) && memcmp(p + 2, name, p[0]) == 0)
             return true;
-        }
         size_t pair = (size_t)p[0] + p[1] + 2;
         p += pair;
         len -= pair;
@@ -159,11 +150,9 @@ size_t message_reply(const uint8_t *record, size_t len, unsigned conns, unsigned
     };
     size_t at = RECORD_HEADER;
     size_t content = r.content <= len - RECORD_HEADER ? r.content : len - RECORD_HEADER;
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        if (values_has(record + RECORD_HEADER, content, known[i].name)) {
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (values_has(record + RECORD_HEADER, content, known[i].name))
             at += values_put(out + at, known[i].name, known[i].value);
-        }
-    }
     record_put_header(out, FCGI_GET_VALUES_RESULT, FCGI_NULL_REQUEST_ID, at - RECORD_HEADER);
     return at;
 }

@@ -11,13 +11,11 @@ static PyObject *responder_write(PyObject *self, PyObject *data)
         PyErr_Format(PyExc_TypeError, "write() takes bytes, not %R", (PyObject *)Py_TYPE(data));
         return NULL;
     }
-    if (!exchange_enter(x)) { /* now, before anything is added to the answer */
+    if (!exchange_enter(x)) /* now, before anything is added to the answer */
         return NULL;
-    }
     exchange_leave(x);
-    if (!answer_body(x, PyBytes_AsString(data), (size_t)PyBytes_Size(data), true)) {
+    if (!answer_body(x, PyBytes_AsString(data), (size_t)PyBytes_Size(data), true))
         return NULL;
-    }
     if (x->broken) {
         PyErr_SetString(PyExc_BrokenPipeError, "the client is gone");
         return NULL;
@@ -29,9 +27,8 @@ static PyObject *responder_write(PyObject *self, PyObject *data)
 static bool may_start(const struct exchange *x, PyObject *exc_info)
 {
     if (exc_info == NULL || exc_info == Py_None) {
-        if (x->status != 0) {
+        if (x->status != 0)
             PyErr_SetString(PyExc_AssertionError, "start_response() was called twice without exc_info");
-        }
         return x->status == 0;
     }
     PyObject *type, *value, *traceback;
@@ -40,19 +37,16 @@ static bool may_start(const struct exchange *x, PyObject *exc_info)
         return false;
     }
     if (!PyArg_ParseTuple(exc_info, "OOO;exc_info must be (type, value, traceback)", &type, &value,
-                          &traceback)) {
+                          &traceback))
         return false;
-    }
-    if (!x->on_wire) {
+    if (!x->on_wire)
         return true;
-    }
     Py_INCREF(type);
     Py_INCREF(value);
     Py_INCREF(traceback);
     PyErr_Restore(type, value, traceback == Py_None ? NULL : traceback);
-    if (traceback == Py_None) {
+    if (traceback == Py_None)
         Py_DECREF(traceback);
-    }
     return false;
 }
 
@@ -66,16 +60,14 @@ static PyObject *responder_call(PyObject *self, PyObject *args, PyObject *kwargs
     PyObject *exc_info = NULL;
 
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO|O:start_response", names, &status, &headers,
-                                     &exc_info)) {
+                                     &exc_info))
         return NULL;
-    }
     if (x == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "the request is over");
         return NULL;
     }
-    if (!may_start(x, exc_info) || !answer_head(x, status, headers)) {
+    if (!may_start(x, exc_info) || !answer_head(x, status, headers))
         return NULL;
-    }
     return PyCFunction_NewEx(&write_method, self, NULL);
 }
 

@@ -31,9 +31,8 @@ static long long sequence_length(PyObject *fast, Py_ssize_t count)
     long long total = 0;
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *item = PyTuple_GetItem(fast, i);
-        if (!PyBytes_Check(item)) {
+        if (!PyBytes_Check(item))
             return -1;
-        }
         total += PyBytes_Size(item);
     }
     return total;
@@ -43,15 +42,13 @@ static long long sequence_length(PyObject *fast, Py_ssize_t count)
 static bool send_sequence(struct exchange *x, PyObject *result)
 {
     PyObject *items = PySequence_Tuple(result); /* a list may change while it is sent */
-    if (items == NULL) {
+    if (items == NULL)
         return false;
-    }
     Py_ssize_t count = PyTuple_Size(items);
     long long length = sequence_length(items, count);
     bool done = length == -1 || answer_length(x, length);
-    for (Py_ssize_t i = 0; done && i < count && !x->broken; i++) {
+    for (Py_ssize_t i = 0; done && i < count && !x->broken; i++)
         done = send_item(x, PyTuple_GetItem(items, i), false);
-    }
     Py_DECREF(items);
     return done;
 }
@@ -80,14 +77,12 @@ static bool send_iterable(struct exchange *x, PyObject *result)
 
 static bool send_result(struct exchange *x, PyObject *result)
 {
-    if (PyList_CheckExact(result) || PyTuple_CheckExact(result)) {
+    if (PyList_CheckExact(result) || PyTuple_CheckExact(result))
         return send_sequence(x, result);
-    }
     if ((PyObject *)Py_TYPE(result) == x->worker->file_wrapper_type) {
         int sent = file_wrapper_send(x, result);
-        if (sent != 0) {
+        if (sent != 0)
             return sent == 1;
-        }
     }
     return send_iterable(x, result);
 }
@@ -103,9 +98,8 @@ static unsigned fail(struct exchange *x, bool *interrupt)
     size_t len = sizeof(server_error_text) - 1;
 
     *interrupt = PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) != 0;
-    if (*interrupt) {
+    if (*interrupt)
         return 1;
-    }
     exchange_log(x, x->worker->debug ? &text : NULL);
     if (text != NULL) {
         page = PyBytes_AsString(text);
@@ -121,16 +115,14 @@ static unsigned fail(struct exchange *x, bool *interrupt)
 /* The bound close() of what the app returned, or NULL; lists have none. */
 static PyObject *find_close(struct exchange *x, PyObject *result)
 {
-    if (PyList_CheckExact(result) || PyTuple_CheckExact(result)) {
+    if (PyList_CheckExact(result) || PyTuple_CheckExact(result))
         return NULL;
-    }
     PyObject *close = PyObject_GetAttr(result, x->worker->close_name);
     if (close == NULL) {
-        if (PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        if (PyErr_ExceptionMatches(PyExc_AttributeError))
             PyErr_Clear();
-        } else {
+        else
             exchange_log(x, NULL);
-        }
     }
     return close;
 }
@@ -144,12 +136,10 @@ static bool call_close(struct exchange *x, PyObject *close)
     PyObject *done = PyObject_CallFunctionObjArgs(close, NULL);
     Py_XDECREF(done);
     bool interrupted = done == NULL && type == NULL && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt);
-    if (interrupted) {
+    if (interrupted)
         return true;
-    }
-    if (done == NULL) {
+    if (done == NULL)
         exchange_log(x, NULL);
-    }
     PyErr_Restore(type, value, traceback);
     return false;
 }
@@ -160,12 +150,10 @@ static bool call_close(struct exchange *x, PyObject *close)
  * its parent's to answer. Elsewhere does nothing. */
 static void leave_child(bool done)
 {
-    if (!core_is_child()) {
+    if (!core_is_child())
         return;
-    }
-    if (!done) {
+    if (!done)
         PyErr_Print(); /* exits by itself after SystemExit */
-    }
     Py_Exit(done ? 0 : 1);
 }
 
@@ -186,9 +174,8 @@ static bool serve(struct exchange *x, PyObject *environ, PyObject *responder)
     PyObject *close = result == NULL ? NULL : find_close(x, result);
     bool done = result != NULL && send_answer(x, result, close != NULL);
     leave_child(done);
-    if (!done) {
+    if (!done)
         status = fail(x, &interrupt);
-    }
     if (close != NULL) {
         interrupt = call_close(x, close) || interrupt;
         Py_DECREF(close);
@@ -209,7 +196,7 @@ bool wsgi_serve(struct worker *w)
     PyObject *input = handle_new(w->input_type, x);
     PyObject *responder = handle_new(w->responder_type, x);
     if (environ != NULL && input != NULL && responder != NULL &&
-        PyDict_SetItemString(environ, "wsgi.input", input) == 0) {
+        PyDict_SetItem(environ, w->input_name, input) == 0) {
         go_on = serve(x, environ, responder);
     } else {
         unsigned status = fail(x, &interrupt);

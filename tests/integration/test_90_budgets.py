@@ -32,11 +32,9 @@ def switches(pid):
 
 
 def in_chroot():
-    """There libc has few users and PSS counts nearly all of it."""
-    try:
-        return not os.path.samefile("/proc/1/root/.", "/")
-    except PermissionError:
-        return False
+    """There libc has few users and PSS counts nearly all of it. A root that no mount stands on gives it away."""
+    with open("/proc/self/mountinfo") as mounts:
+        return not any(line.split()[4] == "/" for line in mounts)
 
 
 def test_idle_memory(launch):

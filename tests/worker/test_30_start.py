@@ -5,10 +5,10 @@ import json
 import os
 import socket
 import subprocess
-import sys
 
 import pytest
 
+from fcgi_client import request
 from worker import PYTHON, WORKER_DIR, Worker, eventually
 
 TELL = """
@@ -53,7 +53,7 @@ def test_a_request_that_waits_for_the_import_is_served(spawn):
             return [b"at last"]
     """)
     with worker.connect() as connection:
-        connection.send(__import__("fcgi_client").request({"REQUEST_METHOD": "GET"}))
+        connection.send(request({"REQUEST_METHOD": "GET"}))
         (worker.directory / "go").touch()
         assert connection.read_answer().body == b"at last"
     worker.ready()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worker import PYTHON, Worker
+from worker import PYTHON, WORKER_DIR
 
 SMOKE = """
     import io, sys
@@ -66,7 +66,7 @@ def test_says_what_is_wrong(spawn, version):
 
 @pytest.mark.parametrize("version", sorted(BAD))
 def test_other_interpreters_are_told(spawn, version):
-    worker = spawn(python=FOUND[version])
+    worker = spawn(python=FOUND[version], environ={"PYTHONDONTWRITEBYTECODE": "1"})
     message = worker.message()
     assert message.startswith("FAILED\npyworker needs CPython 3.9 or newer; this is "), message + worker.stderr
     assert " at " in message
@@ -84,7 +84,6 @@ def test_other_interpreters_are_told(spawn, version):
 ])
 @pytest.mark.parametrize("control", [True, False])
 def test_sentences(spawn, change, text, control):
-    from worker import WORKER_DIR
     script = "import sys; sys.path.insert(0, %r); %s; import pyworker.__main__" % (WORKER_DIR, change)
     worker = spawn(command=["-c", script], control=control)
     assert worker.wait() == 1

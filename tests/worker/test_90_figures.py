@@ -121,9 +121,11 @@ def test_memory_of_a_hello_worker(serve):
         with open("/proc/%d/smaps_rollup" % pid) as rollup:
             return [int(line.split()[1]) for line in rollup if line.startswith("Pss:")][0]
 
-    worker = serve()
+    first = serve()  # compiles, which leaves traces in memory
+    first.stop()
+    worker = serve(None, prefix=["sh", "-c", 'cd "$0" && exec "$@"', str(first.directory)])
     many(worker, 100, request(cgi_params()))
-    plain = subprocess.Popen([PYTHON, "-c", "import main, sys; print(1, flush=True); sys.stdin.read()"], cwd=worker.directory,
+    plain = subprocess.Popen([PYTHON, "-c", "import main, sys; print(1, flush=True); sys.stdin.read()"], cwd=first.directory,
                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=Worker.environ({}))
     try:
         plain.stdout.readline()
