@@ -29,7 +29,7 @@ CONFIG  = config load options argument environment reader sections value check f
 
 # The worker: a CPython extension and the Python around it.
 PYWORKER_C  = module inherit core peer conn preset record buffer wsgi environ names exchange input responder head answer \
-              output file_wrapper handles control
+              output file_wrapper handles control release
 PYWORKER_PY = __init__ __main__ fail listen load
 
 # Each unit test and all that it may link: an extra need is a link error, that is a layer leak.
@@ -212,6 +212,7 @@ $(B)/pyworker/%.py: pyworker/%.py
 	@mkdir -p $(@D)
 	$(call say,COPY,$@)
 	$(Q)cp $< $@
+	$(Q)$(PYTHON) -m py_compile $@
 
 check-libfcgi:
 	@tests/support/check-libfcgi

@@ -52,6 +52,7 @@ struct worker {
     PyObject *close_name;
     PyObject *input_name;
     PyObject *errors_name;
+    bool started; /* a request was served: the start is over */
     bool debug; /* tracebacks go to the client too */
 };
 

@@ -6,6 +6,7 @@
 
 #include "control.h"
 #include "handles.h"
+#include "release.h"
 #include "wsgi.h"
 
 enum { PENDING_CEILING = 1 << 20 }; /* bytes; a longer head of an answer is a mistake */
@@ -86,6 +87,10 @@ static bool run(struct worker *w)
         }
         if (event == CORE_REQUEST && !wsgi_serve(w))
             return false;
+        if (event == CORE_REQUEST && !w->started) {
+            w->started = true;
+            release_text();
+        }
         if (PyErr_CheckSignals() == -1)
             return false;
     }
