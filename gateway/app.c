@@ -22,6 +22,7 @@ static const double BACKOFF_LAST = 30.0;
 static const int64_t RETRY_MS = 50; /* after a full backlog */
 
 enum {
+    REFUSALS = 5,       /* workers that may answer OVERLOADED to one request */
     DEATHS_UNREADY = 2, /* workers that may end before READY under one request */
     DEATHS_READY = 2    /* the same with READY, for methods that may be sent again */
 };
@@ -149,7 +150,7 @@ static void take_result(struct app *app, struct worker *w, struct upstream *up)
                   app->app_conf->name, (int)w->pid, r != NULL ? r->id : "-");
     if (r != NULL && r->head_sent)
         request_cut(r);
-    else if (r != NULL && result == UPSTREAM_OVERLOADED)
+    else if (r != NULL && result == UPSTREAM_OVERLOADED && r->refused++ < REFUSALS)
         enqueue(app, r, true);
     else if (r != NULL && result == UPSTREAM_DIED)
         lost(app, r, ready);

@@ -63,8 +63,9 @@ struct request {
     struct list waiting; /* in the app's queue */
     struct upstream *up; /* the slot that serves it, or NULL */
     struct timeq_entry queue_deadline;
-    uint8_t died; /* how many workers were lost under it */
-    bool cold;    /* a worker was started for it or under it */
+    uint8_t refused; /* how many workers did not begin it */
+    uint8_t died;    /* how many workers were lost under it */
+    bool cold;       /* a worker was started for it or under it */
 
     /* The answer. */
     struct body out; /* bytes for the client: head and framed body */

@@ -253,6 +253,7 @@ static void send_more(struct upstream *up)
         ssize_t n = send(up->fd, up->send.data + up->sent, up->send.len - up->sent, MSG_NOSIGNAL);
         if (n > 0) {
             up->sent += (uint32_t)n;
+            up->delivered = true;
         } else if (errno == EAGAIN) {
             return;
         } else if (errno != EINTR) {
@@ -301,7 +302,7 @@ int upstream_start(struct upstream *up, struct request *r, bool ready)
     up->request = r;
     if (body_left(&r->body) <= BODY_PIECE)
         (void)encode_body(up); /* in one write with the head; a failure shows again in send_more */
-    up->cut = false;
+    up->cut = up->delivered = false;
     r->up = up;
     up->ready = ready;
     fcgi_client_begin(&up->decoder, up->id);
@@ -456,7 +457,7 @@ static void take_close(struct upstream *up)
     if (up->state == UPSTREAM_FREE)
         settle(up, UPSTREAM_CLOSED, UPSTREAM_NOTHING);
     else if (up->state == UPSTREAM_BUSY)
-        settle(up, UPSTREAM_CLOSED, UPSTREAM_DIED);
+        settle(up, UPSTREAM_CLOSED, up->delivered ? UPSTREAM_DIED : UPSTREAM_OVERLOADED);
     else
         settle(up, UPSTREAM_CLOSED, UPSTREAM_DONE);
 }

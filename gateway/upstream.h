@@ -66,6 +66,7 @@ struct upstream {
     uint32_t sent;   /* bytes of `send` that went out */
     struct buf head; /* the answer's first bytes, while its header block is incomplete */
     bool body_sent;  /* the empty STDIN record is in `send` or out */
+    bool delivered;  /* a byte of the request went out: the worker may have begun it */
     bool cut;        /* not all of the body was sent: the connection cannot be kept */
     bool ready;      /* the worker is READY: the request's clock runs */
     bool readable;   /* a read may bring something */

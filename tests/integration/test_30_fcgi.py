@@ -177,6 +177,19 @@ def test_overloaded_is_sent_again_whatever_the_method(play, notes, size):
     assert len(notes("request POST")) == 2
 
 
+def test_a_worker_that_is_always_overloaded(play, notes):
+    gateway = play("overloaded")
+    assert gateway.post("/", b"x").status == 502
+    assert 2 <= len(notes("start")) <= 8
+
+
+def test_what_was_not_delivered_is_sent_again_whatever_the_method(play, notes):
+    gateway = play("stops-reading", "good", workers=2)
+    assert gateway.get("/").text == "good"
+    assert gateway.post("/", b"xyz").text == "good 3"
+    assert len(notes("request POST")) == 1
+
+
 def test_nonsense_on_the_control_channel(play, notes):
     gateway = play("nonsense-control", "good")
     assert gateway.post("/", b"x").status == 502

@@ -240,6 +240,14 @@ def overloaded(peer):
     peer.send(end(peer.id, OVERLOADED))
 
 
+def stops_reading(peer):
+    """As a worker that ends by itself: from here on nothing can be delivered, and nobody knows yet."""
+    peer.answer()
+    peer.connection.shutdown(socket.SHUT_RD)
+    time.sleep(0.5)
+    os._exit(0)
+
+
 def nonsense_control(peer):
     control.send(b"WHAT IS THIS")
     time.sleep(3600)
@@ -259,7 +267,7 @@ SCRIPTS = {function.__name__.replace("_", "-"): function for function in (
     good, half_header, silence, end_without_stdout, empty_stdout, no_empty_stdout, wrong_version, wrong_id, garbage,
     full_records, byte_by_byte, management, stderr_flood, endless_header, no_header_end, bad_status, split_head,
     smuggled_framing, short_length, long_length, death_before, death_mid_head, death_mid_body, close_without_end,
-    close_after_stdout, stdout_after_end, overloaded, nonsense_control, ignores_stop, early)}
+    close_after_stdout, stdout_after_end, overloaded, stops_reading, nonsense_control, ignores_stop, early)}
 UNREAD = {early}
 
 # Scripts about the start, played before any connection; they do not return.
