@@ -46,6 +46,31 @@ static bool take_defaults(struct loader *l)
     return true;
 }
 
+/* The name before ".settings" in a line of manage.py that sets DJANGO_SETTINGS_MODULE: the package with
+ * wsgi.py. */
+static bool django_package(const struct loader *l, char package[64])
+{
+    char path[4096], line[512];
+    int n = snprintf(path, sizeof(path), "%s/manage.py", l->input->cwd);
+    FILE *file = n > 0 && (size_t)n < sizeof(path) ? fopen(path, "re") : NULL;
+    bool found = false;
+    while (file != NULL && !found && fgets(line, sizeof(line), file) != NULL) {
+        const char *name = strstr(line, "DJANGO_SETTINGS_MODULE");
+        found = name != NULL && sscanf(name, "DJANGO_SETTINGS_MODULE%*[\"', ]%63[A-Za-z0-9_]", package) == 1;
+    }
+    if (file != NULL)
+        (void)fclose(file);
+    return found;
+}
+
+static bool no_file(struct loader *l)
+{
+    char package[64];
+    if (django_package(l, package))
+        return load_fail(l, "no gateway.ini here, but a manage.py: try leangate %s.wsgi", package);
+    return load_fail(l, "no gateway.ini here: name an app (leangate main:app) or a file (-c FILE)");
+}
+
 /* -c FILE, or gateway.ini of this directory unless there is an APP. */
 static bool read_file(struct loader *l)
 {
@@ -56,7 +81,7 @@ static bool read_file(struct loader *l)
     if (path == NULL)
         return load_no_memory(l);
     if (l->file == NULL && access(path, F_OK) == -1 && errno == ENOENT)
-        return load_fail(l, "no gateway.ini here: name an app (leangate main:app) or a file (-c FILE)");
+        return no_file(l);
     l->conf->file = kept(l, shown);
     return l->conf->file != NULL ? sections_file(l, shown, path) : load_no_memory(l);
 }

@@ -235,6 +235,26 @@ static bool build(struct loader *l)
     return true;
 }
 
+/* A flag or variable sets the default of every app; where an app of the file has its own value, it does
+ * nothing. */
+static void warn_overruled(struct loader *l)
+{
+    for (size_t i = 0; i < table_count; i++) {
+        const struct table_row *row = &table_rows[i];
+        const struct place *set = &l->places[i];
+        if (row->section != TABLE_APP || set->layer <= LAYER_FILE)
+            continue;
+        for (const struct draft *draft = l->drafts; draft != NULL; draft = draft->next) {
+            uint32_t line = draft->lines[table_app_index(row)];
+            if (line != 0 && draft->place.layer == LAYER_FILE) {
+                (void)fprintf(l->warn, "%s has no effect on [app:%s]: %s:%u sets its %s\n", set->name,
+                              draft->app.name, draft->place.name, line, row->key);
+                break;
+            }
+        }
+    }
+}
+
 bool finish_all(struct loader *l)
 {
     if (l->draft_count == 0) {
@@ -249,5 +269,6 @@ bool finish_all(struct loader *l)
         if (!complete_app(l, draft) || !absolute_env_files(l, draft))
             return false;
     }
+    warn_overruled(l);
     return limits(l) && unique_names(l) && unique_routes(l) && build(l);
 }

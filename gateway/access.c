@@ -6,7 +6,7 @@
 
 #include "log.h"
 
-enum { TEXT_MAX = 2048, STATUS_CLIENT_GONE = 499 };
+enum { TEXT_MAX = 2048, JSON_STRING_MAX = 1024, STATUS_CLIENT_GONE = 499 };
 
 /* Durations in seconds; where a phase was not reached it is 0. */
 struct phases {
@@ -76,7 +76,9 @@ static bool put_text(struct buf *out, const struct request *r, const struct phas
     bool ok =
         buf_printf(out, "%s%s%s - \"%.*s\" %u %s %.1fms %s", peer(r), r->remote_port[0] != '\0' ? ":" : "",
                    r->remote_port, (int)n, line, status_of(r), phrase_of(r), p->total * 1e3, app);
-    if (ok && r->app_conf != NULL && r->cold)
+    if (ok && r->app_conf != NULL && r->sent == 0)
+        ok = buf_puts(out, " unserved"); /* no worker took it */
+    else if (ok && r->app_conf != NULL && r->cold)
         ok = buf_printf(out, " cold (start %.1f app %.1f)", p->start * 1e3, p->app * 1e3);
     else if (ok && r->app_conf != NULL)
         ok = buf_puts(out, " warm");
@@ -100,11 +102,12 @@ static bool put_combined(struct buf *out, const struct request *r, time_t now)
                       (int)agent_len, agent);
 }
 
-/* A JSON string of bytes that may be anything: what is not printable ASCII becomes \u00NN (as Latin-1). */
+/* A JSON string of bytes that may be anything: what is not printable ASCII becomes \u00NN (as Latin-1). Cut
+ * after JSON_STRING_MAX bytes of the original. */
 static bool put_json_string(struct buf *out, const char *name, const char *text, size_t len)
 {
     bool ok = buf_printf(out, ",\"%s\":\"", name);
-    for (size_t i = 0; ok && i < len; i++) {
+    for (size_t i = 0; ok && i < len && i < JSON_STRING_MAX; i++) {
         unsigned char c = (unsigned char)text[i];
         if (c == '"' || c == '\\')
             ok = buf_putc(out, '\\') && buf_putc(out, (char)c);
@@ -136,7 +139,10 @@ static bool put_json(struct buf *out, const struct request *r, const struct phas
              put_json_string(out, "target", base + r->head.target.off, r->head.target.len);
     if (ok && r->app_conf != NULL)
         ok = put_json_string(out, "app", r->app_conf->name, strlen(r->app_conf->name)) &&
-             buf_printf(out, ",\"start\":\"%s\"", r->cold ? "cold" : "warm");
+             buf_printf(out, ",\"start\":\"%s\"",
+                        r->sent == 0 ? "none"
+                        : r->cold    ? "cold"
+                                     : "warm");
     return ok && buf_puts(out, "}\n");
 }
 

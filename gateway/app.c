@@ -29,6 +29,20 @@ enum {
 
 /* ---- the queue ---- */
 
+static bool have_ready_worker(const struct app *app)
+{
+    struct list *node, *after;
+    LIST_EACH (node, after, &app->workers)
+        if (LIST_OBJECT(node, struct worker, node)->state == WORKER_READY)
+            return true;
+    return false;
+}
+
+static void start_queue_clock(struct app *app, struct request *r)
+{
+    timeq_start(timeq_get(app->app_conf->queue_timeout), &r->queue_deadline, &app->task);
+}
+
 static void enqueue(struct app *app, struct request *r, bool front)
 {
     if (front)
@@ -36,6 +50,8 @@ static void enqueue(struct app *app, struct request *r, bool front)
     else
         list_append(&app->waiting, &r->waiting);
     app->waiting_count++;
+    if (have_ready_worker(app)) /* else the clock starts with the first one */
+        start_queue_clock(app, r);
 }
 
 static void dequeue(struct app *app, struct request *r)
@@ -57,20 +73,6 @@ static void fail(struct app *app, struct request *r, unsigned status, const char
 {
     dequeue(app, r);
     request_fail(r, status, detail);
-}
-
-static bool have_ready_worker(const struct app *app)
-{
-    struct list *node, *after;
-    LIST_EACH (node, after, &app->workers)
-        if (LIST_OBJECT(node, struct worker, node)->state == WORKER_READY)
-            return true;
-    return false;
-}
-
-static void start_queue_clock(struct app *app, struct request *r)
-{
-    timeq_start(timeq_get(app->app_conf->queue_timeout), &r->queue_deadline, &app->task);
 }
 
 /* ---- failures of a start ---- */
@@ -179,8 +181,11 @@ static void on_ready(struct app *app, struct worker *w)
     struct list *node, *after;
     clear_backoff(app);
     app->checked = app->check_ok = true;
-    log_info("%s: ready in %.0f ms (import %.0f)", app->app_conf->name, (w->ready - w->spawned) * 1e3,
-             (double)w->import_us / 1e3);
+    if (app->checking)
+        log_info("%s: imports in %.0f ms", app->app_conf->name, (double)w->import_us / 1e3);
+    else
+        log_info("%s: ready in %.0f ms (import %.0f)", app->app_conf->name, (w->ready - w->spawned) * 1e3,
+                 (double)w->import_us / 1e3);
     LIST_EACH (node, after, &app->waiting) {
         struct request *r = LIST_OBJECT(node, struct request, waiting);
         if (!timeq_waiting(&r->queue_deadline))
@@ -220,15 +225,19 @@ static void on_failed(struct app *app, struct worker *w)
         fail_all_waiting(app, app->failure_status);
 }
 
+/* The exit of a worker that nobody asked for it. */
 static void tell_crash(const struct app *app, const struct worker *w)
 {
     const char *name = app->app_conf->name;
+    bool killed =
+        w->state == WORKER_KILL && WIFSIGNALED(w->exit_status) && WTERMSIG(w->exit_status) == SIGKILL;
+    bool asked = w->state == WORKER_TERM || w->state == WORKER_KILL;
     if (w->stop_expired)
         log_error("%s: worker %d did not stop within stop_timeout and was killed", name, (int)w->pid);
-    else if (w->failure != NULL || (w->state == WORKER_TERM && w->exit_status == 0))
+    else if (killed && w->lost)
+        log_error("%s: worker %d closed its socket before it was ready and was killed", name, (int)w->pid);
+    else if (w->failure != NULL || killed || (asked && w->exit_status == 0 && !w->lost))
         return;
-    else if (w->state == WORKER_KILL && WIFSIGNALED(w->exit_status) && WTERMSIG(w->exit_status) == SIGKILL)
-        return; /* our own kill, whose reason was logged */
     else if (WIFSIGNALED(w->exit_status))
         log_error("%s: worker %d was killed by signal %d (%s)", name, (int)w->pid, WTERMSIG(w->exit_status),
                   strsignal(WTERMSIG(w->exit_status)));
@@ -245,6 +254,7 @@ static void on_stillborn(struct app *app)
     app->stillborn++;
     if (app->stillborn < DEATHS_UNREADY && !list_empty(&app->waiting))
         return;
+    app->stillborn = 0;
     set_backoff(app, 502, "its process ended before it was ready");
     if (!have_ready_worker(app))
         fail_all_waiting(app, 502);
@@ -350,7 +360,7 @@ static bool start_worker(struct app *app)
     };
     struct worker *w = worker_new(&owner, &error);
     if (w == NULL) {
-        log_error("app %s: %s", app->app_conf->name, error.text);
+        log_error("%s", error.text);
         app->checked = true;
         set_backoff(app, 500, error.text);
         if (!have_ready_worker(app))
@@ -441,8 +451,6 @@ static void handle_start(struct request *r)
         request_fail(r, 503, "too many requests wait");
     } else {
         enqueue(app, r, false);
-        if (have_ready_worker(app))
-            start_queue_clock(app, r);
         task_wake(&app->task);
     }
 }

@@ -44,6 +44,7 @@ struct app {
     char *failure; /* summary and traceback, or NULL */
 
     /* For `check`: what the first start came to. */
+    bool checking;
     bool checked;
     bool check_ok;
 };

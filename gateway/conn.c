@@ -32,7 +32,7 @@ enum {
     LINGER_MS = 2000,          /* how long unread input is discarded before the socket is closed */
     LINGER_BYTES = 256 * 1024, /* and how much of it */
     ACCESS_LINE_MAX = 16 * 1024,
-    TURN_STEPS = 64 /* states passed in one turn before others get theirs */
+    TURN_STEPS = 8 /* states passed in one turn before others get theirs */
 };
 
 struct conn {
@@ -155,6 +155,8 @@ static void move_to(struct conn *c, enum conn_state state)
         return;
     list_remove(&c->node);
     list_append(state == CONN_IDLE ? &c->pool->idle : &c->pool->active, &c->node);
+    if (state == CONN_IDLE && c->pool->count >= (uint64_t)c->pool->conf->connections)
+        task_wake(c->pool->closed); /* it can make room for one that waits */
 }
 
 static void destroy(struct conn *c)
@@ -289,7 +291,8 @@ static int receive(struct conn *c, char *data, size_t size, size_t *got)
         return 0;
     if (n <= 0)
         return -1;
-    c->touched = true;
+    c->touched =
+        c->touched || c->state != CONN_EXCHANGE; /* what follows a request moves nothing of its answer */
     *got = (size_t)n;
     return 1;
 }
@@ -392,11 +395,12 @@ static bool step_head(struct conn *c)
         c->request->head.line == 0 && parse_head(c)) /* a request that came behind the last one */
         return true;
     int got = receive(c, memory_scratch, HEAD_READ, &n);
-    if (got <= 0) {
-        if (got < 0)
-            abandon(c);
-        return got < 0;
-    }
+    if (got < 0)
+        abandon(c);
+    else if (got == 0 && c->state == CONN_IDLE && c->pool->draining)
+        move_to(c, CONN_CLOSED);
+    if (got <= 0)
+        return c->state == CONN_CLOSED;
     if (c->request == NULL) {
         c->request = request_new(c->pool->conf, &c->task);
         if (c->request == NULL) {
@@ -566,6 +570,11 @@ static void on_deadline(struct conn *c)
     c->deadline.expired = false;
     switch ((enum conn_state)c->state) {
     case CONN_HEAD:
+        if (c->request->in.len <=
+            2) { /* a stray CRLF behind a body (RFC 9112 2.2), or hardly more: no request */
+            move_to(c, CONN_CLOSED);
+            break;
+        }
         refuse(c, 408, "the request's head did not come in time");
         break;
     case CONN_BODY:
@@ -655,8 +664,15 @@ bool conn_close_idle(struct conn_pool *pool)
 void conn_close_all(struct conn_pool *pool, bool now)
 {
     struct list *node, *after;
-    LIST_EACH (node, after, &pool->idle)
-        destroy(LIST_OBJECT(node, struct conn, node));
+    LIST_EACH (node, after, &pool->idle) {
+        struct conn *c = LIST_OBJECT(node, struct conn, node);
+        c->readable =
+            true; /* a request may have come already: step_head looks, and closes where there is none */
+        if (now)
+            destroy(c);
+        else
+            task_wake(&c->task);
+    }
     LIST_EACH (node, after, &pool->active) {
         struct conn *c = LIST_OBJECT(node, struct conn, node);
         if (now) {

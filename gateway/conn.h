@@ -42,7 +42,8 @@ bool conn_accept(struct conn_pool *pool, int fd, const struct sockaddr *peer, so
 /* Closes the connection that has been idle longest. False: none is idle. */
 bool conn_close_idle(struct conn_pool *pool);
 
-/* With pool->draining set: closes what is idle; with `now` everything, whatever it is doing. */
+/* With pool->draining set: has what is idle closed, unless its next request has come already; with `now`
+ * closes everything, whatever it is doing. */
 void conn_close_all(struct conn_pool *pool, bool now);
 
 #endif

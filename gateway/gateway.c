@@ -1,8 +1,8 @@
 /* gateway.c - see gateway.h.
  *
  *   start: logs, limits, loop -> bind -> drop privileges -> check apps -> accept
- *   end:   SIGTERM, SIGINT, SIGQUIT -> stop accepting, finish what is under way (at most `drain`), stop
- * workers, return a second signal, or `drain` over -> cut connections, kill workers, return */
+ *   end:   SIGTERM, SIGINT, SIGQUIT, SIGHUP -> stop accepting, finish what is under way (at most `drain`),
+ * stop workers, return a second signal, or `drain` over -> cut connections, kill workers, return */
 #include "gateway.h"
 
 #include <errno.h>
@@ -32,7 +32,7 @@
 #include "worker.h"
 
 enum {
-    SIGNALS = 3,
+    SIGNALS = 4,
     BANNER_APPS = 20,     /* apps named at start; the rest is a number */
     KILL_GRACE_MS = 2000, /* after SIGKILL: a process in an uninterruptible call is left to init */
     BURST = 64            /* connections gone that make it worth while to give memory back */
@@ -48,7 +48,9 @@ struct gateway {
     struct task task;
     struct timeq_entry deadline; /* of draining, then of killing */
     ev_signal signals[SIGNALS];
+    ev_signal reopen; /* SIGUSR1 */
     ev_prepare prepare;
+    ev_idle more;              /* active while tasks are left: the loop looks for events but does not sleep */
     uint32_t most_connections; /* since memory was given back last */
     int signal_count;          /* signals that asked for the end */
     int signals_seen;          /* of these, acted upon */
@@ -84,6 +86,9 @@ static void begin_drain(struct gateway *g)
 {
     g->pool.draining = true;
     g->shared.stopping = true;
+    struct list *node, *after;
+    LIST_EACH (node, after, &g->listeners)
+        listener_accept_all(LIST_OBJECT(node, struct listener, node));
     close_listeners(g);
     conn_close_all(&g->pool, false);
     uint32_t left = active_connections(g);
@@ -146,10 +151,28 @@ static void on_signal(EV_P_ ev_signal *signal, int events)
     task_wake(&g->task);
 }
 
+static void on_reopen(EV_P_ ev_signal *signal, int events)
+{
+    (void)EV_A;
+    (void)events;
+    const struct gateway *g = signal->data;
+    log_reopen(g->conf->access, g->conf->error);
+}
+
+static void on_idle(EV_P_ ev_idle *idle, int events)
+{
+    (void)EV_A;
+    (void)idle;
+    (void)events;
+}
+
 /* All work that callbacks have noted, then the timers, then the logs. */
 static void work(struct gateway *g)
 {
-    task_run_all();
+    if (task_run())
+        ev_idle_start(g->loop, &g->more);
+    else
+        ev_idle_stop(g->loop, &g->more);
     if (g->pool.count > g->most_connections)
         g->most_connections = g->pool.count;
     timeq_sync();
@@ -199,12 +222,16 @@ static void raise_limits(void)
 
 static void watch_signals(struct gateway *g)
 {
-    static const int numbers[SIGNALS] = {SIGTERM, SIGINT, SIGQUIT};
+    static const int numbers[SIGNALS] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
     for (int i = 0; i < SIGNALS; i++) {
         ev_signal_init(&g->signals[i], on_signal, numbers[i]);
         g->signals[i].data = g;
         ev_signal_start(g->loop, &g->signals[i]);
     }
+    ev_signal_init(&g->reopen, on_reopen, SIGUSR1);
+    g->reopen.data = g;
+    ev_signal_start(g->loop, &g->reopen);
+    ev_idle_init(&g->more, on_idle);
     ev_prepare_init(&g->prepare, on_prepare);
     g->prepare.data = g;
     ev_prepare_start(g->loop, &g->prepare);
@@ -280,7 +307,9 @@ static void destroy(struct gateway *g)
         timeq_free();
         for (int i = 0; i < SIGNALS; i++)
             ev_signal_stop(g->loop, &g->signals[i]);
+        ev_signal_stop(g->loop, &g->reopen);
         ev_prepare_stop(g->loop, &g->prepare);
+        ev_idle_stop(g->loop, &g->more);
         ev_loop_destroy(g->loop);
     }
     free(g->pool.apps);
@@ -308,6 +337,26 @@ static enum gateway_exit bind_all(struct gateway *g)
     return GATEWAY_DRAINED;
 }
 
+/* A user by name, or by number, who then must exist as well: its groups and home are needed. */
+static const struct passwd *find_user(const char *text)
+{
+    char *end;
+    const struct passwd *user = getpwnam(text);
+    unsigned long number = strtoul(text, &end, 10);
+    return user == NULL && *end == '\0' ? getpwuid((uid_t)number) : user;
+}
+
+static bool find_group(const char *text, gid_t *gid)
+{
+    char *end;
+    const struct group *group = getgrnam(text);
+    unsigned long number = strtoul(text, &end, 10);
+    if (group == NULL && *end != '\0')
+        return false;
+    *gid = group != NULL ? group->gr_gid : (gid_t)number;
+    return true;
+}
+
 static enum gateway_exit drop_privileges(const struct conf *conf)
 {
     if (conf->user[0] == '\0' && conf->group[0] == '\0')
@@ -316,22 +365,20 @@ static enum gateway_exit drop_privileges(const struct conf *conf)
         log_error("user and group need root; start leangate as root, or leave them out");
         return GATEWAY_CANNOT_START;
     }
-    const struct passwd *user = conf->user[0] != '\0' ? getpwnam(conf->user) : NULL;
+    const struct passwd *user = conf->user[0] != '\0' ? find_user(conf->user) : NULL;
     if (conf->user[0] != '\0' && user == NULL) {
         log_error("no user \"%s\" on this machine", conf->user);
         return GATEWAY_CANNOT_START;
     }
     gid_t gid = user != NULL ? user->pw_gid : getegid();
-    if (conf->group[0] != '\0') {
-        const struct group *group = getgrnam(conf->group);
-        if (group == NULL) {
-            log_error("no group \"%s\" on this machine", conf->group);
-            return GATEWAY_CANNOT_START;
-        }
-        gid = group->gr_gid;
+    if (conf->group[0] != '\0' && !find_group(conf->group, &gid)) {
+        log_error("no group \"%s\" on this machine", conf->group);
+        return GATEWAY_CANNOT_START;
     }
-    bool failed = user != NULL ? initgroups(conf->user, gid) == -1 : setgroups(0, NULL) == -1;
+    bool failed = user != NULL ? initgroups(user->pw_name, gid) == -1 : setgroups(0, NULL) == -1;
     failed = failed || setgid(gid) == -1 || (user != NULL && setuid(user->pw_uid) == -1);
+    if (!failed && user != NULL) /* workers inherit it */
+        failed = setenv("HOME", user->pw_dir, 1) == -1 || setenv("USER", user->pw_name, 1) == -1;
     if (failed)
         log_error("cannot become user \"%s\": %s", conf->user, strerror(errno));
     return failed ? GATEWAY_CANNOT_START : GATEWAY_DRAINED;
@@ -341,8 +388,12 @@ static void tell_app(const struct conf *conf, const struct conf_app *app)
 {
     char python[4096], label[128], idle[UNITS_TEXT], when[64] = "stays once started";
     struct conf_error error;
-    if (conf_python(conf, app, python, label, &error) == -1)
+    if (access(app->directory, X_OK) == -1)
+        log_warning("app %s: directory %s: %s", app->name, app->directory, strerror(errno));
+    if (conf_python(conf, app, python, label, &error) == -1) {
+        log_warning("%s", error.text);
         snprintf(label, sizeof(label), "no python");
+    }
     if (app->idle_timeout != CONF_OFF) {
         units_time_text(app->idle_timeout, idle);
         snprintf(when, sizeof(when), "stops after %s idle", idle);
@@ -350,6 +401,29 @@ static void tell_app(const struct conf *conf, const struct conf_app *app)
     log_info("  %s%s  %s  %s  %s, %s", app->domain.count > 0 ? app->domain.items[0] : "", app->path.items[0],
              app->module, label, app->start == CONF_START_EAGER ? "starts now" : "asleep: starts on request",
              when);
+}
+
+static bool in_container(void)
+{
+    return access("/.dockerenv", F_OK) == 0 || access("/run/.containerenv", F_OK) == 0 ||
+           getenv("KUBERNETES_SERVICE_HOST") != NULL;
+}
+
+/* What costs people an hour when nobody says it. */
+static void give_hints(const struct conf *conf)
+{
+    bool outside = false, unix_socket = false, debug = false;
+    for (uint32_t i = 0; i < conf->listen.count; i++) {
+        bool is_unix = strncmp(conf->listen.items[i], "unix:", 5) == 0;
+        unix_socket = unix_socket || is_unix;
+        outside = outside || (!is_unix && !net_is_loopback(conf->listen.items[i]));
+    }
+    for (uint32_t i = 0; i < conf->app_count; i++)
+        debug = debug || conf->apps[i].debug;
+    if (outside && debug)
+        log_warning("debug is on and not only this machine can connect: everybody gets to see tracebacks");
+    if (!outside && !unix_socket && in_container())
+        log_warning("inside a container 127.0.0.1 is reached by nobody else: try --bind :8000");
 }
 
 static void tell_start(const struct gateway *g)
@@ -369,6 +443,7 @@ static void tell_start(const struct gateway *g)
     }
     where[n] = '\0';
     log_info("leangate " LEANGATE_VERSION " on %s  (Ctrl-C stops)", where);
+    give_hints(g->conf);
     for (uint32_t i = 0; i < g->conf->app_count && i < BANNER_APPS; i++)
         tell_app(g->conf, &g->conf->apps[i]);
     if (g->conf->app_count > BANNER_APPS)
@@ -383,6 +458,7 @@ static bool check_app(struct gateway *g, uint32_t index)
     struct app *app = app_new(&g->shared, g->conf, &g->conf->apps[index]);
     if (app == NULL)
         return false;
+    app->checking = true;
     app_warm(app);
     while (!app->checked && g->signal_count == 0) {
         work(g);
@@ -397,7 +473,7 @@ static bool check_app(struct gateway *g, uint32_t index)
             ev_run(g->loop, EVRUN_ONCE);
     }
     g->shared.stopping = false;
-    bool ok = app->check_ok;
+    bool ok = app->check_ok || g->signal_count > 0; /* a check that was broken off says nothing */
     app_free(app);
     return ok;
 }

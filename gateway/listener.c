@@ -100,6 +100,12 @@ void listener_start(struct listener *l)
     ev_io_start(l->pool->loop, &l->io);
 }
 
+void listener_accept_all(struct listener *l)
+{
+    while (accept_one(l))
+        ;
+}
+
 void listener_resume(struct listener *l)
 {
     if (!l->full)

@@ -29,7 +29,11 @@ struct listener *listener_new(struct conn_pool *pool, const char *spec, char err
 /* Begins to accept. */
 void listener_start(struct listener *listener);
 
-/* A connection was closed: accepting may go on. */
+/* Takes all connections that wait now, past every limit but that of descriptors: the socket is about to be
+ * closed. */
+void listener_accept_all(struct listener *listener);
+
+/* A connection was closed or became idle: accepting may go on. */
 void listener_resume(struct listener *listener);
 
 /* Closes the socket (and removes its file, if it is a unix one) and frees the listener. */

@@ -56,16 +56,15 @@ static bool takes_more(const struct sink *sink)
 static bool sink_drain(struct sink *sink)
 {
     uint32_t done = 0;
-    bool stuck = false;
-    while (done < sink->pending.len && !stuck) {
+    while (done < sink->pending.len && takes_more(sink)) {
         size_t n = sink->pending.len - done;
         if (sink->may_block && n > PIPE_BUF)
             n = PIPE_BUF;
-        ssize_t written = takes_more(sink) ? write(sink->fd, sink->pending.data + done, n) : -1;
+        ssize_t written = write(sink->fd, sink->pending.data + done, n);
         if (written >= 0)
             done += (uint32_t)written;
-        else if (errno == EAGAIN || sink->may_block)
-            stuck = true;
+        else if (errno == EAGAIN)
+            break;
         else if (errno != EINTR)
             done = sink->pending.len;
     }
@@ -115,7 +114,9 @@ static void sink_open(struct sink *sink, int fd)
     struct stat st;
     sink->fd = fd;
     sink->may_block = false;
-    if (fstat(fd, &st) == 0 && (S_ISFIFO(st.st_mode) || isatty(fd))) {
+    if (fstat(fd, &st) == -1) {
+        sink->fd = -1; /* the descriptor is closed */
+    } else if (S_ISFIFO(st.st_mode) || isatty(fd)) {
         char path[32];
         snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
         int own = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
@@ -131,6 +132,11 @@ static void sink_open(struct sink *sink, int fd)
     sink->io.data = sink;
 }
 
+static int open_file(const char *path)
+{
+    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+}
+
 static struct sink *sink_for(const char *target, struct sink *file)
 {
     if (strcmp(target, "off") == 0)
@@ -139,7 +145,7 @@ static struct sink *sink_for(const char *target, struct sink *file)
         return &sinks[SINK_OUT];
     if (strcmp(target, "stderr") == 0)
         return &sinks[SINK_ERR];
-    int fd = open(target, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+    int fd = open_file(target);
     if (fd == -1)
         return file;
     file->opened = file->stamped = true;
@@ -147,6 +153,29 @@ static struct sink *sink_for(const char *target, struct sink *file)
     ev_io_init(&file->io, on_writable, fd, EV_WRITE);
     file->io.data = file;
     return file;
+}
+
+static void reopen(struct sink *file, const char *path)
+{
+    if (!file->opened)
+        return;
+    int fd = open_file(path);
+    if (fd == -1) {
+        log_error("cannot open the log %s again: %s", path, strerror(errno));
+        return;
+    }
+    if (loop != NULL)
+        ev_io_stop(loop, &file->io);
+    close(file->fd);
+    file->fd = fd;
+    ev_io_set(&file->io, fd, EV_WRITE);
+    sink_flush(file);
+}
+
+void log_reopen(const char *access, const char *error)
+{
+    reopen(&sinks[SINK_ACCESS_FILE], access);
+    reopen(&sinks[SINK_ERROR_FILE], error);
 }
 
 int log_open(struct ev_loop *ev, const struct log_targets *targets, const char **path)

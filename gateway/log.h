@@ -23,6 +23,10 @@ struct log_targets {
  * failed. */
 int log_open(struct ev_loop *loop, const struct log_targets *targets, const char **path);
 
+/* Opens the log files among the targets again under their names, after a rotation. One that cannot be opened
+ * stays as it is, with a message. */
+void log_reopen(const char *access, const char *error);
+
 /* Writes what waits, as far as it goes without blocking, and closes what log_open opened. */
 void log_close(void);
 

@@ -1,4 +1,6 @@
 /* main.c - options, load the configuration, run, exit codes. */
+#include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -26,8 +28,20 @@ static enum gateway_exit act(enum conf_action action, const struct conf *conf)
     return gateway_run(conf);
 }
 
+/* What is opened next must not become one of the standard descriptors. */
+static bool have_standard_descriptors(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    return fd > STDERR_FILENO && close(fd) == 0;
+}
+
 int main(int argc, char **argv)
 {
+    if (!have_standard_descriptors())
+        return GATEWAY_INTERNAL;
     struct conf *conf = NULL;
     struct conf_error error;
     enum conf_action action = CONF_RUN;

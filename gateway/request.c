@@ -15,6 +15,7 @@
 
 enum {
     IN_SPARE = 16 * 1024,   /* bytes of following requests that are taken while one is answered */
+    HEAD_SLACK = 4096,      /* what an answer's head has more than the worker's: Date, framing, our id */
     OUT_SLACK = 256 * 1024, /* put on top of the ceilings: framing, and what one read of a worker brings */
     ERROR_PAGE_MAX = 128 * 1024 /* bytes of our own error pages, an escaped traceback included */
 };
@@ -47,7 +48,8 @@ static void reset(struct request *r)
     *r = (struct request){.conf = conf, .conn = conn, .in = in, .answer_left = -1};
     http_head_init(&r->head);
     body_init(&r->body, (uint32_t)conf->body_memory, UINT64_MAX / 2);
-    body_init(&r->out, (uint32_t)conf->response_memory, (uint64_t)conf->response_spool + OUT_SLACK);
+    body_init(&r->out, (uint32_t)conf->response_memory + HEAD_SLACK,
+              (uint64_t)conf->response_spool + OUT_SLACK);
 }
 
 struct request *request_new(const struct conf *conf, struct task *conn)

@@ -1,6 +1,8 @@
 /* task.c - see task.h. */
 #include "task.h"
 
+enum { ROUNDS = 4 };
+
 static struct list queue = {&queue, &queue};
 
 void task_init(struct task *task, void (*run)(struct task *task))
@@ -19,11 +21,19 @@ void task_cancel(struct task *task)
     list_remove(&task->node);
 }
 
-void task_run_all(void)
+bool task_run(void)
 {
-    while (!list_empty(&queue)) {
-        struct task *task = LIST_OBJECT(queue.next, struct task, node);
-        list_remove(&task->node);
-        task->run(task);
+    for (int round = 0; round < ROUNDS && !list_empty(&queue); round++) {
+        struct task last; /* marks the end of this round */
+        task_init(&last, NULL);
+        task_wake(&last);
+        for (;;) {
+            struct task *task = LIST_OBJECT(queue.next, struct task, node);
+            list_remove(&task->node);
+            if (task == &last)
+                break;
+            task->run(task);
+        }
     }
+    return !list_empty(&queue);
 }

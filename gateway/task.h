@@ -19,7 +19,10 @@ void task_wake(struct task *task);
 /* Takes the task out of the queue; to be called before its owner is freed. */
 void task_cancel(struct task *task);
 
-/* Runs tasks in the order of their waking until none is left. */
-void task_run_all(void);
+/* Runs the tasks that wait, in the order of their waking, then those that these have woken, a few times over:
+ * enough for a piece of work to pass from one object to the next. What is still awake then, mostly because it
+ * wakes itself while it has more to do, waits for the next call, so that others can be heard in between.
+ * Whether tasks are left. */
+bool task_run(void);
 
 #endif

@@ -22,6 +22,7 @@
 
 enum {
     READS_PER_TURN = 4,         /* full reads before others get their turn */
+    READS_DRAIN = 64,           /* of a worker that has ended */
     SEND_MAX = 4 * 1024 * 1024, /* ceiling of `send`: the largest parameters, or one piece of a body */
     BODY_PIECE = 32 * 1024,     /* body bytes of one STDIN record */
     KEEP_CAPACITY = 8 * 1024    /* buffers larger than this are given back between requests */
@@ -62,7 +63,7 @@ static void watch_clock(struct upstream *up)
 {
     const struct request *r = up->request;
     int64_t ms = CONF_OFF;
-    if (up->state == UPSTREAM_ORPHAN || (r != NULL && up->ready && !r->head_sent))
+    if (up->ready && (up->state == UPSTREAM_ORPHAN || (r != NULL && !r->head_sent)))
         ms = up->owner.app->request_timeout;
     else if (r != NULL && up->ready && !up->paused)
         ms = up->owner.app->stream_timeout;
@@ -223,8 +224,10 @@ static bool encode_body(struct upstream *up)
         n = BODY_PIECE;
     if (n > 0) {
         fcgi_put_header(header, FCGI_STDIN, up->id, (size_t)n);
-        if (!buf_put(&up->send, header, sizeof(header)) || !buf_put(&up->send, data, (size_t)n))
+        if (!buf_reserve(&up->send, sizeof(header) + (size_t)n))
             return false;
+        (void)buf_put(&up->send, header, sizeof(header));
+        (void)buf_put(&up->send, data, (size_t)n);
         body_skip(body, (size_t)n);
     }
     if (body_left(body) == 0) {
@@ -517,18 +520,19 @@ void upstream_set_ready(struct upstream *up)
     up->ready = true;
     if (up->request != NULL)
         up->request->sent = timeq_clock();
-    if (up->state == UPSTREAM_BUSY)
+    if (up->state == UPSTREAM_BUSY || up->state == UPSTREAM_ORPHAN)
         watch_clock(up);
 }
 
 void upstream_drain(struct upstream *up)
 {
     up->paused = false;
-    while (up->fd != -1) {
+    for (int reads = 0; up->fd != -1; reads++) {
         ssize_t n = recv(up->fd, memory_scratch, MEMORY_SCRATCH, 0);
         if (n == -1 && errno == EINTR)
             continue;
-        if (n <= 0) { /* end of file, an error, or nothing more although somebody still holds the other end */
+        if (n <= 0 ||
+            reads == READS_DRAIN) { /* the end, an error, or somebody else still holds the other end */
             take_close(up);
             return;
         }

@@ -17,6 +17,9 @@
 
 enum {
     MESSAGE_MAX = 16 * 1024,    /* bytes of one control message */
+    MESSAGES = 16,              /* control messages of one turn */
+    MESSAGES_DRAIN = 256,       /* the same when the process has ended */
+    NOTES_MAX = 100,            /* NOTEs of one worker that are logged */
     OUTPUT_READ = 16 * 1024,    /* bytes of one read of a worker's output */
     OUTPUT_READS = 4,           /* reads of one output in one turn */
     OUTPUT_DRAIN = 64,          /* the same when the process has ended; a grandchild may go on writing */
@@ -116,6 +119,8 @@ static void on_failed(struct worker *w, const char *rest)
 static void on_note(struct worker *w, const char *rest)
 {
     char line[512];
+    if (++w->notes > NOTES_MAX)
+        return;
     size_t n = log_escape(line, sizeof(line), rest, strlen(rest));
     log_warning("%s: %.*s", w->owner.app->name, (int)n, line);
 }
@@ -142,10 +147,15 @@ static void take_message(struct worker *w, char *text)
     worker_event(w, WORKER_ON_BROKEN);
 }
 
-static void read_control(struct worker *w)
+/* At most `messages` of them: what more there is keeps the task awake. */
+static void read_control(struct worker *w, int messages)
 {
     char *text = memory_scratch;
     while (w->control.fd != -1) {
+        if (messages-- == 0) {
+            task_wake(&w->task);
+            return;
+        }
         ssize_t n = recv(w->control.fd, text, MESSAGE_MAX, MSG_DONTWAIT);
         if (n == -1 && errno == EINTR)
             continue;
@@ -247,6 +257,10 @@ static void kill_strangers(void)
     close(fd);
     sweeping = false;
     text[n > 0 ? n : 0] = '\0';
+    char *last = strrchr(text, ' '); /* the last pid may be cut in its digits */
+    if (last == NULL)
+        return;
+    *last = '\0';
     char *next = text;
     for (long pid = strtol(text, &next, 10); pid > 0; pid = strtol(next, &next, 10)) {
         struct list *node, *after;
@@ -299,14 +313,14 @@ static void finish(struct worker *w)
     struct list *node, *after;
     w->exited = false;
     list_remove(&w->all);
-    read_control(w);
+    kill_strangers();
+    read_control(w, MESSAGES_DRAIN);
     for (int i = 0; i < 2; i++) {
         read_output(&w->output[i], OUTPUT_DRAIN);
         close_output(&w->output[i]);
     }
     LIST_EACH (node, after, &w->slots)
         upstream_drain(LIST_OBJECT(node, struct upstream, node));
-    kill_strangers();
     worker_event(w, WORKER_ON_EXIT);
 }
 
@@ -317,7 +331,7 @@ static void run(struct task *task)
         finish(w);
         return;
     }
-    read_control(w);
+    read_control(w, MESSAGES);
     for (int i = 0; i < 2; i++)
         read_output(&w->output[i], OUTPUT_READS);
     if (!w->deadline.expired)
@@ -349,6 +363,13 @@ static bool quote(char *out, size_t size, const char *text)
 static const char *kind_name(int kind)
 {
     return kind == CONF_KIND_WSGI ? "wsgi" : "auto";
+}
+
+/* Why no process was started; code: an errno, or 0. */
+static void explain(const struct worker *w, struct conf_error *error, const char *what, int code)
+{
+    snprintf(error->text, sizeof(error->text), "app %s: %s%s%s", w->owner.app->name, what,
+             code != 0 ? ": " : "", code != 0 ? strerror(code) : "");
 }
 
 /* The descriptors of both ends; -1 where there is none. */
@@ -388,7 +409,7 @@ static int start_process(struct worker *w, struct ends *e, struct conf_error *er
     if (conf_python(w->owner.conf, app, python, label, error) == -1)
         return -1;
     if (!quote(library, sizeof(library), w->owner.library)) {
-        snprintf(error->text, sizeof(error->text), "the path of pyworker is too long");
+        explain(w, error, "the path of pyworker is too long", 0);
         return -1;
     }
     snprintf(code, sizeof(code), "import sys; sys.path.insert(0, '%s'); import pyworker.__main__", library);
@@ -410,7 +431,7 @@ static int start_process(struct worker *w, struct ends *e, struct conf_error *er
     };
     w->pid = spawn_process(&spawn);
     if (w->pid == -1) {
-        snprintf(error->text, sizeof(error->text), "cannot start a process: %s", strerror(errno));
+        explain(w, error, "cannot start a process", errno);
         return -1;
     }
     return 0;
@@ -446,7 +467,7 @@ struct worker *worker_new(const struct worker_owner *owner, struct conf_error *e
     };
     struct worker *w = calloc(1, sizeof(*w));
     if (w == NULL) {
-        snprintf(error->text, sizeof(error->text), "no memory for a worker");
+        snprintf(error->text, sizeof(error->text), "app %s: no memory for a worker", owner->app->name);
         return NULL;
     }
     w->owner = *owner;
@@ -458,7 +479,7 @@ struct worker *worker_new(const struct worker_owner *owner, struct conf_error *e
     task_init(&w->task, run);
     w->spawned = timeq_clock();
     if (spawn_socket(&w->socket, BACKLOG_MIN) == -1 || open_ends(&ends) == -1) {
-        snprintf(error->text, sizeof(error->text), "cannot make the worker's sockets: %s", strerror(errno));
+        explain(w, error, "cannot make the worker's sockets", errno);
         goto fail;
     }
     if (start_process(w, &ends, error) == -1)
@@ -508,8 +529,7 @@ void worker_free(struct worker *w)
 void worker_lost(struct worker *w)
 {
     w->lost = true;
-    if (w->state == WORKER_READY)
-        worker_event(w, WORKER_ON_RETIRE); /* a starting one has start_timeout */
+    worker_event(w, w->state == WORKER_STARTING ? WORKER_ON_BROKEN : WORKER_ON_RETIRE);
 }
 
 struct upstream *worker_slot(struct worker *w)

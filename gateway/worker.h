@@ -70,6 +70,7 @@ struct worker {
     ev_child child;
     ev_io control;
     struct worker_output output[2];
+    unsigned notes; /* how many NOTEs came */
     bool exited;
 };
 

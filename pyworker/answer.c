@@ -33,6 +33,9 @@ static bool run(struct exchange *x, struct output *o)
 {
     int error;
 
+    /* Between two pieces of a stream: who has left is noticed here, else only when the socket is full. */
+    if (x->on_wire && !x->ended && output_peer_left(o))
+        x->broken = true;
     if (x->broken)
         return true;
     if (!exchange_enter(x))

@@ -57,15 +57,20 @@ def report(core, error):
     return code
 
 
-def missing(module, wanted):
-    """The sentence for an attribute that is not there, with those that might be meant."""
-    here = []
-    for name, value in sorted(vars(module).items()):
+def may_be_meant(name, value, module):
+    """Whether an attribute is callable and the module's own. A proxy, as Flask's request, raises when it is looked at."""
+    try:
         made_here = getattr(value, "__module__", None) == module.__name__ or not (
             isinstance(value, type) or hasattr(value, "__code__") or hasattr(value, "__self__")
         )
-        if callable(value) and made_here and not name.startswith("_"):
-            here.append(name)
+        return made_here and callable(value) and not name.startswith("_")
+    except Exception:
+        return False
+
+
+def missing(module, wanted):
+    """The sentence for an attribute that is not there, with those that might be meant."""
+    here = [name for name, value in sorted(vars(module).items()) if may_be_meant(name, value, module)]
     text = 'module "%s" has no attribute "%s"' % (module.__name__, wanted.replace(" or ", '" or "'))
     if not here:
         return text + ", and nothing else that can be called"

@@ -4,7 +4,7 @@ import os
 import sys
 
 DEFAULTS = ("application", "app")
-CO_COROUTINE = 0x80  # a flag of code objects; inspect has the name, and 20 more modules
+CO_VARARGS, CO_COROUTINE = 0x04, 0x80  # flags of code objects; inspect has the names, and 20 more modules
 
 
 class LoadError(Exception):
@@ -79,6 +79,12 @@ def is_asgi(app):
     return False
 
 
+def takes_nothing(app):
+    """Whether it is a plain function without parameters: a factory, not an app."""
+    code = getattr(app, "__code__", None) if type(app) is type(load) else None
+    return code is not None and code.co_argcount == 0 and not code.co_flags & CO_VARARGS
+
+
 def load(spec, arguments, factory):
     """Import and return the app. sys.argv becomes what the app would see if it were run."""
     name, path, attribute = split(spec)
@@ -94,6 +100,8 @@ def load(spec, arguments, factory):
         label += "()"
     if not callable(app):
         raise LoadError("%s is not callable: it is %s" % (label, type(app).__name__))
+    if takes_nothing(app):
+        raise LoadError("%s takes no arguments, a WSGI app takes two%s" % (label, "" if factory else ": did you mean --factory?"))
     if is_asgi(app):
         raise LoadError("%s is an ASGI app; only WSGI apps can be served" % label)
     return app

@@ -3,6 +3,7 @@
 #include "output.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <fastcgi.h>
@@ -84,6 +85,12 @@ static void advance(struct output *o, size_t written)
         part->iov_base = (char *)part->iov_base + written;
         part->iov_len -= written;
     }
+}
+
+bool output_peer_left(const struct output *o)
+{
+    struct pollfd p = {.fd = o->fd, .events = POLLRDHUP};
+    return poll(&p, 1, 0) == 1;
 }
 
 int output_run(struct output *o)

@@ -37,6 +37,9 @@ void output_add(struct output *o, const void *data, size_t len); /* at most twic
 void output_close_stream(struct output *o);                      /* the empty STDOUT record */
 void output_close_request(struct output *o, uint32_t app_status);
 
+/* Whether the peer has closed its sending side: it wants nothing more. */
+bool output_peer_left(const struct output *o);
+
 /* Writes it all. Returns 0; EINTR: a signal came, call again to go on; another errno: the connection is of no
  * use. */
 int output_run(struct output *o);

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import signal
 import socket
 import time
 
@@ -210,6 +211,15 @@ def test_connection_limit_closes_the_longest_idle_one(launch):
             assert third.get("/3").status == 200
             assert first.ended()
             assert second.get("/2").status == 200
+
+
+def test_at_the_limit_an_idle_connection_makes_room_when_it_becomes_idle(launch):
+    gateway = launch(KITCHEN | {"limits": {"connections": "1"}})
+    with gateway.connect() as first, gateway.connect() as second:
+        second.request("GET", "/2")
+        assert first.get("/1").status == 200
+        assert second.answer().status == 200
+        assert first.ended()
 
 
 # --- bodies
@@ -460,6 +470,32 @@ def test_paths(launch):
         else:
             environ = json.loads(answer.text)
             assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("/api", "/environ")
+
+
+def test_logs_are_reopened(launch, tmp_path):
+    log = tmp_path / "access.log"
+    gateway = launch(KITCHEN | {"log": {"access": str(log)}})
+    gateway.get("/first")
+    wait_until(lambda: "/first" in log.read_text(), "the first line")
+    log.rename(tmp_path / "access.log.1")
+    gateway.send_signal(signal.SIGUSR1)
+    wait_until(log.exists, "the new file")
+    gateway.get("/second")
+    wait_until(lambda: "/second" in log.read_text(), "the line in the new file")
+    assert "/second" not in (tmp_path / "access.log.1").read_text()
+
+
+@pytest.mark.parametrize("format", ["combined", "json"])
+def test_access_formats(launch, format):
+    gateway = launch(KITCHEN | {"log": {"format": format}})
+    gateway.get("/a%22b", fields=[("User-Agent", 'x"y'), ("Referer", "r")])
+    if format == "json":
+        line = json.loads(gateway.out.wait(r"^\{.*\}$")[0])
+        assert line["target"] == "/a%22b" and line["status"] == 200 and line["app"] == "kitchen"
+        assert line["method"] == "GET" and line["start"] == "cold" and len(line["id"]) == 32
+        assert line["duration_s"] >= line["start_s"] > 0
+    else:
+        gateway.out.wait(r'^127\.0\.0\.1 - - \[[^]]+\] "GET /a%22b HTTP/1\.1" 200 \d+ "r" "x\\"y"$')
 
 
 def test_access_log(gateway):

@@ -308,7 +308,7 @@ def test_client_that_leaves_while_the_app_works(launch, tmp_path):
 # --- the end
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP])
 def test_drain(launch, tmp_path, number):
     """What has begun is finished, then the exit status is 0."""
     gateway = launch(kitchen())
@@ -326,6 +326,41 @@ def test_drain(launch, tmp_path, number):
         assert answer.text == "waited" and answer.get("Connection") == "close"
         assert connection.ended()
     assert gateway.wait() == 0
+
+
+def test_drain_serves_what_has_arrived(launch):
+    """The gateway has not looked yet: a request on an open connection, and one on a connection that nobody accepted."""
+    gateway = launch(kitchen())
+    with gateway.connect() as old:
+        assert old.get("/").status == 200
+        gateway.send_signal(signal.SIGSTOP)
+        wait_until(lambda: "T" in proc_file(gateway.pid, "stat").rpartition(")")[2].split()[0], "the stop")
+        old.request("GET", "/1")
+        with gateway.connect() as new:
+            new.request("GET", "/2")
+            gateway.send_signal(signal.SIGTERM)
+            gateway.send_signal(signal.SIGCONT)
+            assert old.answer().status == 200
+            assert new.answer().status == 200
+    assert gateway.wait() == 0
+
+
+def test_a_start_that_closes_its_socket_and_hangs(launch, tmp_path):
+    (tmp_path / "hang.py").write_text("import os, time\nos.closerange(3, 64)\ntime.sleep(3600)\n")
+    gateway = launch({"app:hang": {"module": "hang", "directory": tmp_path}})
+    for _ in range(3):
+        assert gateway.get("/").status == 502
+    gateway.err.wait(r"^error: hang: worker \d+ closed its socket before it was ready and was killed$")
+    gateway.no_worker()
+
+
+def test_a_stream_ends_when_its_client_leaves(launch):
+    gateway = launch({"app:stream": app("endless", request_timeout="60s")})
+    with gateway.connect() as connection:
+        connection.request("GET", "/")
+        assert connection.head().status == 200
+    assert gateway.get("/quick").text == "closed 1"
+    assert len(gateway.workers) == 1
 
 
 def test_drain_serves_what_waits_for_a_cold_start(launch):

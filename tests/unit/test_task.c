@@ -48,9 +48,9 @@ static void test_order_and_once(void **unused)
     task_wake(&a.task);
     task_wake(&b.task);
     task_wake(&c.task);
-    task_run_all();
+    assert_false(task_run());
     assert_string_equal(trace, "bac");
-    task_run_all();
+    assert_false(task_run());
     assert_string_equal(trace, "bac");
 }
 
@@ -62,7 +62,7 @@ static void test_wakes_behind_the_others(void **unused)
     b.wakes = &c;
     task_wake(&a.task);
     task_wake(&b.task);
-    task_run_all();
+    assert_false(task_run());
     assert_string_equal(trace, "abaca");
 }
 
@@ -76,8 +76,22 @@ static void test_cancelled_never_runs(void **unused)
     task_cancel(&b.task);
     task_cancel(&b.task);
     task_wake(&b.task);
-    task_run_all();
+    assert_false(task_run());
     assert_string_equal(trace, "a");
+}
+
+/* One that always has more to do does not keep the others from being heard. */
+static void test_returns_although_one_goes_on(void **unused)
+{
+    (void)unused;
+    struct job a = make('a'), b = make('b');
+    a.again = 6;
+    task_wake(&a.task);
+    assert_true(task_run());
+    assert_string_equal(trace, "aaaa");
+    task_wake(&b.task);
+    assert_false(task_run());
+    assert_string_equal(trace, "aaaaabaa");
 }
 
 int main(void)
@@ -86,6 +100,7 @@ int main(void)
         cmocka_unit_test(test_order_and_once),
         cmocka_unit_test(test_wakes_behind_the_others),
         cmocka_unit_test(test_cancelled_never_runs),
+        cmocka_unit_test(test_returns_although_one_goes_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -321,6 +321,11 @@ def test_factory(spawn):
     ("from json import dumps, JSONEncoder\nclass C:\n  def __call__(self): pass\ndef create_app(): pass\nsite = C()", "main:app",
      'module "main" has no attribute "app"; callable there: C, create_app, site (did you mean "create_app"?)'),
     ("class x: pass", "main:x.y", 'module "main" has no attribute "x.y"; callable there: x'),
+    ("class Q:\n    @property\n    def __module__(self): raise RuntimeError('proxy')\n    def __call__(self): pass\n"
+     "proxy = Q()\ndef site(e, s): pass",
+     "main:app", 'module "main" has no attribute "app"; callable there: site'),
+    ("def create_app(): return print", "main:create_app",
+     "main:create_app takes no arguments, a WSGI app takes two: did you mean --factory?"),
     ("async def app(scope, receive, send): pass", "main:app", "main:app is an ASGI app; only WSGI apps can be served"),
     ("class A:\n  async def __call__(self, scope, receive, send): pass\napp = A()", "main:app", "main:app is an ASGI app"),
     ("app = print", "nowhere/main.py", 'cannot import "nowhere/main.py": there is no such file (in {cwd})'),
