@@ -193,7 +193,8 @@ static void on_ready(struct app *app, struct worker *w)
     }
 }
 
-/* Takes back what a worker was given before it could begin. */
+/* Takes back what a worker was given before it could begin. A slot whose connection has ended already has a
+ * result, which must not be looked at again: the request would be queued twice. */
 static void take_back(struct app *app, struct worker *w)
 {
     struct list *node, *after;
@@ -202,8 +203,14 @@ static void take_back(struct app *app, struct worker *w)
         struct request *r = up->request;
         if (r == NULL)
             continue;
+        (void)upstream_take_result(up);
         upstream_orphan(up);
-        enqueue(app, r, true);
+        up->request = NULL;
+        r->up = NULL;
+        if (r->head_sent)
+            request_cut(r);
+        else
+            enqueue(app, r, true);
     }
 }
 
@@ -214,8 +221,9 @@ static void on_failed(struct app *app, struct worker *w)
     const char *text = w->failure != NULL ? w->failure
                        : w->start_expired ? "not ready within start_timeout; its process was killed"
                                           : "it cannot be loaded, and did not say why";
+    char line[1024];
     size_t n = strcspn(text, "\n");
-    log_error("app %s: %.*s", app->app_conf->name, (int)n, text);
+    log_error("app %s: %.*s", app->app_conf->name, (int)log_clean(line, sizeof(line), text, n), line);
     if (text[n] == '\n')
         log_text(text + n + 1, strlen(text + n + 1));
     app->checked = true;

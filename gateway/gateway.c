@@ -532,6 +532,7 @@ enum gateway_exit gateway_run(const struct conf *conf)
     if (status == GATEWAY_DRAINED)
         status = drop_privileges(conf);
     if (status == GATEWAY_DRAINED) {
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* no core, no ptrace: requests of all apps pass through here */
         if (!check_apps(&g, false))
             status = GATEWAY_APP_BROKEN;

@@ -297,6 +297,17 @@ size_t log_escape(char *out, size_t size, const char *text, size_t len)
     return n;
 }
 
+size_t log_clean(char *out, size_t size, const char *text, size_t len)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < len && n + 4 <= size; i++)
+        if (text[i] == '\t')
+            out[n++] = '\t';
+        else
+            n += put_visible(out + n, (unsigned char)text[i]);
+    return n;
+}
+
 /* A line of somebody else's text behind a tag, its control bytes but tabs escaped; whole, or dropped and
  * counted. */
 static void put_foreign_line(struct sink *sink, const char *tag, const char *text, size_t len)
@@ -327,7 +338,6 @@ void log_text(const char *text, size_t len)
         n = end != NULL ? (size_t)(end - (text + start)) : len - start;
         put_foreign_line(error_sink, "", text + start, n);
     }
-    sink_flush(error_sink);
 }
 
 void log_access(const char *line, size_t len)

@@ -35,7 +35,8 @@ void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* A text of several lines (a traceback), at level error; control bytes but newline and tab are escaped. */
+/* A text of several lines (a traceback), at level error; control bytes but newline and tab are escaped. It
+ * goes out with the next message or flush. */
 void log_text(const char *text, size_t len);
 
 /* One finished access line, with its newline. */
@@ -47,6 +48,10 @@ void log_worker(bool to_stdout, const char *tag, const char *text, size_t len);
 
 /* Writes what has gathered. */
 void log_flush(void);
+
+/* Copies text to out with control bytes but tabs as \\xNN; UTF-8 is kept. Returns the length, at most size;
+ * text that does not fit is cut. */
+size_t log_clean(char *out, size_t size, const char *text, size_t len);
 
 /* Copies at most `size` bytes of text to out with control bytes, quotes and backslashes as \xNN, \" and \\;
  * UTF-8 is kept. Returns the length of the result, which is no longer than size; text that does not fit is

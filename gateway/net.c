@@ -158,14 +158,14 @@ static int listen_unix(const struct net_listen *l, const char *path, char error[
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd == -1)
         return fail(fd, error, errno);
-    /* The umask closes the moment between bind and chmod, in which anybody could connect. */
-    mode_t before = umask(0177);
+    /* The mode by umask, not by chmod afterwards: the name may be another file by then. */
+    mode_t before = umask(0777 & ~(mode_t)l->mode);
     int bound = bind(fd, &a.any, sizeof(a.un));
     int code = errno;
     umask(before);
     if (bound == -1)
         return fail(fd, error, code);
-    if (chmod(path, l->mode) == -1 || listen(fd, l->backlog) == -1)
+    if (listen(fd, l->backlog) == -1)
         return fail(fd, error, errno);
     return fd;
 }

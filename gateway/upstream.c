@@ -22,6 +22,8 @@
 
 enum {
     READS_PER_TURN = 4,         /* full reads before others get their turn */
+    STDERR_MAX = 64 * 1024,     /* bytes of STDERR that are logged for one request */
+    ORPHAN_MAX = 1024 * 1024,   /* bytes of an answer that nobody wants before its connection is closed */
     READS_DRAIN = 64,           /* of a worker that has ended */
     SEND_MAX = 4 * 1024 * 1024, /* ceiling of `send`: the largest parameters, or one piece of a body */
     BODY_PIECE = 32 * 1024,     /* body bytes of one STDIN record */
@@ -306,6 +308,7 @@ int upstream_start(struct upstream *up, struct request *r, bool ready)
     if (body_left(&r->body) <= BODY_PIECE)
         (void)encode_body(up); /* in one write with the head; a failure shows again in send_more */
     up->cut = up->delivered = false;
+    up->stderr_bytes = up->discarded = 0;
     r->up = up;
     up->ready = ready;
     fcgi_client_begin(&up->decoder, up->id);
@@ -320,13 +323,32 @@ int upstream_start(struct upstream *up, struct request *r, bool ready)
 /* ---- receiving ---- */
 
 /* The head is not one. The client has its 502 at once; what the worker may still write has until
- * request_timeout. */
-static void refuse_head(struct upstream *up, const char *why)
+ * request_timeout. A worker whose head has no end is replaced. */
+static void refuse_head(struct upstream *up, const char *why, bool endless)
 {
     struct request *r = up->request;
     log_error("%s answered what is not HTTP: %s (id %s)", up->owner.app->name, why, r->id);
     request_fail(r, 502, NULL);
     upstream_orphan(up);
+    if (endless) {
+        up->reason = "an answer whose head has no end";
+        settle(up, UPSTREAM_CLOSED, UPSTREAM_BROKEN);
+    }
+}
+
+/* Whether the bytes from `had` on end a header block: a cheap look, so that a head in many pieces is parsed
+ * once. */
+static bool ends_head(const struct buf *head, size_t had)
+{
+    const char *data = head->data, *end = data + head->len;
+    for (const char *p = data + had; (p = memchr(p, '\n', (size_t)(end - p))) != NULL; p++) {
+        size_t i = (size_t)(p - data);
+        if (i > 0 && data[i - 1] == '\r')
+            i--;
+        if (i == 0 || data[i - 1] == '\n')
+            return true;
+    }
+    return false;
 }
 
 /* The answer's first bytes, until its header block is whole. Returns how many bytes of data belong to the
@@ -342,14 +364,15 @@ static size_t take_head(struct upstream *up, const char *data, size_t len)
     if (r->sent == 0) /* READY is still unread: the answer overtook it */
         r->sent = timeq_clock();
     if (!buf_put(&up->head, data, len < room ? len : room)) {
-        refuse_head(up, "no memory for its head");
+        refuse_head(up, "no memory for its head", false);
         return len;
     }
-    enum http_parse parsed = cgi_reply_parse(&reply, up->head.data, up->head.len, &fields);
-    if (parsed == HTTP_MORE && len < room)
+    if (len < room && !ends_head(&up->head, had))
         return len;
+    enum http_parse parsed = cgi_reply_parse(&reply, up->head.data, up->head.len, &fields);
     if (parsed != HTTP_DONE) {
-        refuse_head(up, parsed == HTTP_MORE ? "its head is larger than response_headers" : reply.error);
+        bool endless = parsed == HTTP_MORE;
+        refuse_head(up, endless ? "its head is larger than response_headers" : reply.error, endless);
         return len;
     }
     if (!request_head(r, reply.status, reply.reason.len > 0 ? up->head.data + reply.reason.off : NULL,
@@ -363,6 +386,9 @@ static size_t take_head(struct upstream *up, const char *data, size_t len)
 
 static void take_stdout(struct upstream *up, const char *data, size_t len)
 {
+    if (up->state == UPSTREAM_ORPHAN && (up->discarded += (uint32_t)len) > ORPHAN_MAX)
+        settle(up, UPSTREAM_CLOSED,
+               UPSTREAM_DONE); /* its next write tells the worker, if it has not looked before */
     if (up->state != UPSTREAM_BUSY)
         return;
     if (!up->request->head_sent) {
@@ -412,14 +438,18 @@ static void take_end(struct upstream *up, const struct fcgi_event *event)
     settle(up, next, UPSTREAM_DONE);
 }
 
-static void take_stderr(const struct upstream *up, const char *data, size_t len)
+static void take_stderr(struct upstream *up, const char *data, size_t len)
 {
     while (len > 0 && data[len - 1] == '\n')
         len--;
-    if (len == 0)
+    if (len == 0 || up->stderr_bytes > STDERR_MAX)
         return;
-    log_error("%s (id %s):", up->owner.app->name, up->request != NULL ? up->request->id : "-");
+    if (up->stderr_bytes == 0)
+        log_error("%s (id %s):", up->owner.app->name, up->request != NULL ? up->request->id : "-");
+    up->stderr_bytes += (uint32_t)len;
     log_text(data, len);
+    if (up->stderr_bytes > STDERR_MAX)
+        log_error("%s: the rest of what it says about this request is dropped", up->owner.app->name);
 }
 
 /* Feeds what was read to the decoder and acts on its facts. False once the connection is settled. */

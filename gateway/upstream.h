@@ -62,15 +62,17 @@ struct upstream {
     struct task task;
     struct timeq_entry deadline;
     struct fcgi_client decoder;
-    struct buf send; /* records to write */
-    uint32_t sent;   /* bytes of `send` that went out */
-    struct buf head; /* the answer's first bytes, while its header block is incomplete */
-    bool body_sent;  /* the empty STDIN record is in `send` or out */
-    bool delivered;  /* a byte of the request went out: the worker may have begun it */
-    bool cut;        /* not all of the body was sent: the connection cannot be kept */
-    bool ready;      /* the worker is READY: the request's clock runs */
-    bool readable;   /* a read may bring something */
-    bool paused;     /* not read from: the client is slower */
+    struct buf send;       /* records to write */
+    uint32_t sent;         /* bytes of `send` that went out */
+    uint32_t stderr_bytes; /* logged for this request */
+    uint32_t discarded;    /* bytes of an orphan's answer */
+    struct buf head;       /* the answer's first bytes, while its header block is incomplete */
+    bool body_sent;        /* the empty STDIN record is in `send` or out */
+    bool delivered;        /* a byte of the request went out: the worker may have begun it */
+    bool cut;              /* not all of the body was sent: the connection cannot be kept */
+    bool ready;            /* the worker is READY: the request's clock runs */
+    bool readable;         /* a read may bring something */
+    bool paused;           /* not read from: the client is slower */
 };
 
 /* A closed slot with request id `id`; NULL when out of memory. */

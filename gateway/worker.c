@@ -70,8 +70,10 @@ void worker_event(struct worker *w, enum worker_event event)
         tell_owner(w, WORKER_NEWS_FAILED);
     if (step.actions & WORKER_DO_ASK_STOP)
         ask_stop(w);
-    if (step.actions & WORKER_DO_SIGKILL)
+    if ((step.actions & WORKER_DO_SIGKILL) && !w->exited) {
         kill(-w->pid, SIGKILL);
+        kill(w->pid, SIGKILL); /* it may have left its group */
+    }
     if (step.actions & WORKER_DO_CLEAR_TIMER)
         timeq_stop(&w->deadline);
     if (step.actions & WORKER_DO_START_TIMER)

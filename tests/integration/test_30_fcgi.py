@@ -246,6 +246,22 @@ def test_failed(play, notes):
     wait_until(lambda: gateway.get("/").status == 200, "the end of the back-off")
 
 
+def test_a_failing_second_worker_fails_nobody(play, notes):
+    """FAILED and the exit are seen in one turn of the loop: nothing may be queued twice."""
+    gateway = play("slow", "fails", workers=2, queue_timeout="20s")
+    with gateway.connect() as first:
+        first.request("GET", "/1")
+        wait_until(lambda: notes("request"), "the first request")
+        for _ in range(5):
+            with gateway.connect() as second:
+                gateway.send_signal(signal.SIGSTOP)
+                second.request("GET", "/2")
+                gateway.send_signal(signal.SIGCONT)
+                assert second.answer().text == "good"
+        assert first.answer().text == "good"
+    assert len(notes("start fails")) >= 1
+
+
 def test_a_worker_that_does_not_stop_is_killed(play, notes):
     gateway = play("ignores-stop", idle_timeout="200ms", stop_timeout="300ms")
     assert gateway.get("/").status == 200

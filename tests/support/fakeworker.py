@@ -240,6 +240,11 @@ def overloaded(peer):
     peer.send(end(peer.id, OVERLOADED))
 
 
+def slow(peer):
+    time.sleep(0.3)
+    peer.answer()
+
+
 def stops_reading(peer):
     """As a worker that ends by itself: from here on nothing can be delivered, and nobody knows yet."""
     peer.answer()
@@ -267,7 +272,7 @@ SCRIPTS = {function.__name__.replace("_", "-"): function for function in (
     good, half_header, silence, end_without_stdout, empty_stdout, no_empty_stdout, wrong_version, wrong_id, garbage,
     full_records, byte_by_byte, management, stderr_flood, endless_header, no_header_end, bad_status, split_head,
     smuggled_framing, short_length, long_length, death_before, death_mid_head, death_mid_body, close_without_end,
-    close_after_stdout, stdout_after_end, overloaded, stops_reading, nonsense_control, ignores_stop, early)}
+    close_after_stdout, stdout_after_end, overloaded, slow, stops_reading, nonsense_control, ignores_stop, early)}
 UNREAD = {early}
 
 # Scripts about the start, played before any connection; they do not return.
