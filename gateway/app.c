@@ -405,7 +405,7 @@ static bool hand_out(struct app *app, struct request *r)
         return true;
     } else {
         log_debug("%s: worker %d cannot be reached: %s", app->app_conf->name, (int)w->pid, strerror(errno));
-        worker_event(w, WORKER_ON_BROKEN);
+        worker_lost(w);
         return true;
     }
     return false;

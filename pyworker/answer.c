@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <sys/socket.h>
 
 #include "head.h"
 #include "output.h"
@@ -159,6 +160,9 @@ void answer_finish(struct exchange *x, unsigned app_status)
     Py_BEGIN_ALLOW_THREADS if (!x->broken)
     {
         keep = preset_drain(&x->request) && x->request.fcgi.keepConnection;
+        if (!keep) /* before the peer can believe that it may go on: what it sends then fails, and is not lost
+                    */
+            (void)shutdown(x->request.fd, SHUT_RD);
         do {
             error = output_run(&o);
         } while (error == EINTR);

@@ -263,7 +263,8 @@ def ignores_stop(peer):
 
 
 def early(peer):
-    """Played before the body is read: see UNREAD."""
+    """Played before the body is read: see UNREAD. As pyworker does it: nothing can be sent to it from the end on."""
+    peer.connection.shutdown(socket.SHUT_RD)
     peer.answer(b"early")
     peer.connection.close()
 
