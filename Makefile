@@ -20,12 +20,15 @@ JOBS       ?= $(shell nproc)
 
 # --- what is made of what ----------------------------------------------------------------------------------------
 
-# The program, by level (docs/ARCHITECTURE.md): from the command line down to the leaves.
-GATEWAY = main gateway listener conn router app worker upstream access cgi_reply cgi request spawn \
-          http_chunked http_head http_path http_reply body worker_fsm buf task timeq log memory net
+# The program, by level (docs/ARCHITECTURE.md): from the command line down to the leaves. What runs while nothing happens
+# stands last, side by side with libev, so that an idle gateway keeps few pages of its text.
+GATEWAY = main listener conn router status app worker upstream file file_find access client cgi_reply cgi request \
+          file_rules spawn forwarded forwarded_hop proxy_protocol http_chunked http_head http_path http_reply \
+          http_date file_open file_type body worker_fsm buf net inherit \
+          log memory task timeq gateway
 FCGI    = fcgi_client fcgi_record
 CONFIG  = config load options argument environment reader sections value check finish dump help table env_file python \
-          suggest units arena
+          suggest network units arena
 
 # The worker: a CPython extension and the Python around it.
 PYWORKER_C  = module inherit core peer conn preset record buffer wsgi environ names exchange input responder head answer \
@@ -39,24 +42,32 @@ UNIT_body          = gateway/body gateway/buf
 UNIT_worker_fsm    = gateway/worker_fsm
 UNIT_router        = gateway/router
 UNIT_http_head     = gateway/http_head gateway/http_path
+UNIT_forwarded     = gateway/forwarded gateway/forwarded_hop gateway/http_head config/network config/units
+UNIT_proxy_protocol = gateway/proxy_protocol config/network config/units
 UNIT_http_chunked  = gateway/http_chunked
 UNIT_http_reply    = gateway/http_reply gateway/buf
-UNIT_cgi           = gateway/cgi gateway/cgi_reply gateway/http_head gateway/http_path gateway/http_reply gateway/buf fcgi/fcgi_record
+UNIT_cgi           = gateway/cgi gateway/forwarded gateway/forwarded_hop config/network config/units gateway/cgi_reply gateway/http_head gateway/http_path gateway/http_reply gateway/buf fcgi/fcgi_record
+UNIT_http_date     = gateway/http_date
+UNIT_file_open     = gateway/file_open
+UNIT_file_rules    = gateway/file_rules gateway/file_type gateway/http_date gateway/http_head gateway/http_path gateway/http_reply gateway/buf
 UNIT_fcgi_record   = fcgi/fcgi_record
 UNIT_fcgi_client   = fcgi/fcgi_client
 UNIT_log           = gateway/log gateway/buf
 UNIT_LIBS_log      = -l:libev.a -lm
 UNIT_units         = config/units
+UNIT_network       = config/network config/units
 UNIT_suggest       = config/suggest
 
 # What goes through conf_load needs all of config/.
-conf_tests = conf conf_files conf_layers conf_dump conf_python env_file
+conf_tests = conf conf_origin conf_files conf_layers conf_dump conf_python env_file
 $(foreach t,$(conf_tests),$(eval UNIT_$(t) = $(CONFIG:%=config/%))$(eval UNIT_LIBS_$(t) = -l:libinih.a))
 
 # Each fuzz target, likewise.
 FUZZ_http_head     = gateway/http_head gateway/http_path
 FUZZ_http_chunked  = gateway/http_chunked
-FUZZ_cgi_params    = gateway/cgi gateway/http_head gateway/http_path gateway/http_reply gateway/buf fcgi/fcgi_record
+FUZZ_forwarded     = gateway/forwarded gateway/forwarded_hop gateway/http_head config/network config/units
+FUZZ_proxy_protocol = gateway/proxy_protocol config/network config/units
+FUZZ_cgi_params    = gateway/cgi gateway/forwarded gateway/forwarded_hop config/network config/units gateway/http_head gateway/http_path gateway/http_reply gateway/buf fcgi/fcgi_record
 FUZZ_cgi_reply     = gateway/cgi_reply gateway/http_head gateway/http_reply gateway/buf
 FUZZ_fcgi_client   = fcgi/fcgi_client
 FUZZ_conf          = $(CONFIG:%=config/%)
@@ -80,24 +91,25 @@ fcgi_cflags = $(eval fcgi_cflags := $(shell pkg-config --cflags fcgi))$(fcgi_cfl
 fcgi_libs   = $(eval fcgi_libs := $(shell pkg-config --libs fcgi))$(fcgi_libs)
 
 # Lengths come from the wire here: no silent conversion.
-wire_objects = $(FCGI:%=fcgi/%) $(filter gateway/http_%,$(GATEWAY:%=gateway/%))
+wire_objects = $(FCGI:%=fcgi/%) $(filter gateway/http_% gateway/forwarded% gateway/proxy_%,$(GATEWAY:%=gateway/%))
 
 B = build
 Q = $(if $(V),,@)
 say = $(if $(V),@:,@printf '  %-8s %s\n' $(1) $(2))
 
-program_objects = $(GATEWAY:%=gateway/%) $(FCGI:%=fcgi/%) $(CONFIG:%=config/%)
+program_objects = $(CONFIG:%=config/%) $(FCGI:%=fcgi/%) $(GATEWAY:%=gateway/%)
 worker          = $(B)/pyworker/_pyworker.abi3.so $(PYWORKER_PY:%=$(B)/pyworker/%.py)
 program         = $(if $(STATIC),$(B)/static/leangate,$(B)/leangate)
 unit_tests      = $(sort $(patsubst UNIT_%,%,$(filter-out UNIT_LIBS_%,$(filter UNIT_%,$(.VARIABLES)))))
+test_programs   = $(B)/test/libhttp_head.so $(B)/torture/leangate
 fuzz_targets    = $(sort $(patsubst FUZZ_%,%,$(filter-out FUZZ_LIBS_%,$(filter FUZZ_%,$(.VARIABLES)))))
 
 .DEFAULT_GOAL = all
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all run test test-unit check-libfcgi lint fmt fmt-check install uninstall clean help fuzz bench-memory \
-        valgrind san FORCE
+.PHONY: all run test test-unit check-libfcgi lint fmt fmt-check install uninstall clean help fuzz bench-memory bench-front \
+        valgrind torture san FORCE
 
 # --- targets -------------------------------------------------------------------------------------------------------
 
@@ -111,7 +123,7 @@ run: ## install what is missing, build, and serve ./gateway.ini in the foregroun
 test: ## install what the tests need, build everything, run all tests (T=pattern: only those of the Python tests)
 	@tests/support/need-packages build test
 	@tests/support/need-venv $(PYTHON) $(B)/venv
-	@$(MAKE) --no-print-directory -j$(JOBS) all san $(unit_tests:%=$(B)/unit/test_%)
+	@$(MAKE) --no-print-directory -j$(JOBS) all san $(unit_tests:%=$(B)/unit/test_%) $(test_programs)
 	@$(PYTHON) tests/support/run_tests.py --build $(B) --unit '$(unit_tests)' --match '$(T)' \
 		unit worker integration integration-sanitised
 
@@ -120,6 +132,12 @@ test-unit: $(unit_tests:%=$(B)/unit/test_%) ## the unit tests alone
 
 san: $(B)/san/leangate $(worker) ## the program with ASan and UBSan: build/san/leangate
 
+torture: ## let each call of malloc, accept, fork, write, ... fail in turn, once, over a short scenario
+	@tests/support/need-packages build test
+	@tests/support/need-venv $(PYTHON) $(B)/venv
+	@$(MAKE) --no-print-directory -j$(JOBS) all $(test_programs)
+	@LEANGATE_LONG=1 $(PYTHON) tests/support/run_tests.py --build $(B) --match torture integration
+
 valgrind: $(program) $(worker) ## the integration tests with the gateway under valgrind (T=pattern)
 	@tests/support/need-packages valgrind test
 	@tests/support/need-venv $(PYTHON) $(B)/venv
@@ -127,6 +145,10 @@ valgrind: $(program) $(worker) ## the integration tests with the gateway under v
 
 bench-memory: all ## print the memory and start-up figures
 	@$(PYTHON) bench/memory.py
+
+bench-front: $(program) $(worker) ## requests/s of a 1 KB static file beside lighttpd's (ARGS=--no-log)
+	@tests/support/need-packages bench
+	@$(PYTHON) bench/front.py $(ARGS)
 
 fuzz: ## fuzz one parser with clang's libFuzzer (TARGET=http_head SECS=60)
 	@tests/support/need-packages fuzz
@@ -139,7 +161,8 @@ fuzz: ## fuzz one parser with clang's libFuzzer (TARGET=http_head SECS=60)
 
 # --- style ---------------------------------------------------------------------------------------------------------
 
-c_files = $(wildcard gateway/*.[ch] fcgi/*.[ch] config/*.[ch] pyworker/*.[ch] tests/unit/*.[ch] tests/fuzz/*.[ch])
+c_files = $(wildcard gateway/*.[ch] fcgi/*.[ch] config/*.[ch] pyworker/*.[ch] tests/unit/*.[ch] tests/fuzz/*.[ch] \
+                     tests/support/*.c)
 
 lint: ## layers, banned functions, self-contained headers, clang-tidy, cppcheck
 	@tests/support/need-packages build lint
@@ -192,7 +215,7 @@ $(eval $(call variant,$(B)/static,$(harden_cflags) $$(CFLAGS),-static-pie $(hard
 
 # The program looks for the worker beside itself.
 $(B)/san/leangate $(B)/static/leangate: | $(B)/san/pyworker $(B)/static/pyworker
-$(B)/san/pyworker $(B)/static/pyworker:
+$(B)/san/pyworker $(B)/static/pyworker $(B)/torture/pyworker:
 	@mkdir -p $(@D)
 	@ln -sfn ../pyworker $@
 
@@ -243,6 +266,28 @@ $(B)/fuzz/fuzz_$(1): tests/fuzz/fuzz_$(1).c $(FUZZ_$(1):%=%.c)
 	$$(Q)$$(CLANG) -O1 -g -fsanitize=fuzzer,address,undefined -std=gnu11 -D_GNU_SOURCE= -Igateway -Ifcgi -Iconfig -o $$@ $$^ $(FUZZ_LIBS_$(1))
 endef
 $(foreach target,$(fuzz_targets),$(eval $(call fuzz_target,$(target))))
+
+# --- what only tests use -------------------------------------------------------------------------------------------
+
+# The parsers, for the test that compares them with others'.
+$(B)/test/libhttp_head.so: tests/support/http_head_shim.c $(UNIT_http_head:%=%.c) $(UNIT_http_chunked:%=%.c) \
+                           $(wildcard gateway/http_*.h) gateway/slice.h
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -O1 -g -fPIC -shared -std=gnu11 -D_GNU_SOURCE= $(warnings) -Igateway -o $@ $(filter %.c,$^)
+
+# The sanitised program, whose calls of these functions can be made to fail (tests/support/torture.c).
+tortured = malloc calloc realloc strdup accept4 connect fork pipe2 socketpair socket open mkdtemp mkostemp send write \
+           pwrite recv sendfile
+
+$(B)/torture/torture.o: tests/support/torture.c $(B)/san/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(san_cflags) $(must_cflags) -c -o $@ $<
+
+$(B)/torture/leangate: $(program_objects:%=$(B)/san/obj/%.o) $(B)/torture/torture.o | $(B)/torture/pyworker
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(san_cflags) $(tortured:%=-Wl,--wrap=%) $(LDFLAGS) -o $@ $^ $(must_libs)
 
 # --- installing ----------------------------------------------------------------------------------------------------
 

@@ -5,8 +5,10 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
+#include "network.h"
 #include "units.h"
 
 #define HOST_MAX 253 /* RFC 1035 2.3.4, without the final dot */
@@ -121,13 +123,34 @@ static const char *listen_unix(struct check *c, const char *text)
     return whole != NULL ? whole : wrong(c, "out of memory");
 }
 
+/* 0 to 2 are the gateway's own. */
+static const char *listen_fd(struct check *c, const char *text)
+{
+    int64_t fd;
+    if (strlen(text) > strlen("fd:12345") || !units_number(text + strlen("fd:"), &fd) || fd < 3)
+        return wrong(c, "\"%s\" is not an inherited descriptor (fd:3 and above)", text);
+    return keep(c, text);
+}
+
+/* sd_listen_fds_with_names(3): names have up to 255 visible bytes and no colon. */
+static const char *listen_systemd(struct check *c, const char *text)
+{
+    const char *colon = strchr(text, ':');
+    const char *name = colon != NULL ? colon + 1 : "x";
+    if (*name == '\0' || strlen(name) > 255 || strchr(name, ':') != NULL || has_control(name))
+        return wrong(c, "\"%s\" names no socket (systemd:NAME, as FileDescriptorName= says)", text);
+    return keep(c, text);
+}
+
 const char *check_listen(struct check *c, const char *text)
 {
-    static const char forms[] = "host:port, :port, [v6]:port or unix:/path";
+    static const char forms[] = "host:port, :port, [v6]:port, unix:/path, fd:3, systemd or systemd:NAME";
     if (starts_with(text, "unix:"))
         return listen_unix(c, text);
-    if (starts_with(text, "fd:") || starts_with(text, "systemd"))
-        return wrong(c, "\"%s\" is not supported yet (%s)", text, forms);
+    if (starts_with(text, "fd:"))
+        return listen_fd(c, text);
+    if (strcmp(text, "systemd") == 0 || starts_with(text, "systemd:"))
+        return listen_systemd(c, text);
     if (check_is_port(text)) {
         return wrong(c, "\"%s\" is not an address (try 127.0.0.1:%s, or :%s for every interface)", text, text,
                      text);
@@ -151,6 +174,35 @@ const char *check_user(struct check *c, const char *text)
     if (strlen(text) > USER_MAX || !only(text, NAME_SET DIGITS ".-") || text[0] == '-')
         return wrong(c, "\"%s\" is not a name or a number", text);
     return keep(c, text);
+}
+
+const char *check_trusted(struct check *c, const char *text)
+{
+    struct network network;
+    char masked[NETWORK_TEXT];
+    bool loose;
+    if (strcmp(text, "private") == 0 || strcmp(text, "unix") == 0 || strcmp(text, "*") == 0)
+        return keep(c, text);
+    if (!network_parse(text, &network, &loose))
+        return wrong(c, "\"%s\" is not an address, a network (10.0.0.0/8), private, unix or *", text);
+    if (loose) {
+        network_text(&network, masked);
+        return wrong(c, "\"%s\" has bits behind its prefix (try %s)", text, masked);
+    }
+    return keep(c, text);
+}
+
+const char *check_forwarded(struct check *c, const char *text)
+{
+    static const char *const headers[] = {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
+                                          "x-forwarded-prefix", "forwarded"};
+    for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++)
+        if (strcasecmp(text, headers[i]) == 0)
+            return headers[i];
+    return wrong(c,
+                 "\"%s\" is not one of x-forwarded-for, x-forwarded-proto, x-forwarded-host, "
+                 "x-forwarded-prefix, forwarded",
+                 text);
 }
 
 /* ---- [log] ---- */
@@ -238,6 +290,11 @@ const char *check_root_path(struct check *c, const char *text)
     return url_prefix(c, text, "");
 }
 
+const char *check_own_path(struct check *c, const char *text)
+{
+    return strcmp(text, "off") == 0 ? "" : url_prefix(c, text, "/");
+}
+
 /* Identifiers with dots between; letters beyond ASCII are left to Python. */
 static bool is_dotted(const char *text, size_t len)
 {
@@ -306,4 +363,21 @@ const char *check_env(struct check *c, const char *text)
 const char *check_env_file(struct check *c, const char *text)
 {
     return c->typed ? keep_absolute(c, text) : keep(c, text);
+}
+
+const char *check_static(struct check *c, const char *text)
+{
+    size_t len = strcspn(text, " \t");
+    const char *directory = text + len + strspn(text + len, " \t");
+    const char *prefix = arena_copy(c->arena, text, len);
+    prefix = prefix != NULL ? url_prefix(c, prefix, "/") : wrong(c, "out of memory");
+    if (prefix == NULL)
+        return NULL;
+    if (*directory == '\0')
+        return wrong(c, "\"%s\" has no directory behind it (try %s public)", prefix, prefix);
+    if (has_control(directory))
+        return wrong(c, "\"%s\": the directory is not a path", prefix);
+    directory = c->typed ? keep_absolute(c, directory) : directory;
+    const char *both = directory != NULL ? arena_join(c->arena, prefix, " ", directory) : NULL;
+    return both != NULL ? both : wrong(c, "out of memory");
 }

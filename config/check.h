@@ -19,7 +19,10 @@ struct check {
 /* The value as it is kept (in the arena, or constant), or NULL with `wrong` filled. */
 typedef const char *check_function(struct check *c, const char *text);
 
-check_function check_listen;     /* host:port :port [v6]:port unix:/path */
+check_function check_listen;     /* host:port :port [v6]:port unix:/path fd:3 systemd systemd:NAME */
+check_function check_trusted;    /* an address, a network, private, unix, * */
+check_function check_forwarded;  /* the name of a forwarding header, lower case */
+check_function check_own_path;   /* /path; off becomes "" */
 check_function check_user;       /* a name or a number */
 check_function check_access;     /* stdout, stderr, off, a path */
 check_function check_error;      /* stderr, a path */
@@ -32,6 +35,7 @@ check_function check_directory;  /* absolute */
 check_function check_python;     /* as written; typed: absolute where it is a path or a directory in base */
 check_function check_env;        /* NAME=value */
 check_function check_env_file;   /* as written; typed: absolute */
+check_function check_static;     /* "/prefix directory", the directory like check_env_file's */
 
 /* Whether `name` of `len` bytes can be a variable of the environment. */
 bool check_variable_name(const char *name, size_t len);

@@ -23,6 +23,13 @@ enum conf_log_level { CONF_LOG_DEBUG, CONF_LOG_INFO, CONF_LOG_WARNING, CONF_LOG_
 enum conf_log_format { CONF_FORMAT_TEXT, CONF_FORMAT_COMBINED, CONF_FORMAT_JSON };
 enum conf_worker_output { CONF_WORKER_AUTO, CONF_WORKER_RAW, CONF_WORKER_TAGGED };
 
+/* One line of `static`. */
+struct conf_static {
+    const char *prefix; /* not terminated; "/" counts as 0 bytes, so that a path's rest begins with '/' */
+    uint32_t prefix_len;
+    const char *directory; /* absolute */
+};
+
 /* Times are milliseconds, sizes bytes; int64_t so that CONF_OFF fits everywhere. */
 struct conf_app {
     const char *name;
@@ -49,6 +56,9 @@ struct conf_app {
     struct conf_list env;      /* NAME=value */
     struct conf_list env_file; /* absolute paths; conf_env_file() reads one */
     bool clear_env;
+    struct conf_list static_files;     /* "/prefix /absolute/directory" */
+    const struct conf_static *statics; /* the same, taken apart */
+    uint32_t static_count;
     int64_t umask; /* CONF_OFF: inherited */
 };
 
@@ -57,8 +67,11 @@ struct conf {
     struct conf_list listen;
     int64_t listen_mode;
     int64_t backlog;
-    const char *user;  /* "" : stay */
-    const char *group; /* "" : the user's */
+    const char *user;                 /* "" : stay */
+    const char *group;                /* "" : the user's */
+    struct conf_list trusted_proxies; /* addresses, networks, "private", "unix", "*" */
+    struct conf_list forwarded;       /* header names, lower case */
+    bool proxy_protocol;
     bool server_header;
     /* [limits] */
     int64_t connections;
@@ -69,6 +82,8 @@ struct conf {
     int64_t response_headers;
     int64_t response_memory;
     int64_t response_spool;
+    int64_t buffers;
+    int64_t spool;
     /* [timeouts] */
     int64_t header;
     int64_t body;
@@ -82,6 +97,10 @@ struct conf {
     int log_format;
     int worker_output;
     const char *request_id; /* header name, or "" when off */
+
+    /* [status] */
+    const char *health_path; /* "": off */
+    const char *ready_path;
 
     struct conf_app *apps;
     uint32_t app_count;

@@ -58,8 +58,22 @@ static bool take_entry(struct loader *l, const char *entry)
     return (row->flags & TABLE_INCLUDE) != 0 || value_take(l, &place, NULL, row, entry + len + 1);
 }
 
+/* What other servers take the same list from, with commas. Our own variable goes before it. */
+static bool take_allow_ips(struct loader *l)
+{
+    const char *own = environment_get(l->input, "LEANGATE_TRUSTED_PROXIES");
+    const char *text = environment_get(l->input, "FORWARDED_ALLOW_IPS");
+    struct place place = variable(l, "$FORWARDED_ALLOW_IPS");
+    if ((own != NULL && *own != '\0') || text == NULL || *text == '\0')
+        return true;
+    const char *list = load_blanks(l, text);
+    return list != NULL && value_take(l, &place, NULL, table_find(TABLE_GATEWAY, "trusted_proxies"), list);
+}
+
 bool environment_take(struct loader *l)
 {
+    if (!take_allow_ips(l))
+        return false;
     for (char *const *at = l->input->environ; at != NULL && *at != NULL; at++)
         if (!take_entry(l, *at))
             return false;

@@ -62,6 +62,47 @@ static bool absolute_env_files(struct loader *l, struct draft *draft)
     return true;
 }
 
+/* "/prefix directory" with the directory made absolute, and the same taken apart into *pair. */
+static const char *take_apart(struct loader *l, const struct conf_app *app, const char *item,
+                              struct conf_static *pair)
+{
+    size_t len = strcspn(item, " ");
+    const char *prefix = arena_copy(l->scratch, item, len);
+    const char *directory = check_absolute(l->scratch, app->directory, item + len + 1);
+    const char *both =
+        prefix != NULL && directory != NULL ? arena_join(l->arena, prefix, " ", directory) : NULL;
+    if (both != NULL)
+        *pair = (struct conf_static){both, len > 1 ? (uint32_t)len : 0, both + len + 1};
+    return both;
+}
+
+/* The directories of `static`, too, are relative to the app's. */
+static bool complete_statics(struct loader *l, struct draft *draft)
+{
+    struct conf_app *app = &draft->app;
+    const struct conf_list old = app->static_files;
+    struct conf_static *pairs = old.count > 0 ? arena_alloc(l->arena, old.count * sizeof(*pairs)) : NULL;
+    app->static_files = (struct conf_list){.items = NULL};
+    app->statics = pairs;
+    for (uint32_t i = 0; i < old.count; i++) {
+        const char *both = pairs != NULL ? take_apart(l, app, old.items[i], &pairs[i]) : NULL;
+        if (both == NULL)
+            return load_no_memory(l);
+        for (uint32_t k = 0; k < i; k++)
+            if (pairs[k].prefix_len == pairs[i].prefix_len &&
+                memcmp(pairs[k].prefix, pairs[i].prefix, pairs[i].prefix_len) == 0) {
+                const struct table_row *row = table_find(TABLE_APP, "static");
+                struct place place = place_of(draft, row);
+                return load_fail_at(l, &place, draft, row, "\"%.*s\" stands there twice",
+                                    (int)strcspn(both, " "), both);
+            }
+        if (!value_append(l, &app->static_files, both))
+            return false;
+        app->static_count++;
+    }
+    return true;
+}
+
 /* ---- what is missing ---- */
 
 static bool complete_section(struct loader *l, enum table_section section, struct draft *draft)
@@ -266,7 +307,7 @@ bool finish_all(struct loader *l)
             return false;
     for (struct draft *draft = l->drafts; draft != NULL; draft = draft->next) {
         inherit(l, draft);
-        if (!complete_app(l, draft) || !absolute_env_files(l, draft))
+        if (!complete_app(l, draft) || !absolute_env_files(l, draft) || !complete_statics(l, draft))
             return false;
     }
     warn_overruled(l);

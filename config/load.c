@@ -69,6 +69,16 @@ bool load_fail_at(struct loader *l, const struct place *place, const struct draf
     return false;
 }
 
+const char *load_blanks(struct loader *l, const char *list)
+{
+    char *copy = arena_copy(l->scratch, list, strlen(list));
+    if (copy == NULL)
+        (void)load_no_memory(l);
+    for (char *at = copy; at != NULL && *at != '\0'; at++)
+        *at = *at == ',' ? ' ' : *at;
+    return copy;
+}
+
 const struct table_row *load_nearest(void (*make)(const struct table_row *, char *), const char *wrong)
 {
     const struct table_row *best = NULL;

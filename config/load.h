@@ -79,6 +79,10 @@ bool load_no_memory(struct loader *l);
 /* The row whose name, as `make` makes it, is nearest to a wrong one; NULL: none is near. */
 const struct table_row *load_nearest(void (*make)(const struct table_row *, char *), const char *wrong);
 
+/* A list with commas between its values as one with blanks, in scratch; NULL without memory, with the error.
+ */
+const char *load_blanks(struct loader *l, const char *list);
+
 /* value.c: text into the field of a row, of a draft or else of the struct itself. An item is a list's value
  * that is not split. */
 bool value_take(struct loader *l, const struct place *place, struct draft *draft, const struct table_row *row,

@@ -10,6 +10,8 @@ enum effect {
     SET_KEY,     /* the flag `means`, by another name */
     SET_SECONDS, /* the same, but a bare number means seconds and 0 means off */
     SET_UNIX,    /* a path to listen on */
+    SET_FD,      /* an inherited descriptor to listen on */
+    SET_COMMAS,  /* a list with commas */
     SET_HOST,
     SET_PORT,
     SET_FILE,
@@ -58,7 +60,8 @@ static const struct special specials[] = {
      CONF_RUN                                                                                                                                    },
     {"--interface",                 REFUSE,      "leangate needs no --interface: it is --kind here, and auto is the default",
      CONF_RUN                                                                                                                                    },
-    {"--fd",                        REFUSE,      "leangate has no --fd yet: use --listen host:port or --listen unix:/path",          CONF_RUN    },
+    {"--fd",                        SET_FD,      "--listen",                                                                         CONF_RUN    },
+    {"--forwarded-allow-ips",       SET_COMMAS,  "--trusted-proxies",                                                                CONF_RUN    },
 };
 
 /* One option while it is read: its name, the value in the same argument, the arguments behind it. */
@@ -119,10 +122,16 @@ static bool set_seconds(struct reading *r, const struct table_row *row)
     return value != NULL && remember(r, row, value, false);
 }
 
-static bool set_unix(struct reading *r, const struct table_row *row)
+static bool set_prefixed(struct reading *r, const struct table_row *row, const char *before)
 {
     const char *value = need_value(r);
-    return value != NULL && remember(r, row, arena_join(r->loader->scratch, "unix:", value, ""), true);
+    return value != NULL && remember(r, row, arena_join(r->loader->scratch, before, value, ""), true);
+}
+
+static bool set_commas(struct reading *r, const struct table_row *row)
+{
+    const char *value = need_value(r);
+    return value != NULL && remember(r, row, load_blanks(r->loader, value), false);
 }
 
 static bool set_text(struct reading *r, const char **text)
@@ -149,7 +158,11 @@ static bool set_special(struct reading *r, const struct special *special)
     case SET_SECONDS:
         return set_seconds(r, table_find_flag(special->means));
     case SET_UNIX:
-        return set_unix(r, table_find_flag(special->means));
+        return set_prefixed(r, table_find_flag(special->means), "unix:");
+    case SET_FD:
+        return set_prefixed(r, table_find_flag(special->means), "fd:");
+    case SET_COMMAS:
+        return set_commas(r, table_find_flag(special->means));
     case SET_HOST:
         return set_text(r, &r->loader->host);
     case SET_PORT:

@@ -27,7 +27,7 @@
 /* clang-format off */
 const struct table_row table_rows[] = {
     {GATEWAY(listen), TABLE_LIST, AT(listen), "127.0.0.1:8000", 0, 0, NULL, check_listen, 0,
-     "host:port, :port, [v6]:port or unix:/path"},
+     "host:port, :port, unix:/path, fd:3, systemd[:NAME]"},
     {GATEWAY(listen_mode), TABLE_OCTAL, AT(listen_mode), "0660", 0, 0777, NULL, NULL, 0,
      "mode of unix sockets, octal"},
     {GATEWAY(backlog), TABLE_NUMBER, AT(backlog), "511", 1, 65535, NULL, NULL, 0,
@@ -36,6 +36,12 @@ const struct table_row table_rows[] = {
      "drop to this user once bound (root only)"},
     {GATEWAY(group), TABLE_TEXT, AT(group), "", 0, 0, NULL, check_user, TABLE_EMPTY,
      "and to this group; empty: the user's"},
+    {GATEWAY(trusted_proxies), TABLE_LIST, AT(trusted_proxies), "127.0.0.1 ::1 unix", 0, 0, NULL,
+     check_trusted, TABLE_EMPTY, "whose word on the client is taken; private"},
+    {GATEWAY(forwarded), TABLE_LIST, AT(forwarded), "x-forwarded-for x-forwarded-proto", 0, 0, NULL,
+     check_forwarded, TABLE_EMPTY, "what they are believed"},
+    {GATEWAY(proxy_protocol), TABLE_BOOL, AT(proxy_protocol), "off", 0, 0, NULL, NULL, 0,
+     "the peer must send a PROXY v1 or v2 header"},
     {GATEWAY(server_header), TABLE_BOOL, AT(server_header), "off", 0, 0, NULL, NULL, 0,
      "answer with Server: leangate"},
     {TABLE_GATEWAY, "include", TABLE_LIST, 0, "", 0, 0, NULL, NULL, TABLE_EMPTY | TABLE_LINES | TABLE_INCLUDE,
@@ -57,11 +63,15 @@ const struct table_row table_rows[] = {
      "per answer; more waits in an unlinked file"},
     {LIMITS(response_spool), TABLE_SIZE, AT(response_spool), "64m", 0, T, NULL, NULL, 0,
      "then a worker is slowed to the client's speed"},
+    {LIMITS(buffers), TABLE_SIZE, AT(buffers), "64m", M, T, NULL, NULL, 0,
+     "all heads, bodies and answers held in memory"},
+    {LIMITS(spool), TABLE_SIZE, AT(spool), "512m", 0, T, NULL, NULL, 0,
+     "all unlinked files; beyond it 503 for new bodies"},
 
     {TIMEOUT(header), TABLE_TIME, AT(header), "10s", 10, DAY, NULL, NULL, 0,
      "the whole request head, else 408"},
     {TIMEOUT(body), TABLE_TIME, AT(body), "30s", 10, DAY, NULL, NULL, 0,
-     "between two reads of a body, else 408"},
+     "between two reads of a body, then 500 B/s; else 408"},
     {TIMEOUT(send), TABLE_TIME, AT(send), "30s", 10, DAY, NULL, NULL, 0,
      "a client that does not read its answer"},
     {TIMEOUT(keepalive), TABLE_TIME, AT(keepalive), "75s", 10, DAY, NULL, NULL, 0,
@@ -81,6 +91,11 @@ const struct table_row table_rows[] = {
      "workers' output: raw, tagged; auto: raw for one app"},
     {TABLE_LOG, "request_id", TABLE_TEXT, AT(request_id), "X-Request-ID", 0, 0, NULL, check_request_id, 0,
      "the header that carries it; off"},
+
+    {TABLE_STATUS, "health_path", TABLE_TEXT, AT(health_path), "/-/health", 0, 0, NULL, check_own_path, 0,
+     "answered by the gateway, wakes nobody; off"},
+    {TABLE_STATUS, "ready_path", TABLE_TEXT, AT(ready_path), "/-/ready", 0, 0, NULL, check_own_path, 0,
+     "503 while draining or no app can start; off"},
 
     {APP(domain), TABLE_LIST, APP_AT(domain), "", 0, 0, NULL, check_domain, TABLE_EMPTY,
      "host names, *.example.com; empty: any"},
@@ -128,6 +143,8 @@ const struct table_row table_rows[] = {
      "files of NAME=value lines"},
     {APP(clear_env), TABLE_BOOL, APP_AT(clear_env), "off", 0, 0, NULL, NULL, 0,
      "the worker gets only PATH HOME LANG LC_* TZ TMPDIR"},
+    {TABLE_APP, "static", TABLE_LIST, APP_AT(static_files), "", 0, 0, NULL, check_static,
+     TABLE_EMPTY | TABLE_LINES, "/url/prefix/ directory: files, without Python"},
     {APP(umask), TABLE_OCTAL, APP_AT(umask), "", 0, 0777, NULL, NULL, TABLE_EMPTY,
      "the worker's, octal; empty: inherited"},
 };
@@ -137,7 +154,8 @@ const size_t table_count = sizeof(table_rows) / sizeof(table_rows[0]);
 
 static_assert(sizeof(table_rows) / sizeof(table_rows[0]) <= TABLE_MAX, "TABLE_MAX is too small");
 
-static const char *const section_names[TABLE_SECTIONS] = {"gateway", "limits", "timeouts", "log", "app"};
+static const char *const section_names[TABLE_SECTIONS] = {"gateway", "limits", "timeouts",
+                                                          "log",     "status", "app"};
 
 size_t table_index(const struct table_row *row)
 {

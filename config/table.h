@@ -11,7 +11,15 @@
 
 #include "check.h"
 
-enum table_section { TABLE_GATEWAY, TABLE_LIMITS, TABLE_TIMEOUTS, TABLE_LOG, TABLE_APP, TABLE_SECTIONS };
+enum table_section {
+    TABLE_GATEWAY,
+    TABLE_LIMITS,
+    TABLE_TIMEOUTS,
+    TABLE_LOG,
+    TABLE_STATUS,
+    TABLE_APP,
+    TABLE_SECTIONS
+};
 
 enum table_type {
     TABLE_BOOL,   /* bool */

@@ -32,6 +32,16 @@ static unsigned status_of(const struct request *r)
     return r->status != 0 ? r->status : STATUS_CLIENT_GONE;
 }
 
+/* What it took to get the app to answer. */
+static const char *start_of(const struct request *r)
+{
+    if (r->files != NULL)
+        return "static";
+    if (r->sent == 0)
+        return "unserved"; /* no worker took it */
+    return r->cold ? "cold" : "warm";
+}
+
 static const char *phrase_of(const struct request *r)
 {
     return r->status != 0 ? http_reason(r->status) : "Client Gone";
@@ -76,12 +86,10 @@ static bool put_text(struct buf *out, const struct request *r, const struct phas
     bool ok =
         buf_printf(out, "%s%s%s - \"%.*s\" %u %s %.1fms %s", peer(r), r->remote_port[0] != '\0' ? ":" : "",
                    r->remote_port, (int)n, line, status_of(r), phrase_of(r), p->total * 1e3, app);
-    if (ok && r->app_conf != NULL && r->sent == 0)
-        ok = buf_puts(out, " unserved"); /* no worker took it */
-    else if (ok && r->app_conf != NULL && r->cold)
+    if (ok && r->app_conf != NULL && r->sent != 0 && r->cold)
         ok = buf_printf(out, " cold (start %.1f app %.1f)", p->start * 1e3, p->app * 1e3);
     else if (ok && r->app_conf != NULL)
-        ok = buf_puts(out, " warm");
+        ok = buf_printf(out, " %s", start_of(r));
     return ok && buf_putc(out, '\n');
 }
 
@@ -139,10 +147,7 @@ static bool put_json(struct buf *out, const struct request *r, const struct phas
              put_json_string(out, "target", base + r->head.target.off, r->head.target.len);
     if (ok && r->app_conf != NULL)
         ok = put_json_string(out, "app", r->app_conf->name, strlen(r->app_conf->name)) &&
-             buf_printf(out, ",\"start\":\"%s\"",
-                        r->sent == 0 ? "none"
-                        : r->cold    ? "cold"
-                                     : "warm");
+             buf_printf(out, ",\"start\":\"%s\"", start_of(r));
     return ok && buf_puts(out, "}\n");
 }
 

@@ -492,8 +492,10 @@ const struct handler app_handler = {"app", handle_start, handle_resume, handle_c
 struct app *app_new(struct app_shared *shared, const struct conf *conf, const struct conf_app *app_conf)
 {
     struct app *app = calloc(1, sizeof(*app));
-    if (app == NULL)
+    if (app == NULL || timeq_get(RETRY_MS) == NULL) { /* a retry must come, however short memory is then */
+        free(app);
         return NULL;
+    }
     app->shared = shared;
     app->conf = conf;
     app->app_conf = app_conf;
@@ -515,6 +517,11 @@ void app_warm(struct app *app)
 {
     if (app->worker_count == 0 && start_worker(app))
         task_wake(&app->task);
+}
+
+bool app_failing(const struct app *app)
+{
+    return in_backoff(app) && !have_ready_worker(app);
 }
 
 void app_stop(struct app *app, bool now)

@@ -8,6 +8,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+static uint64_t spooled;
+
+uint64_t body_spooled(void)
+{
+    return spooled;
+}
+
 static int open_unlinked(void)
 {
     const char *dir = getenv("TMPDIR");
@@ -34,18 +41,33 @@ void body_init(struct body *b, uint32_t memory, uint64_t file)
     buf_init(&b->mem, memory);
 }
 
+static void detach(struct body *b)
+{
+    if (b->attached.len > 0)
+        close(b->attached.fd);
+    b->attached.len = 0;
+}
+
 void body_free(struct body *b)
 {
     buf_free(&b->mem);
     if (b->fd != -1)
         close(b->fd);
     b->fd = -1;
+    spooled -= b->file_len;
     b->file_len = b->pos = 0;
+    b->to_file = false;
+    detach(b);
+}
+
+void body_to_file(struct body *b)
+{
+    b->to_file = true;
 }
 
 uint64_t body_len(const struct body *b)
 {
-    return b->mem.len + b->file_len;
+    return b->mem.len + b->file_len + b->attached.len;
 }
 
 uint64_t body_left(const struct body *b)
@@ -53,10 +75,17 @@ uint64_t body_left(const struct body *b)
     return body_len(b) - b->pos;
 }
 
+/* Bytes that may still go into memory: nothing stands there behind what is in the file. */
+static uint32_t memory_room(const struct body *b)
+{
+    if (b->file_len > 0 || b->attached.len > 0)
+        return 0;
+    return (b->to_file ? b->mem.cap : b->mem.max) - b->mem.len;
+}
+
 uint64_t body_room(const struct body *b)
 {
-    uint64_t file = b->file_max - b->file_len;
-    return b->file_len > 0 ? file : file + (b->mem.max - b->mem.len);
+    return b->attached.len > 0 ? 0 : b->file_max - b->file_len + memory_room(b);
 }
 
 static bool file_put(struct body *b, const char *data, size_t len)
@@ -77,6 +106,7 @@ static bool file_put(struct body *b, const char *data, size_t len)
             return false;
         }
         b->file_len += (uint64_t)n;
+        spooled += (uint64_t)n;
         data += n;
         len -= (size_t)n;
     }
@@ -90,17 +120,33 @@ bool body_put(struct body *b, const void *data, size_t len)
         errno = EFBIG;
         return false;
     }
-    if (b->file_len == 0) {
-        size_t room = b->mem.max - b->mem.len;
-        size_t n = len < room ? len : room;
-        if (!buf_put(&b->mem, bytes, n)) {
-            errno = ENOMEM;
-            return false;
-        }
-        bytes += n;
-        len -= n;
+    size_t room = memory_room(b);
+    size_t n = len < room ? len : room;
+    if (!buf_put(&b->mem, bytes, n)) {
+        errno = ENOMEM;
+        return false;
     }
+    bytes += n;
+    len -= n;
     return len == 0 || file_put(b, bytes, len);
+}
+
+void body_attach(struct body *b, int fd, uint64_t offset, uint64_t len)
+{
+    b->attached.fd = fd;
+    b->attached.offset = offset;
+    b->attached.len = len;
+}
+
+uint64_t body_file(const struct body *b, int *fd, off_t *offset)
+{
+    if (b->pos < b->mem.len)
+        return 0;
+    uint64_t at = b->pos - b->mem.len;
+    bool own = at < b->file_len;
+    *fd = own ? b->fd : b->attached.fd;
+    *offset = (off_t)(own ? at : b->attached.offset + (at - b->file_len));
+    return own ? b->file_len - at : body_left(b);
 }
 
 long body_peek(struct body *b, char *scratch, size_t size, const char **data)
@@ -109,14 +155,16 @@ long body_peek(struct body *b, char *scratch, size_t size, const char **data)
         *data = b->mem.data + b->pos;
         return (long)(b->mem.len - b->pos);
     }
-    uint64_t left = body_left(b);
+    int fd;
+    off_t offset;
+    uint64_t left = body_file(b, &fd, &offset);
     if (left == 0)
         return 0;
     ssize_t n;
     do
-        n = pread(b->fd, scratch, left < size ? (size_t)left : size, (off_t)(b->pos - b->mem.len));
+        n = pread(fd, scratch, left < size ? (size_t)left : size, offset);
     while (n == -1 && errno == EINTR);
-    if (n == 0) { /* somebody truncated our file */
+    if (n == 0) { /* somebody truncated the file */
         errno = EIO;
         n = -1;
     }
@@ -139,12 +187,17 @@ void body_reuse(struct body *b)
     if (b->pos == body_len(b)) {
         b->mem.len = 0;
         b->pos = 0;
+        if (b->to_file)
+            buf_free(&b->mem);
+        b->to_file = false;
+        spooled -= b->file_len;
         if (b->file_len > 0 && ftruncate(b->fd, 0) == -1) {
             close(b->fd);
             b->fd = -1;
         }
         b->file_len = 0;
-    } else if (b->file_len == 0 && b->pos > b->mem.len / 2) {
+        detach(b);
+    } else if (b->file_len == 0 && b->pos > b->mem.len / 2 && b->pos <= b->mem.len) {
         buf_consume(&b->mem, (uint32_t)b->pos);
         b->pos = 0;
     }

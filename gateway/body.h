@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "buf.h"
 
@@ -18,6 +19,12 @@ struct body {
     uint64_t file_len; /* bytes in the file */
     uint64_t file_max; /* ceiling of file_len */
     uint64_t pos;      /* read position in the whole sequence */
+    struct {
+        int fd; /* owned while len > 0 */
+        uint64_t offset;
+        uint64_t len;
+    } attached;   /* bytes of somebody else's file, behind all others */
+    bool to_file; /* the memory does not grow: what does not fit what it has goes to the file */
 };
 
 /* At most `memory` bytes stay in memory and `file` bytes more in a file; allocates nothing. */
@@ -30,11 +37,21 @@ void body_free(struct body *b);
  * false the content up to here is intact. */
 bool body_put(struct body *b, const void *data, size_t len);
 
+/* Ends the sequence with len > 0 bytes of a file from `offset` on; nothing can be put behind them. Takes the
+ * descriptor over. Once only. */
+void body_attach(struct body *b, int fd, uint64_t offset, uint64_t len);
+
 /* All bytes put in. */
 uint64_t body_len(const struct body *b);
 
 /* Bytes not read yet. */
 uint64_t body_left(const struct body *b);
+
+/* From now on, until it is drained or freed, its memory does not grow: memory is short. */
+void body_to_file(struct body *b);
+
+/* Bytes that the files of all bodies of the process hold now. */
+uint64_t body_spooled(void);
 
 /* Room left before body_put fails with EFBIG. */
 uint64_t body_room(const struct body *b);
@@ -43,6 +60,10 @@ uint64_t body_room(const struct body *b);
  * errno when the file cannot be read. The pointer is valid until the next call on this body. Does not move
  * the position. */
 long body_peek(struct body *b, char *scratch, size_t size, const char **data);
+
+/* How many of the next bytes stand in a row in a file, for sendfile(): its descriptor, which stays the
+ * body's, and where they begin. 0: they are in memory, or there are none. */
+uint64_t body_file(const struct body *b, int *fd, off_t *offset);
 
 /* Moves the read position by n bytes (n <= body_left). */
 void body_skip(struct body *b, size_t n);

@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "fcgi_record.h"
+#include "forwarded.h"
 #include "http_reply.h"
 #include "version.h"
 
@@ -64,7 +65,7 @@ static bool script_name(const struct cgi_request *r, struct value *v)
 {
     v->tail = r->path;
     v->tail_len = r->script_len;
-    return set_text(v, r->root_path);
+    return r->prefix.len > 0 ? set_slice(v, r, r->prefix) : set_text(v, r->root_path);
 }
 
 static bool path_info(const struct cgi_request *r, struct value *v)
@@ -388,6 +389,13 @@ static bool is_plain_connection(const char *value, size_t len)
            (len == 5 && strncasecmp(value, "close", len) == 0);
 }
 
+/* A forwarding header that anybody may have written: no app can tell it from one of a proxy's. */
+static bool is_unbelieved(const struct cgi_request *r, const struct http_field *field)
+{
+    unsigned kind = forwarded_kind(r->base + field->name.off, field->name.len);
+    return (kind & ~r->forwarded) != 0;
+}
+
 static bool put_field(struct params *p, const struct http_field *field, struct cgi_dropped *dropped)
 {
     const char *base = p->request->base;
@@ -402,7 +410,7 @@ static bool put_field(struct params *p, const struct http_field *field, struct c
     }
     if (is_name(&connection_name, text, len) && !is_plain_connection(v.text, v.len))
         p->names_listed = true;
-    if (is_private(p, text, len))
+    if (is_private(p, text, len) || is_unbelieved(p->request, field))
         return true;
     struct name name = without_prefix(text, len);
     struct pair first;

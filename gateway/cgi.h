@@ -21,6 +21,8 @@ struct cgi_request {
     size_t path_len;
     size_t script_len;       /* how many leading bytes of path are SCRIPT_NAME; the rest is PATH_INFO */
     const char *root_path;   /* put before SCRIPT_NAME; "" for none */
+    struct slice prefix;     /* of `base`: in root_path's place, told by a proxy; len 0: none */
+    unsigned forwarded;      /* forwarding headers that are passed on: bits of forwarded.h */
     const char *scheme;      /* "http" or "https" */
     const char *remote_addr; /* "" for a unix socket's peer */
     const char *remote_port; /* "" where there is none */

@@ -6,42 +6,62 @@
  * CLOSED
  *                                                                 +-- client gone --> CLOSED
  *
+ * With proxy_protocol = on a connection begins in PROXY, which its PROXY header ends: then it is IDLE, or
+ * HEAD when more has come. A new head waits in WAIT while [limits] buffers is used up; then it is IDLE's byte
+ * again.
+ *
  * Callbacks only wake the task. step() says what a state does next; update() alone derives watcher and
  * deadline from the state. After an error nothing that was buffered is looked at again: such an answer always
  * closes. */
 #include "conn.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "access.h"
+#include "client.h"
+#include "file.h"
+#include "file_rules.h"
 #include "log.h"
 #include "memory.h"
 #include "request.h"
+#include "status.h"
 #include "timeq.h"
 #include "units.h"
 
-enum conn_state { CONN_IDLE, CONN_HEAD, CONN_BODY, CONN_EXCHANGE, CONN_FLUSH, CONN_LINGER, CONN_CLOSED };
+enum conn_state {
+    CONN_IDLE,
+    CONN_PROXY,
+    CONN_WAIT,
+    CONN_HEAD,
+    CONN_BODY,
+    CONN_EXCHANGE,
+    CONN_FLUSH,
+    CONN_LINGER,
+    CONN_CLOSED
+};
 
 enum {
     HEAD_READ = 16 * 1024,     /* one read that may bring bytes of a following request */
     LINGER_MS = 2000,          /* how long unread input is discarded before the socket is closed */
     LINGER_BYTES = 256 * 1024, /* and how much of it */
+    BODY_RATE = 500,           /* bytes per second that a body must bring on average, after `body` */
     ACCESS_LINE_MAX = 16 * 1024,
-    TURN_STEPS = 8 /* states passed in one turn before others get theirs */
+    SEND_TURN = 1024 * 1024, /* bytes written in one turn before others get theirs */
+    TURN_STEPS = 8           /* states passed in one turn before others get theirs */
 };
 
 struct conn {
     ev_io io;
     struct task task;
     struct timeq_entry deadline;
-    struct list node; /* pool->idle or pool->active */
+    struct list node; /* pool->idle, pool->waiting or pool->active */
     struct conn_pool *pool;
-    struct request *request; /* NULL in IDLE */
+    struct request *request; /* NULL in IDLE and WAIT; in PROXY only its `in` is used */
     const struct conn_origin *origin;
     uint32_t discarded; /* LINGER: bytes thrown away so far */
     int armed;          /* events that `io` waits for */
@@ -51,11 +71,7 @@ struct conn {
     bool unread;   /* input is left that nobody will read */
     bool moved;    /* the state was entered since the deadline was set */
     bool timed;    /* a deadline is set */
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } peer;
+    union client_peer peer;
 };
 
 static void run(struct task *task);
@@ -73,6 +89,8 @@ static int64_t deadline_of(const struct conn *c)
     switch ((enum conn_state)c->state) {
     case CONN_IDLE:
         return conf->keepalive;
+    case CONN_PROXY:
+    case CONN_WAIT:
     case CONN_HEAD:
         return conf->header;
     case CONN_BODY:
@@ -93,6 +111,7 @@ static int events_of(const struct conn *c)
     const struct buf *in = c->request != NULL ? &c->request->in : NULL;
     switch ((enum conn_state)c->state) {
     case CONN_IDLE:
+    case CONN_PROXY:
     case CONN_HEAD:
     case CONN_BODY:
     case CONN_LINGER:
@@ -101,6 +120,7 @@ static int events_of(const struct conn *c)
         return (buf_full(in, 1) ? 0 : EV_READ) | (output_pending(c) ? EV_WRITE : 0);
     case CONN_FLUSH:
         return EV_WRITE;
+    case CONN_WAIT:
     case CONN_CLOSED:
         break;
     }
@@ -117,8 +137,9 @@ static void update(struct conn *c)
         ev_io_start(c->pool->loop, &c->io);
         c->armed = events;
     }
-    /* HEAD has one deadline for the whole head, LINGER one for all; the others start anew with every byte. */
-    bool fixed = c->state == CONN_HEAD || c->state == CONN_LINGER;
+    /* PROXY and HEAD have one deadline for the whole head, LINGER one for all; the others start anew with
+     * every byte. */
+    bool fixed = c->state == CONN_PROXY || c->state == CONN_HEAD || c->state == CONN_LINGER;
     int64_t ms = deadline_of(c);
     if (c->moved || (c->touched && !fixed) || c->timed != (ms >= 0))
         timeq_start(timeq_get(ms), &c->deadline, &c->task);
@@ -146,15 +167,23 @@ static void write_access(const struct conn *c)
         log_access(line.data, line.len);
 }
 
+static struct list *home_of(const struct conn *c)
+{
+    struct conn_pool *pool = c->pool;
+    if (c->state == CONN_IDLE || c->state == CONN_PROXY)
+        return &pool->idle;
+    return c->state == CONN_WAIT ? &pool->waiting : &pool->active;
+}
+
 static void move_to(struct conn *c, enum conn_state state)
 {
-    bool was_idle = c->state == CONN_IDLE;
+    const struct list *before = home_of(c);
     c->state = (uint8_t)state;
     c->moved = true;
-    if (was_idle == (state == CONN_IDLE))
+    if (home_of(c) == before)
         return;
     list_remove(&c->node);
-    list_append(state == CONN_IDLE ? &c->pool->idle : &c->pool->active, &c->node);
+    list_append(home_of(c), &c->node);
     if (state == CONN_IDLE && c->pool->count >= (uint64_t)c->pool->conf->connections)
         task_wake(c->pool->closed); /* it can make room for one that waits */
 }
@@ -235,10 +264,7 @@ static void finish_exchange(struct conn *c)
 static void describe_peer(struct conn *c)
 {
     struct request *r = c->request;
-    socklen_t len = c->peer.any.sa_family == AF_INET6  ? sizeof(c->peer.v6)
-                    : c->peer.any.sa_family == AF_INET ? sizeof(c->peer.v4)
-                                                       : 0;
-    net_peer_address(&c->peer.any, len, r->remote_addr, r->remote_port);
+    client_describe(r, &c->peer);
     r->server_addr = c->origin->address;
     r->server_port = c->origin->port;
 }
@@ -275,6 +301,29 @@ static void refuse_size(struct conn *c, uint64_t length)
     refuse(c, 413, NULL);
 }
 
+/* ---- WAIT ---- */
+
+/* Whether a new head must wait for memory. With no exchange under way nobody would ever end the wait. */
+static bool memory_short(const struct conn_pool *pool)
+{
+    return buf_allocated() >= (uint64_t)pool->conf->buffers && !list_empty(&pool->active);
+}
+
+static bool step_wait(struct conn *c)
+{
+    if (memory_short(c->pool))
+        return false;
+    move_to(c, CONN_IDLE);
+    return true;
+}
+
+/* Whoever waits longest is next; its own turn wakes the one behind it. */
+static void wake_waiting(struct conn_pool *pool)
+{
+    if (!list_empty(&pool->waiting) && !memory_short(pool))
+        task_wake(&LIST_OBJECT(pool->waiting.next, struct conn, node)->task);
+}
+
 /* ---- HEAD ---- */
 
 /* Reads what there is. 1: bytes, 0: nothing now, -1: the client is gone. */
@@ -304,13 +353,13 @@ static struct app *app_for(struct conn_pool *pool, uint32_t index)
     return pool->apps[index];
 }
 
-static void dispatch(struct conn *c)
+static void dispatch(struct conn *c, const struct handler *handler)
 {
     struct request *r = c->request;
     describe_peer(c);
     r->keep_alive = r->keep_alive && !c->pool->draining;
     r->started = timeq_clock();
-    r->handler = &app_handler;
+    r->handler = handler;
     move_to(c, CONN_EXCHANGE);
     r->handler->start(r);
 }
@@ -326,6 +375,44 @@ static void ask_for_body(struct conn *c)
     (void)!send(c->io.fd, go_on, sizeof(go_on) - 1, MSG_NOSIGNAL);
 }
 
+/* Answered from the head alone: a body is not waited for, and what comes of it is not looked at. */
+static void answer_early(struct conn *c, const struct handler *handler)
+{
+    if (expects_body(&c->request->head)) {
+        c->request->keep_alive = false;
+        c->unread = true;
+    }
+    dispatch(c, handler);
+}
+
+/* The app that a request was routed to is to answer it, as soon as its body is whole. */
+static void await_body(struct conn *c)
+{
+    struct request *r = c->request;
+    const struct http_head *h = &r->head;
+    int64_t max = r->app_conf->body_size;
+    if (max != CONF_OFF && h->has_length && h->content_length > (uint64_t)max) {
+        refuse_size(c, h->content_length);
+    } else if (expects_body(h)) {
+        request_expect_body(r);
+        ask_for_body(c);
+        move_to(c, CONN_BODY);
+    } else {
+        dispatch(c, &app_handler);
+    }
+}
+
+/* Who answers a routed request; NULL: no memory. */
+static const struct handler *choose_handler(struct conn *c, uint32_t app)
+{
+    struct request *r = c->request;
+    r->files = file_rules_find(r->app_conf, request_path(r), r->path_len);
+    if (r->files != NULL)
+        return &file_handler;
+    r->app = app_for(c->pool, app);
+    return r->app != NULL ? &app_handler : NULL;
+}
+
 /* The head is whole: what can be refused is refused before the body, and before any Python. */
 static void on_head(struct conn *c)
 {
@@ -333,6 +420,7 @@ static void on_head(struct conn *c)
     struct route route;
     const struct http_head *h = &r->head;
     r->keep_alive = h->keep_alive && !c->pool->draining;
+    client_learn(r, &c->peer, c->pool->forwarded);
     if (!request_set_path(r)) {
         if (r->path_memory != NULL)
             refuse(c, 400, "the path cannot be decoded");
@@ -344,6 +432,11 @@ static void on_head(struct conn *c)
         refuse(c, 501, "websockets are not supported");
         return;
     }
+    const struct handler *handler = status_find(c->pool->conf, c->pool->apps, c->pool->draining, r);
+    if (handler != NULL) {
+        answer_early(c, handler);
+        return;
+    }
     if (!router_find(c->pool->router, r->in.data + h->authority.off, h->authority.len, request_path(r),
                      r->path_len, &route)) {
         refuse(c, 404, NULL);
@@ -351,19 +444,13 @@ static void on_head(struct conn *c)
     }
     r->app_conf = &c->pool->conf->apps[route.app];
     r->script_len = r->app_conf->strip_path ? route.prefix_len : 0;
-    r->app = app_for(c->pool, route.app);
-    int64_t max = r->app_conf->body_size;
-    if (r->app == NULL)
+    handler = choose_handler(c, route.app);
+    if (handler == NULL)
         refuse(c, 503, NULL);
-    else if (max != CONF_OFF && h->has_length && h->content_length > (uint64_t)max)
-        refuse_size(c, h->content_length);
-    else if (expects_body(h)) {
-        request_expect_body(r);
-        ask_for_body(c);
-        move_to(c, CONN_BODY);
-    } else {
-        dispatch(c);
-    }
+    else if (handler == &app_handler)
+        await_body(c);
+    else
+        answer_early(c, handler);
 }
 
 static bool parse_head(struct conn *c)
@@ -388,12 +475,28 @@ static bool parse_head(struct conn *c)
     return false;
 }
 
+/* Its first byte has come. False: no memory, the connection is given up. */
+static bool open_request(struct conn *c)
+{
+    c->request = request_new(c->pool->conf, &c->task);
+    if (c->request == NULL) {
+        abandon(c);
+        return false;
+    }
+    c->request->began = timeq_clock();
+    return true;
+}
+
 static bool step_head(struct conn *c)
 {
     size_t n;
     if (c->request != NULL && c->request->in.len > 0 && c->request->head.scanned == 0 &&
         c->request->head.line == 0 && parse_head(c)) /* a request that came behind the last one */
         return true;
+    if (c->request == NULL && c->readable && memory_short(c->pool)) {
+        move_to(c, CONN_WAIT);
+        return false;
+    }
     int got = receive(c, memory_scratch, HEAD_READ, &n);
     if (got < 0)
         abandon(c);
@@ -402,12 +505,8 @@ static bool step_head(struct conn *c)
     if (got <= 0)
         return c->state == CONN_CLOSED;
     if (c->request == NULL) {
-        c->request = request_new(c->pool->conf, &c->task);
-        if (c->request == NULL) {
-            abandon(c);
+        if (!open_request(c))
             return true;
-        }
-        c->request->began = timeq_clock();
         move_to(c, CONN_HEAD);
     }
     if (!buf_put(&c->request->in, memory_scratch, n)) {
@@ -415,6 +514,55 @@ static bool step_head(struct conn *c)
         return true;
     }
     return parse_head(c);
+}
+
+/* ---- PROXY ---- */
+
+/* The PROXY header is whole; what follows it is HTTP. */
+static void on_proxy_header(struct conn *c, const struct proxy_protocol *header)
+{
+    struct request *r = c->request;
+    client_proxied(&c->peer, c->pool->forwarded, header);
+    buf_consume(&r->in, header->size);
+    r->began = timeq_clock();
+    if (r->in.len > 0) {
+        move_to(c, CONN_HEAD);
+    } else {
+        request_free(r);
+        c->request = NULL;
+        move_to(c, CONN_IDLE);
+    }
+}
+
+static bool step_proxy(struct conn *c)
+{
+    struct proxy_protocol header;
+    size_t n;
+    int got = receive(c, memory_scratch, PROXY_PROTOCOL_MAX, &n);
+    if (got < 0)
+        abandon(c);
+    else if (got == 0 && c->pool->draining)
+        move_to(c, CONN_CLOSED);
+    if (got <= 0)
+        return c->state == CONN_CLOSED;
+    if (c->request == NULL && !open_request(c))
+        return true;
+    if (!buf_put(&c->request->in, memory_scratch, n)) {
+        abandon(c);
+        return true;
+    }
+    switch (proxy_protocol_parse(c->request->in.data, c->request->in.len, &header)) {
+    case HTTP_DONE:
+        on_proxy_header(c, &header);
+        return true;
+    case HTTP_BAD:
+        client_unproxied(&c->peer);
+        abandon(c);
+        return true;
+    case HTTP_MORE:
+        break;
+    }
+    return false;
 }
 
 /* ---- BODY ---- */
@@ -434,11 +582,20 @@ static int on_intake(struct conn *c, enum request_intake intake)
         refuse_size(c, 0);
         break;
     case REQUEST_INTAKE_NO_ROOM:
-        log_error("a request body cannot be kept: %s", strerror(errno));
+        log_error("a request body cannot be kept: %s",
+                  errno == EDQUOT ? "[limits] spool is used up" : strerror(errno));
         refuse(c, 503, NULL);
         break;
     }
     return -1;
+}
+
+/* What dribbles in faster than `body` between two reads must still bring BODY_RATE on average. */
+static bool too_slow(const struct conn *c)
+{
+    const struct request *r = c->request;
+    double allowed = (double)c->pool->conf->body / 1e3 + (double)body_len(&r->body) / BODY_RATE;
+    return timeq_now() - r->body_began > allowed;
 }
 
 static bool step_body(struct conn *c)
@@ -471,35 +628,64 @@ static bool step_body(struct conn *c)
         }
     }
     if (whole > 0)
-        dispatch(c);
+        dispatch(c, &app_handler);
+    else if (whole == 0 && too_slow(c))
+        refuse(c, 408, "the request's body came too slowly");
     return true;
 }
 
 /* ---- EXCHANGE and FLUSH ---- */
 
-/* Writes what there is of the answer. False: the client is gone. */
+/* Sends the next bytes of the answer: out of a file by sendfile, else, and where its file system has no such
+ * thing, from memory. *wanted: how many that were. The bytes sent, 0 when none are left, -1 with errno: EIO
+ * where a file is shorter by now or cannot be read. */
+static ssize_t send_piece(const struct conn *c, size_t *wanted)
+{
+    struct body *out = &c->request->out;
+    const char *data;
+    off_t offset;
+    int fd;
+    uint64_t len = body_file(out, &fd, &offset);
+    *wanted = len < SEND_TURN ? (size_t)len : SEND_TURN;
+    if (len > 0) {
+        ssize_t sent = sendfile(c->io.fd, fd, &offset, *wanted);
+        if (sent == 0)
+            errno = EIO;
+        if (sent >= 0 || (errno != EINVAL && errno != ENOSYS))
+            return sent > 0 ? sent : -1;
+    }
+    long n = body_peek(out, memory_scratch, MEMORY_SCRATCH, &data);
+    if (n <= 0)
+        return n;
+    *wanted = (size_t)n;
+    int more = *wanted < body_left(out) ? MSG_MORE : 0; /* a head waits for the file's first bytes */
+    return send(c->io.fd, data, *wanted, MSG_NOSIGNAL | more);
+}
+
+/* Writes what there is of the answer; after SEND_TURN bytes others have their turn. False: the client is
+ * gone, or must go. */
 static bool write_answer(struct conn *c)
 {
     struct request *r = c->request;
-    const char *data;
-    long n;
-    while ((n = body_peek(&r->out, memory_scratch, MEMORY_SCRATCH, &data)) > 0) {
-        ssize_t sent = send(c->io.fd, data, (size_t)n, MSG_NOSIGNAL);
+    size_t wanted, done = 0;
+    ssize_t sent = 0;
+    while (done < SEND_TURN) {
+        sent = send_piece(c, &wanted);
         if (sent == -1 && errno == EINTR)
             continue;
-        if (sent == -1)
-            return errno == EAGAIN;
+        if (sent <= 0)
+            break;
         c->touched = true;
+        done += (size_t)sent;
         body_skip(&r->out, (size_t)sent);
         body_reuse(&r->out);
-        if (sent < n)
-            return true;
+        if ((size_t)sent < wanted)
+            break;
     }
-    if (n < 0) {
-        log_error("an answer could not be read back: %s", strerror(errno));
-        return false;
-    }
-    return true;
+    if (sent == -1 && errno == EIO)
+        log_error("%s: an answer was cut: its file cannot be read, or is shorter than it was (id %s)",
+                  r->app_conf != NULL ? r->app_conf->name : "the gateway", r->id);
+    return sent != -1 || errno == EAGAIN;
 }
 
 /* Looks whether the client is still there, into spare room only. False: it is gone. */
@@ -565,13 +751,17 @@ static bool step_linger(struct conn *c)
 
 /* ---- the machine ---- */
 
+static bool only_empty_line(const struct buf *in)
+{
+    return in->len <= 2 && memcmp(in->data, "\r\n", in->len) == 0;
+}
+
 static void on_deadline(struct conn *c)
 {
     c->deadline.expired = false;
     switch ((enum conn_state)c->state) {
     case CONN_HEAD:
-        if (c->request->in.len <=
-            2) { /* a stray CRLF behind a body (RFC 9112 2.2), or hardly more: no request */
+        if (only_empty_line(&c->request->in)) { /* behind a body, as old clients send it (RFC 9112 2.2) */
             move_to(c, CONN_CLOSED);
             break;
         }
@@ -593,6 +783,10 @@ static void on_deadline(struct conn *c)
 static bool step(struct conn *c)
 {
     switch ((enum conn_state)c->state) {
+    case CONN_PROXY:
+        return step_proxy(c);
+    case CONN_WAIT:
+        return step_wait(c);
     case CONN_IDLE:
     case CONN_HEAD:
         return step_head(c);
@@ -613,6 +807,7 @@ static bool step(struct conn *c)
 static void run(struct task *task)
 {
     struct conn *c = LIST_OBJECT(task, struct conn, task);
+    struct conn_pool *pool = c->pool;
     int steps = 0;
     if (c->deadline.expired)
         on_deadline(c);
@@ -620,11 +815,12 @@ static void run(struct task *task)
         ;
     if (c->state == CONN_CLOSED) {
         destroy(c);
-        return;
+    } else {
+        if (steps == TURN_STEPS)
+            task_wake(&c->task);
+        update(c);
     }
-    if (steps == TURN_STEPS)
-        task_wake(&c->task);
-    update(c);
+    wake_waiting(pool);
 }
 
 /* ---- life ---- */
@@ -639,9 +835,8 @@ bool conn_accept(struct conn_pool *pool, int fd, const struct sockaddr *peer, so
     }
     c->pool = pool;
     c->origin = origin;
-    c->peer.any.sa_family = AF_UNIX;
-    if (peer_len <= sizeof(c->peer))
-        memcpy(&c->peer, peer, peer_len);
+    c->state = pool->conf->proxy_protocol ? CONN_PROXY : CONN_IDLE;
+    client_peer_init(&c->peer, peer, peer_len);
     ev_io_init(&c->io, on_event, fd, EV_READ);
     c->io.data = c;
     c->moved = true;
@@ -655,10 +850,15 @@ bool conn_accept(struct conn_pool *pool, int fd, const struct sockaddr *peer, so
 
 bool conn_close_idle(struct conn_pool *pool)
 {
-    if (list_empty(&pool->idle))
-        return false;
-    destroy(LIST_OBJECT(pool->idle.next, struct conn, node));
-    return true;
+    struct list *node, *after;
+    LIST_EACH (node, after, &pool->idle) {
+        struct conn *c = LIST_OBJECT(node, struct conn, node);
+        if (c->readable) /* just accepted, or its next request is there: not looked at yet */
+            continue;
+        destroy(c);
+        return true;
+    }
+    return false;
 }
 
 void conn_close_all(struct conn_pool *pool, bool now)
@@ -666,13 +866,15 @@ void conn_close_all(struct conn_pool *pool, bool now)
     struct list *node, *after;
     LIST_EACH (node, after, &pool->idle) {
         struct conn *c = LIST_OBJECT(node, struct conn, node);
-        c->readable =
-            true; /* a request may have come already: step_head looks, and closes where there is none */
+        c->readable = true; /* a request may have come: step_head looks, and closes where there is none */
         if (now)
             destroy(c);
         else
             task_wake(&c->task);
     }
+    if (now)
+        LIST_EACH (node, after, &pool->waiting)
+            destroy(LIST_OBJECT(node, struct conn, node));
     LIST_EACH (node, after, &pool->active) {
         struct conn *c = LIST_OBJECT(node, struct conn, node);
         if (now) {

@@ -9,6 +9,7 @@
 
 #include "app.h"
 #include "config.h"
+#include "forwarded.h"
 #include "list.h"
 #include "net.h"
 #include "router.h"
@@ -19,10 +20,12 @@ struct conn_pool {
     struct ev_loop *loop;
     const struct conf *conf;
     const struct router *router;
-    struct app **apps; /* one a configured app; NULL until its first request */
+    const struct forwarded *forwarded; /* whom and what to believe about clients */
+    struct app **apps;                 /* one a configured app; NULL until its first request */
     struct app_shared *app_shared;
-    struct list idle;   /* connections between requests, the longest idle one first */
-    struct list active; /* all others */
+    struct list idle;    /* connections between requests, the longest idle one first */
+    struct list waiting; /* connections with a new head, while [limits] buffers is used up */
+    struct list active;  /* all others */
     uint32_t count;
     bool draining;       /* no connection outlives its exchange */
     struct task *closed; /* woken when a connection is gone */

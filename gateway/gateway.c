@@ -21,6 +21,8 @@
 
 #include "app.h"
 #include "conn.h"
+#include "forwarded.h"
+#include "inherit.h"
 #include "listener.h"
 #include "log.h"
 #include "memory.h"
@@ -44,6 +46,7 @@ struct gateway {
     struct conn_pool pool;
     struct app_shared shared;
     struct router *router;
+    struct forwarded *forwarded;
     struct list listeners;
     struct task task;
     struct timeq_entry deadline; /* of draining, then of killing */
@@ -251,9 +254,11 @@ static enum gateway_exit build(struct gateway *g, const struct conf *conf)
     *g = (struct gateway){.conf = conf};
     list_init(&g->listeners);
     list_init(&g->pool.idle);
+    list_init(&g->pool.waiting);
     list_init(&g->pool.active);
     task_init(&g->task, run);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes is one more "disk full" */
     memory_init();
     g->loop = ev_default_loop(EVFLAG_AUTO);
     if (g->loop == NULL) {
@@ -277,14 +282,16 @@ static enum gateway_exit build(struct gateway *g, const struct conf *conf)
     }
     g->shared = (struct app_shared){.loop = g->loop, .library = library, .idle = &g->task};
     g->router = router_new(conf);
+    g->forwarded = forwarded_new(&conf->trusted_proxies, &conf->forwarded);
     g->pool.apps = calloc(conf->app_count, sizeof(g->pool.apps[0]));
-    if (g->router == NULL || g->pool.apps == NULL) {
+    if (g->router == NULL || g->forwarded == NULL || g->pool.apps == NULL) {
         log_error("no memory");
         return GATEWAY_INTERNAL;
     }
     g->pool.loop = g->loop;
     g->pool.conf = conf;
     g->pool.router = g->router;
+    g->pool.forwarded = g->forwarded;
     g->pool.app_shared = &g->shared;
     g->pool.closed = &g->task;
     raise_limits();
@@ -314,6 +321,7 @@ static void destroy(struct gateway *g)
     }
     free(g->pool.apps);
     router_free(g->router);
+    forwarded_free(g->forwarded);
     union {
         const char *in;
         char *out;
@@ -326,14 +334,12 @@ static void destroy(struct gateway *g)
 static enum gateway_exit bind_all(struct gateway *g)
 {
     char error[NET_ERROR_MAX * 2];
-    for (uint32_t i = 0; i < g->conf->listen.count; i++) {
-        struct listener *l = listener_new(&g->pool, g->conf->listen.items[i], error);
-        if (l == NULL) {
+    for (uint32_t i = 0; i < g->conf->listen.count; i++)
+        if (!listener_open(&g->listeners, &g->pool, g->conf->listen.items[i], error)) {
             log_error("%s", error);
             return GATEWAY_CANNOT_START;
         }
-        list_append(&g->listeners, &l->node);
-    }
+    inherit_forget();
     return GATEWAY_DRAINED;
 }
 
@@ -433,17 +439,15 @@ static void tell_start(const struct gateway *g)
     struct list *node, *after;
     LIST_EACH (node, after, &g->listeners) {
         const struct listener *l = LIST_OBJECT(node, struct listener, node);
-        const char *a = l->origin.address;
-        bool v6 = strchr(a, ':') != NULL, unix_socket = strcmp(a, "unix") == 0;
-        int len = snprintf(where + n, sizeof(where) - n, "%s%s%s%s%s%s%s", n > 0 ? " and " : "",
-                           unix_socket ? l->spec : "http://", v6 ? "[" : "", unix_socket ? "" : a,
-                           v6 ? "]" : "", unix_socket ? "" : ":", unix_socket ? "" : l->origin.port);
+        int len = snprintf(where + n, sizeof(where) - n, "%s%s", n > 0 ? " and " : "", l->url);
         if (len > 0 && n + (size_t)len < sizeof(where))
             n += (size_t)len;
     }
     where[n] = '\0';
     log_info("leangate " LEANGATE_VERSION " on %s  (Ctrl-C stops)", where);
     give_hints(g->conf);
+    if (forwarded_trusts_all(g->forwarded))
+        log_warning("trusted_proxies = *: whoever connects can claim any address, scheme and host");
     for (uint32_t i = 0; i < g->conf->app_count && i < BANNER_APPS; i++)
         tell_app(g->conf, &g->conf->apps[i]);
     if (g->conf->app_count > BANNER_APPS)

@@ -140,7 +140,7 @@ static bool valid_port(const char *text, size_t n)
     return port <= 65535;
 }
 
-static bool valid_authority(const char *text, size_t n)
+bool http_head_valid_authority(const char *text, size_t n)
 {
     size_t name = 0;
     if (n > 0 && text[0] == '[')
@@ -186,7 +186,7 @@ static bool absolute_target(struct http_head *h, const char *data)
     uint32_t end = start;
     while (end < n && target[end] != '/' && target[end] != '?')
         end++;
-    if (!valid_authority(target + start, end - start))
+    if (!http_head_valid_authority(target + start, end - start))
         return fail(h, 400, "bad host in the target");
     h->authority = (struct slice){h->target.off + start, end - start};
     h->seen |= SEEN_AUTHORITY;
@@ -273,7 +273,7 @@ static bool take_host(struct http_head *h, const char *data, struct slice value)
 {
     if (h->seen & SEEN_HOST)
         return fail(h, 400, "two Host fields");
-    if (!valid_authority(data + value.off, value.len))
+    if (!http_head_valid_authority(data + value.off, value.len))
         return fail(h, 400, "bad Host");
     h->seen |= SEEN_HOST;
     if (!(h->seen & SEEN_AUTHORITY))

@@ -63,6 +63,9 @@ enum http_parse http_head_parse(struct http_head *h, const char *data, size_t le
 bool http_head_next_field(const struct http_head *h, const char *data, uint32_t *cursor,
                           struct http_field *field);
 
+/* Whether text[0..n) is host[:port] as Host may hold it; an empty one is not. */
+bool http_head_valid_authority(const char *text, size_t n);
+
 /* Whether the comma-separated list `value` holds `token`, ignoring case (Connection, Upgrade, ...). */
 bool http_list_has(const char *value, size_t len, const char *token);
 

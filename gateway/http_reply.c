@@ -375,6 +375,21 @@ static int find_weight(const char *at, const char *end)
     return 1000;
 }
 
+int http_accept_weight(const char *value, size_t len, const char *name)
+{
+    const char *at = value, *end = value + len;
+    size_t name_len = strlen(name);
+    while (at < end) {
+        const char *element, *own;
+        size_t n = next_piece(&at, end, ',', &element);
+        const char *rest = element;
+        size_t own_len = next_piece(&rest, element + n, ';', &own);
+        if (own_len == name_len && strncasecmp(own, name, own_len) == 0)
+            return find_weight(rest, element + n);
+    }
+    return -1;
+}
+
 bool http_accept_prefers_html(const char *value, size_t len)
 {
     enum { HTML, PLAIN, ANY_TEXT, ANY, RANGES };

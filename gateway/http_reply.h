@@ -57,6 +57,10 @@ bool http_reply_error_body(struct buf *out, unsigned status, const char *detail,
 /* Whether Accept prefers HTML over plain text; value may be NULL. */
 bool http_accept_prefers_html(const char *value, size_t len);
 
+/* The weight in thousandths that a list with weights (Accept-Encoding, RFC 9110 12.5.3) gives to `name`,
+ * ignoring case; -1: it is not named. */
+int http_accept_weight(const char *value, size_t len, const char *name);
+
 /* The time as IMF-fixdate (RFC 9110 5.6.7): 29 bytes and a NUL. */
 void http_date(time_t now, char out[30]);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "inherit.h"
 #include "log.h"
 #include "net.h"
 
@@ -74,25 +75,45 @@ static void on_event(EV_P_ ev_io *io, int events)
     task_wake(&l->task);
 }
 
-struct listener *listener_new(struct conn_pool *pool, const char *spec, char error[NET_ERROR_MAX * 2])
+/* Takes the socket over. False: no memory, the socket is closed. */
+static bool add(struct list *list, struct conn_pool *pool, const char *spec, int fd)
 {
-    char reason[NET_ERROR_MAX] = "no memory";
-    const struct net_listen how = {
-        .spec = spec, .backlog = (int)pool->conf->backlog, .mode = (unsigned)pool->conf->listen_mode};
     struct listener *l = calloc(1, sizeof(*l));
-    int fd = l != NULL ? net_listen(&how, reason) : -1;
-    if (fd == -1) {
-        snprintf(error, NET_ERROR_MAX * 2, "cannot listen on %s: %s", spec, reason);
+    if (l == NULL || timeq_get(PAUSE_MS) == NULL) { /* a pause must end, however short memory is then */
+        close(fd);
         free(l);
-        return NULL;
+        return false;
     }
     l->pool = pool;
     l->spec = spec;
     net_own_address(fd, l->origin.address, l->origin.port);
+    net_url(fd, l->url);
     task_init(&l->task, run);
     ev_io_init(&l->io, on_event, fd, EV_READ);
     l->io.data = l;
-    return l;
+    list_append(list, &l->node);
+    return true;
+}
+
+bool listener_open(struct list *list, struct conn_pool *pool, const char *spec, char error[NET_ERROR_MAX * 2])
+{
+    char reason[NET_ERROR_MAX];
+    int fds[INHERIT_MAX], count = 1;
+    const struct net_listen how = {
+        .spec = spec, .backlog = (int)pool->conf->backlog, .mode = (unsigned)pool->conf->listen_mode};
+    if (inherit_meant(spec))
+        count = inherit_take(spec, fds, reason);
+    else
+        fds[0] = net_listen(&how, reason);
+    bool ok = count > 0 && fds[0] != -1;
+    for (int i = 0; ok && i < count; i++)
+        if (!add(list, pool, spec, fds[i])) {
+            snprintf(reason, sizeof(reason), "no memory");
+            ok = false;
+        }
+    if (!ok)
+        snprintf(error, NET_ERROR_MAX * 2, "cannot listen on %s: %s", spec, reason);
+    return ok;
 }
 
 void listener_start(struct listener *l)

@@ -18,13 +18,16 @@ struct listener {
     struct timeq_entry pause; /* runs while descriptors are short */
     struct conn_pool *pool;
     const char *spec;
+    char url[NET_URL_MAX]; /* where it is reached in fact */
     struct conn_origin origin;
     bool waits; /* the loop told of a connection */
     bool full;  /* accepting waits for a connection to close */
 };
 
-/* Binds and listens; accepts nothing yet. NULL with a whole sentence in error[]. */
-struct listener *listener_new(struct conn_pool *pool, const char *spec, char error[NET_ERROR_MAX * 2]);
+/* Appends the listeners of one specification to `list`: mostly one, for systemd all sockets that it means.
+ * Accepts nothing yet. False with a whole sentence in error[]. */
+bool listener_open(struct list *list, struct conn_pool *pool, const char *spec,
+                   char error[NET_ERROR_MAX * 2]);
 
 /* Begins to accept. */
 void listener_start(struct listener *listener);
@@ -36,7 +39,7 @@ void listener_accept_all(struct listener *listener);
 /* A connection was closed or became idle: accepting may go on. */
 void listener_resume(struct listener *listener);
 
-/* Closes the socket (and removes its file, if it is a unix one) and frees the listener. */
+/* Closes the socket (and removes its file, if it is a unix one that we have made) and frees the listener. */
 void listener_free(struct listener *listener);
 
 #endif

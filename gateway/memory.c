@@ -7,7 +7,11 @@
 #include <stdint.h>
 #include <sys/mman.h>
 
-enum { PAGE = 4096, LARGE = 128 * 1024 };
+enum {
+    PAGE = 4096,
+    LARGE = 128 * 1024,
+    STACK_USED = 64 * 1024 /* as far below the caller as a call has ever come */
+};
 
 char memory_scratch[MEMORY_SCRATCH] __attribute__((aligned(PAGE)));
 
@@ -18,14 +22,15 @@ void memory_init(void)
     mallopt(M_TRIM_THRESHOLD, LARGE);
 }
 
-/* Text is never written to, so a page of it that is dropped comes back as it was. Failing changes nothing. */
+/* Text and constants are never written to, so a page of them that is dropped comes back as it was. Failing
+ * changes nothing. */
 static int drop_text(struct dl_phdr_info *info, size_t size, void *unused)
 {
     (void)size;
     (void)unused;
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
-        if (segment->p_type != PT_LOAD || segment->p_flags != (PF_R | PF_X))
+        if (segment->p_type != PT_LOAD || (segment->p_flags & PF_W) != 0)
             continue;
         uintptr_t start = info->dlpi_addr + segment->p_vaddr;
         uintptr_t page = start & ~(uintptr_t)(PAGE - 1);
@@ -34,9 +39,18 @@ static int drop_text(struct dl_phdr_info *info, size_t size, void *unused)
     return 0;
 }
 
+/* Pages of the stack that only a deeper call, at the start, has used. What is not mapped there is not
+ * touched. */
+static void drop_stack(void)
+{
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0) & ~(uintptr_t)(PAGE - 1);
+    (void)madvise((void *)(here - STACK_USED), STACK_USED - 2 * PAGE, MADV_DONTNEED);
+}
+
 void memory_give_back(void)
 {
     malloc_trim(0);
+    drop_stack();
     (void)madvise(memory_scratch, sizeof(memory_scratch), MADV_DONTNEED);
     (void)dl_iterate_phdr(drop_text, NULL);
 }

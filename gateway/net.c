@@ -209,6 +209,25 @@ void net_own_address(int fd, char address[NET_ADDRESS_MAX], char port[8])
         net_peer_address(&a.any, len, address, port);
 }
 
+void net_url(int fd, char url[NET_URL_MAX])
+{
+    union address a = {.any = {.sa_family = AF_UNSPEC}};
+    socklen_t len = sizeof(a);
+    char address[NET_ADDRESS_MAX], port[8];
+    bool known = getsockname(fd, &a.any, &len) == 0;
+    if (known && a.any.sa_family == AF_UNIX) {
+        size_t head = offsetof(struct sockaddr_un, sun_path);
+        bool abstract = len > head && a.un.sun_path[0] == '\0';
+        size_t n = len > head ? (abstract ? len - head : strnlen(a.un.sun_path, len - head)) : 0;
+        snprintf(url, NET_URL_MAX, "unix:%s%.*s", abstract ? "@" : "", (int)(n - abstract),
+                 a.un.sun_path + abstract);
+        return;
+    }
+    net_own_address(fd, address, port);
+    bool v6 = strchr(address, ':') != NULL;
+    snprintf(url, NET_URL_MAX, "http://%s%s%s:%s", v6 ? "[" : "", address, v6 ? "]" : "", port);
+}
+
 bool net_is_loopback(const char *spec)
 {
     union address a;

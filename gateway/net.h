@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
-enum { NET_ADDRESS_MAX = 64, NET_ERROR_MAX = 256 };
+enum { NET_ADDRESS_MAX = 64, NET_ERROR_MAX = 256, NET_URL_MAX = 128 };
 
 struct net_listen {
     const char *spec; /* host:port, :port, [v6]:port, unix:/path */
@@ -20,8 +20,12 @@ struct net_listen {
  * ("address in use"). A socket file is removed first if nobody answers on it; an answered one is in use. */
 int net_listen(const struct net_listen *listen, char error[NET_ERROR_MAX]);
 
-/* Address and port of a socket's own end as text; a unix socket gives "unix" and its path. */
+/* Address and port of a socket's own end as text; a unix socket gives "unix" and no port. */
 void net_own_address(int fd, char address[NET_ADDRESS_MAX], char port[8]);
+
+/* Where a listening socket is reached: "http://127.0.0.1:8000", "http://[::]:8000", "unix:/path", and with an
+ * abstract name "unix:@name". */
+void net_url(int fd, char url[NET_URL_MAX]);
 
 /* Address and port of a peer as text, IPv4-mapped IPv6 ones as IPv4; "" for a unix socket's. */
 void net_peer_address(const struct sockaddr *peer, socklen_t len, char address[NET_ADDRESS_MAX],

@@ -8,12 +8,14 @@
 #include <strings.h>
 #include <sys/random.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "http_path.h"
 #include "log.h"
 #include "version.h"
 
 enum {
+    ID_MADE = 32,           /* hex digits of an id of our own */
     IN_SPARE = 16 * 1024,   /* bytes of following requests that are taken while one is answered */
     HEAD_SLACK = 4096,      /* what an answer's head has more than the worker's: Date, framing, our id */
     OUT_SLACK = 256 * 1024, /* put on top of the ceilings: framing, and what one read of a worker brings */
@@ -34,9 +36,9 @@ void request_identify(struct request *r)
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
     uint64_t words[2] = {z ^ (z >> 31), state[1] ^ state[0]};
     static const char hex[] = "0123456789abcdef";
-    for (int i = 0; i < REQUEST_ID_MAX; i++)
+    for (int i = 0; i < ID_MADE; i++)
         r->id[i] = hex[(words[i / 16] >> (4 * (i % 16))) & 15];
-    r->id[REQUEST_ID_MAX] = '\0';
+    r->id[ID_MADE] = '\0';
 }
 
 /* Everything of one exchange but `in`, which may hold the next one already. */
@@ -108,7 +110,28 @@ const char *request_path(const struct request *r)
 void request_expect_body(struct request *r)
 {
     r->body_left = r->head.has_length ? r->head.content_length : 0;
+    r->body_began = timeq_now();
     http_chunked_init(&r->chunked);
+}
+
+/* Beyond [limits] buffers nothing more is kept in memory. */
+static bool keep(const struct request *r, struct body *b, const void *data, size_t len)
+{
+    if (buf_allocated() >= (uint64_t)r->conf->buffers)
+        body_to_file(b);
+    return body_put(b, data, len);
+}
+
+/* As keep(), within [limits] spool. */
+static bool keep_body(struct request *r, const char *data, size_t len)
+{
+    uint64_t before = r->body.file_len;
+    if (!keep(r, &r->body, data, len))
+        return false;
+    if (r->body.file_len == before || body_spooled() <= (uint64_t)r->conf->spool)
+        return true;
+    errno = EDQUOT;
+    return false;
 }
 
 enum request_intake request_take(struct request *r, char *data, size_t len, size_t *consumed)
@@ -127,7 +150,7 @@ enum request_intake request_take(struct request *r, char *data, size_t len, size
         return REQUEST_INTAKE_BAD;
     if (max != CONF_OFF && produced > (uint64_t)max - body_len(&r->body))
         return REQUEST_INTAKE_TOO_LARGE;
-    if (!body_put(&r->body, data, produced))
+    if (!keep_body(r, data, produced))
         return REQUEST_INTAKE_NO_ROOM;
     return parsed == HTTP_DONE ? REQUEST_INTAKE_WHOLE : REQUEST_INTAKE_MORE;
 }
@@ -186,9 +209,9 @@ static bool put_framed(struct request *r, const void *data, size_t len)
 {
     char size[24];
     if (r->framing != HTTP_FRAMING_CHUNKED)
-        return body_put(&r->out, data, len);
+        return keep(r, &r->out, data, len);
     int n = snprintf(size, sizeof(size), "%zx\r\n", len);
-    return body_put(&r->out, size, (size_t)n) && body_put(&r->out, data, len) && body_put(&r->out, "\r\n", 2);
+    return keep(r, &r->out, size, (size_t)n) && keep(r, &r->out, data, len) && keep(r, &r->out, "\r\n", 2);
 }
 
 bool request_body(struct request *r, const void *data, size_t len)
@@ -215,9 +238,23 @@ bool request_body(struct request *r, const void *data, size_t len)
     return true;
 }
 
+void request_file(struct request *r, int fd, uint64_t offset, uint64_t len)
+{
+    if (r->framing != HTTP_FRAMING_LENGTH || r->answer_left < (int64_t)len || len == 0) {
+        close(fd);
+        return;
+    }
+    r->answer_left -= (int64_t)len;
+    r->answer_bytes += len;
+    body_attach(&r->out, fd, offset, len);
+    task_wake(r->conn);
+}
+
 bool request_room(struct request *r)
 {
-    r->starved = body_room(&r->out) < OUT_SLACK;
+    /* An answer that has nothing in its file goes on even then: nobody would tell it when others are done. */
+    bool spool_full = r->out.file_len > 0 && body_spooled() >= (uint64_t)r->conf->spool;
+    r->starved = spool_full || body_room(&r->out) < OUT_SLACK;
     return !r->starved;
 }
 
@@ -252,6 +289,11 @@ void request_cut(struct request *r)
 
 void request_fail(struct request *r, unsigned status, const char *detail)
 {
+    request_refuse(r, status, detail, "");
+}
+
+void request_refuse(struct request *r, unsigned status, const char *detail, const char *extra)
+{
     struct slice accept;
     struct buf page;
     if (r->head_sent) {
@@ -262,10 +304,10 @@ void request_fail(struct request *r, unsigned status, const char *detail)
     bool html =
         request_field(r, "Accept", &accept) && http_accept_prefers_html(r->in.data + accept.off, accept.len);
     buf_init(&page, ERROR_PAGE_MAX);
-    char fields[96];
-    int n = snprintf(fields, sizeof(fields), "Content-Type: text/%s; charset=utf-8\r\n%s",
-                     html ? "html" : "plain", status == 503 ? "Retry-After: 1\r\n" : "");
-    if (!http_reply_error_body(&page, status, detail, r->id, html))
+    char fields[256];
+    int n = snprintf(fields, sizeof(fields), "Content-Type: text/%s; charset=utf-8\r\n%s%s",
+                     html ? "html" : "plain", status == 503 ? "Retry-After: 1\r\n" : "", extra);
+    if (n < 0 || (size_t)n >= sizeof(fields) || !http_reply_error_body(&page, status, detail, r->id, html))
         request_cut(r);
     else if (request_head(r, status, NULL, 0, fields, (size_t)n, page.len, false, false) &&
              request_body(r, page.data, page.len))

@@ -34,7 +34,7 @@ struct handler {
     void (*cancel)(struct request *r); /* the client is gone: drop the pointer, now */
 };
 
-enum { REQUEST_ID_MAX = 32 };
+enum { REQUEST_ID_MAX = 64 }; /* bytes of an id that a proxy gave; one of ours has 32 */
 
 struct request {
     const struct conf *conf;
@@ -45,12 +45,16 @@ struct request {
     struct http_head head;
     struct http_chunked chunked;
     uint64_t body_left; /* of Content-Length, still to come */
+    double body_began;  /* when its body was first waited for, on timeq_now's clock */
     struct body body;
     char *path_memory; /* owned: the normalised path, where it differs from the target's bytes; see
                           request_path */
     uint32_t path_len;
-    char remote_addr[NET_ADDRESS_MAX];
+    char remote_addr[NET_ADDRESS_MAX]; /* the client's as far as it is believed; "": a unix socket's peer */
     char remote_port[8];
+    const char *scheme;      /* "http" or "https"; NULL until the two above are known */
+    struct slice prefix;     /* a path that a trusted proxy has removed, in `in`; len 0: none */
+    unsigned forwarded;      /* forwarding headers that are believed and passed on (forwarded.h) */
     const char *server_addr; /* the listener's */
     const char *server_port;
     char id[REQUEST_ID_MAX + 1];
@@ -58,6 +62,8 @@ struct request {
     /* The handler and what it keeps here. */
     const struct handler *handler; /* NULL: none is at work */
     const struct conf_app *app_conf;
+    /* The directory that answers; NULL: the app does. */
+    const struct conf_static *files;
     uint32_t script_len; /* bytes of path that are SCRIPT_NAME */
     struct app *app;     /* the app that has it, from start to end or cancel */
     struct list waiting; /* in the app's queue */
@@ -106,7 +112,7 @@ enum request_intake {
     REQUEST_INTAKE_WHOLE,
     REQUEST_INTAKE_BAD,       /* the chunked coding is broken: r->chunked.reason */
     REQUEST_INTAKE_TOO_LARGE, /* past body_size */
-    REQUEST_INTAKE_NO_ROOM    /* it cannot be kept: errno */
+    REQUEST_INTAKE_NO_ROOM    /* it cannot be kept: errno; EDQUOT when [limits] spool is used up */
 };
 
 /* The head announced a body: makes ready for request_take. */
@@ -128,6 +134,10 @@ bool request_head(struct request *r, unsigned status, const char *reason, size_t
  * answer is cut and the handler is to stop. */
 bool request_body(struct request *r, const void *data, size_t len);
 
+/* The whole body of the answer, or all that is left of it: len bytes of a file from `offset` on. Takes the
+ * descriptor over. */
+void request_file(struct request *r, int fd, uint64_t offset, uint64_t len);
+
 /* Whether a handler should produce more now; after a false it gets resume() when there is room. */
 bool request_room(struct request *r);
 
@@ -140,6 +150,10 @@ void request_cut(struct request *r);
 /* Answers with an error page if no head was sent, else cuts. `detail` may be NULL. The handler must not use r
  * any more. */
 void request_fail(struct request *r, unsigned status, const char *detail);
+
+/* The same with header lines of its own, each with its CRLF: what a status asks for (Allow, Content-Range).
+ */
+void request_refuse(struct request *r, unsigned status, const char *detail, const char *fields);
 
 /* The value of a header field of the request by its name; false when there is none. */
 bool request_field(const struct request *r, const char *name, struct slice *value);

@@ -45,8 +45,14 @@ static int private_directory(char path[4096])
         if (places[i] == NULL || places[i][0] != '/')
             continue;
         int n = snprintf(path, 4096, "%s/leangate-XXXXXX", places[i]);
-        if (n > 0 && n < 4096 && mkdtemp(path) != NULL)
-            return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (n <= 0 || n >= 4096 || mkdtemp(path) == NULL)
+            continue;
+        int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        int code = errno;
+        if (fd == -1)
+            rmdir(path);
+        errno = code;
+        return fd;
     }
     return -1;
 }

@@ -1,8 +1,9 @@
 /* timeq.c - see timeq.h.
  *
  * Deadlines are kept on a clock of our own, monotonic time less `stood_still`: when the whole process slept
- * past its earliest deadline (SIGSTOP, a frozen container), the excess is added there, which shifts every
- * deadline at once, so that nobody who was busy is blamed for time that nobody had. */
+ * past its earliest deadline (SIGSTOP, a frozen container), that sleep is added there, which shifts every
+ * deadline at once, so that nobody who was busy is blamed for time that nobody had. How much of the sleep was
+ * an ordinary one is not known: deadlines come later rather than too early. */
 #include "timeq.h"
 
 #include <stdlib.h>
@@ -21,6 +22,7 @@ struct timeq {
 static struct ev_loop *loop;
 static struct timeq *queues;
 static double stood_still;
+static double slept_at; /* timeq_clock() when the loop went to sleep last */
 
 double timeq_clock(void)
 {
@@ -29,7 +31,7 @@ double timeq_clock(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static double now(void)
+double timeq_now(void)
 {
     return timeq_clock() - stood_still;
 }
@@ -44,11 +46,12 @@ static void on_timer(EV_P_ ev_timer *timer, int events)
     (void)EV_A;
     (void)events;
     struct timeq *queue = timer->data;
-    double t = now();
+    double t = timeq_now();
     struct timeq_entry *entry = first(queue);
     if (entry != NULL && t - entry->at > STANDSTILL) {
-        stood_still += t - entry->at;
-        return; /* sockets first: the entry is due exactly now and expires at the next turn */
+        double asleep = timeq_clock() - slept_at, late = t - entry->at;
+        stood_still += asleep > late ? asleep : late; /* late alone: our own work took so long */
+        return; /* sockets first: the entry is due now at the earliest and expires at the next turn */
     }
     for (; entry != NULL && entry->at <= t; entry = first(queue)) {
         list_remove(&entry->node);
@@ -97,7 +100,7 @@ void timeq_start(struct timeq *queue, struct timeq_entry *entry, struct task *ta
     timeq_stop(entry);
     if (queue == NULL)
         return;
-    entry->at = now() + queue->length;
+    entry->at = timeq_now() + queue->length;
     entry->task = task;
     list_append(&queue->waiting, &entry->node);
 }
@@ -115,6 +118,7 @@ bool timeq_waiting(const struct timeq_entry *entry)
 
 void timeq_sync(void)
 {
+    slept_at = timeq_clock();
     for (struct timeq *queue = queues; queue != NULL; queue = queue->next) {
         struct timeq_entry *entry = first(queue);
         if (entry == NULL) {
@@ -122,7 +126,7 @@ void timeq_sync(void)
         } else if (!ev_is_active(&queue->timer)) {
             /* An active timer is never too late, only too early: then on_timer expires nothing and we come
              * back. */
-            double after = entry->at - now();
+            double after = entry->at - timeq_now();
             ev_timer_set(&queue->timer, after > 0. ? after : 0., 0.);
             ev_now_update(loop);
             ev_timer_start(loop, &queue->timer);

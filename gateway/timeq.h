@@ -42,6 +42,9 @@ bool timeq_waiting(const struct timeq_entry *entry);
 /* Brings the timers in line with the queues; to be called before the loop sleeps. */
 void timeq_sync(void);
 
+/* Seconds on the clock of the deadlines: monotonic, less the time in which the whole process stood still. */
+double timeq_now(void);
+
 /* Monotonic seconds. */
 double timeq_clock(void);
 

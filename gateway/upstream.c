@@ -72,10 +72,10 @@ static void watch_clock(struct upstream *up)
     timeq_start(timeq_get(ms), &up->deadline, &up->task);
 }
 
-static void shrink(struct buf *b)
+static void shrink(const struct upstream *up, struct buf *b)
 {
     b->len = 0;
-    if (b->cap > KEEP_CAPACITY)
+    if (b->cap > KEEP_CAPACITY || buf_allocated() >= (uint64_t)up->owner.conf->buffers)
         buf_free(b);
 }
 
@@ -85,8 +85,8 @@ static void settle(struct upstream *up, enum upstream_state next, enum upstream_
     up->state = next;
     up->paused = false;
     up->sent = 0;
-    shrink(&up->send);
-    shrink(&up->head);
+    shrink(up, &up->send);
+    shrink(up, &up->head);
     timeq_stop(&up->deadline);
     update(up);
     if (next == UPSTREAM_CLOSED && up->fd != -1) {
@@ -136,7 +136,9 @@ static void describe(const struct request *r, struct cgi_request *cgi)
         .path_len = r->path_len,
         .script_len = r->script_len,
         .root_path = r->app_conf->root_path,
-        .scheme = "http",
+        .prefix = r->prefix,
+        .forwarded = r->forwarded,
+        .scheme = r->scheme,
         .remote_addr = r->remote_addr,
         .remote_port = r->remote_port,
         .server_addr = r->server_addr,
@@ -299,7 +301,7 @@ int upstream_start(struct upstream *up, struct request *r, bool ready)
         return -1;
     body_rewind(&r->body);
     if (!encode_head(up, r)) {
-        shrink(&up->send);
+        shrink(up, &up->send);
         errno = ENOMEM;
         return -1;
     }
@@ -379,8 +381,8 @@ static size_t take_head(struct upstream *up, const char *data, size_t len)
                       reply.reason.len, fields.data, fields.len, reply.content_length, reply.has_date,
                       reply.has_server))
         upstream_orphan(up);
-    shrink(&up->head);
-    shrink(&fields);
+    shrink(up, &up->head);
+    shrink(up, &fields);
     return reply.size - had;
 }
 

@@ -8,7 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Text is never written to, so a page of it that is dropped comes back as it was. Failing changes nothing. */
+/* Text and constants are never written to, so a page of them that is dropped comes back as it was. Failing
+ * changes nothing. */
 static int drop_text(struct dl_phdr_info *info, size_t size, void *page_size)
 {
     uintptr_t page = *(const uintptr_t *)page_size;
@@ -16,7 +17,7 @@ static int drop_text(struct dl_phdr_info *info, size_t size, void *page_size)
     (void)size;
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
-        if (segment->p_type != PT_LOAD || segment->p_flags != (PF_R | PF_X))
+        if (segment->p_type != PT_LOAD || (segment->p_flags & PF_W) != 0)
             continue;
         uintptr_t start = info->dlpi_addr + segment->p_vaddr;
         uintptr_t first = start & ~(page - 1);

@@ -4,6 +4,7 @@
  * pairs must decode to their very end, names are [A-Z0-9_] and come once, and the variables of header fields
  * are those that a plain, slow reading of the rules gives. */
 #include "cgi.h"
+#include "forwarded.h"
 #include "http_path.h"
 
 #include <stdlib.h>
@@ -12,7 +13,14 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { OPTION_HTTPS = 1, OPTION_BODY = 2, OPTION_ID = 4, OPTION_ROOT = 8, OPTION_TIGHT = 16 };
+enum {
+    OPTION_HTTPS = 1,
+    OPTION_BODY = 2,
+    OPTION_ID = 4,
+    OPTION_ROOT = 8,
+    OPTION_TIGHT = 16,
+    OPTION_BELIEVED = 32 /* X-Forwarded-For and Forwarded are */
+};
 enum { HEAD_MAX = 4096, OUT_MAX = 4 * HEAD_MAX, PAIRS_MAX = 256 };
 
 static const char id_name[] = "X-Request-Id";
@@ -91,6 +99,12 @@ static bool is_kept_back(const struct cgi_request *r, const char *name, size_t l
             return true;
     if (r->request_id_name != NULL && strcasecmp(token, id_name) == 0)
         return true;
+    if (strcasecmp(token, "x-forwarded-for") == 0 || strcasecmp(token, "forwarded") == 0) {
+        if (r->forwarded == 0)
+            return true;
+    } else if (strncasecmp(token, "x-forwarded-", 12) == 0) {
+        return true;
+    }
     for (uint32_t cursor = 0; http_head_next_field(r->head, r->base, &cursor, &field);)
         if (field.name.len == 10 && same_name(r->base + field.name.off, "connection", 10) &&
             http_list_has(r->base + field.value.off, field.value.len, token))
@@ -185,6 +199,7 @@ static void check_request(struct cgi_request *r, uint8_t options)
     r->has_body = options & OPTION_BODY;
     r->request_id_name = options & OPTION_ID ? id_name : NULL;
     r->document_root = options & OPTION_ROOT ? "/srv" : NULL;
+    r->forwarded = options & OPTION_BELIEVED ? FORWARDED_FOR | FORWARDED_STANDARD : 0;
     if (cgi_put_params(&out, r, &dropped)) {
         decode(&out, &pairs);
         check_rows(r, &pairs);

@@ -60,6 +60,11 @@ static void check_app(const struct conf_app *app)
     for (uint32_t i = 0; i < app->env_file.count; i++) {
         check(app->env_file.items[i][0] == '/');
     }
+    check(app->static_count == app->static_files.count);
+    for (uint32_t i = 0; i < app->static_count; i++) {
+        check(app->statics[i].prefix[0] == '/' && app->statics[i].directory[0] == '/');
+        check(app->statics[i].prefix_len != 1);
+    }
     for (uint32_t i = 0; i < app->env.count; i++) {
         check(strchr(app->env.items[i], '=') != NULL);
     }

@@ -213,13 +213,18 @@ def test_connection_limit_closes_the_longest_idle_one(launch):
             assert second.get("/2").status == 200
 
 
-def test_at_the_limit_an_idle_connection_makes_room_when_it_becomes_idle(launch):
+def test_at_the_limit_a_connection_makes_room_as_soon_as_it_is_idle(launch, tmp_path):
     gateway = launch(KITCHEN | {"limits": {"connections": "1"}})
-    with gateway.connect() as first, gateway.connect() as second:
-        second.request("GET", "/2")
-        assert first.get("/1").status == 200
-        assert second.answer().status == 200
-        assert first.ended()
+    go = tmp_path / "go"
+    with gateway.connect() as first:
+        first.request("GET", f"/wait?file={go}")
+        wait_until((tmp_path / "go.here").exists, "the first request")
+        with gateway.connect() as second:
+            second.request("GET", "/2")
+            go.touch()
+            assert first.answer().status == 200
+            assert second.answer().status == 200
+            assert first.ended()
 
 
 # --- bodies

@@ -118,7 +118,7 @@ class Gateway:
         self.tmp.mkdir(exist_ok=True)
         self.args = list(args)
         self.mark = uuid.uuid4().hex  # in the environment of everything that comes from this gateway
-        self.environ = clean_environ(TMPDIR=str(self.tmp), TEST_MARK=self.mark, **(environ or {}))
+        self.environ = clean_environ(**{"TMPDIR": str(self.tmp), "TEST_MARK": self.mark} | (environ or {}))
         self.config = directory / name
         self.binary = BINARY
         if text is not None or sections is not None:

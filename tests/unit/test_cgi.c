@@ -1,5 +1,6 @@
 /* test_cgi.c - requests as CGI variables and CGI answers as HTTP fields. */
 #include "cgi.h"
+#include "forwarded.h"
 #include "http_path.h"
 
 #include <setjmp.h>
@@ -309,6 +310,35 @@ static void test_request_id(void **state)
 }
 
 /* 150 names, each twice: more than the bitmap of hashes can tell apart. */
+/* Only what was believed is passed on; of the rest no app could tell who has written it. */
+static void test_forwarding_fields(void **state)
+{
+    (void)state;
+    static const char head[] = "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: a\r\nx-forwarded-PROTO: b\r\n"
+                               "Forwarded: for=c\r\nX-Forwarded-Port: d\r\nX-Forwarded-For: e\r\n\r\n";
+    struct fixture f;
+    check_fields(head, "");
+    open_fixture(&f, head);
+    f.request.forwarded = FORWARDED_FOR | FORWARDED_STANDARD;
+    check_lines(&f, (const char *const[]){"HTTP_X_FORWARDED_FOR=a, e", "HTTP_FORWARDED=for=c",
+                                          "!HTTP_X_FORWARDED_PROTO", "!HTTP_X_FORWARDED_PORT", NULL});
+    close_fixture(&f);
+}
+
+/* A prefix that a proxy tells goes before the configured one. */
+static void test_prefix(void **state)
+{
+    (void)state;
+    struct fixture f;
+    open_fixture(&f, "GET /app/x HTTP/1.1\r\nHost: h\r\nX-Forwarded-Prefix: /outer\r\n\r\n");
+    f.request.root_path = "/root";
+    f.request.script_len = 4;
+    f.request.prefix.off = (uint32_t)((char *)memmem(f.base, f.base_len, "/outer", 6) - f.base);
+    f.request.prefix.len = 6;
+    check_lines(&f, (const char *const[]){"SCRIPT_NAME=/outer/app", "PATH_INFO=/x", NULL});
+    close_fixture(&f);
+}
+
 static void test_many_fields(void **state)
 {
     (void)state;
@@ -588,7 +618,8 @@ int main(void)
         cmocka_unit_test(test_request_id),       cmocka_unit_test(test_many_fields),
         cmocka_unit_test(test_no_room),          cmocka_unit_test(test_good_replies),
         cmocka_unit_test(test_bad_replies),      cmocka_unit_test(test_reason_length),
-        cmocka_unit_test(test_reply_too_large),
+        cmocka_unit_test(test_reply_too_large),  cmocka_unit_test(test_forwarding_fields),
+        cmocka_unit_test(test_prefix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,6 +29,8 @@ static void test_defaults(void **state)
     assert_false(conf->server_header);
     assert_int_equal(conf->request_line, 8192);
     assert_int_equal(conf->response_spool, 64 << 20);
+    assert_int_equal(conf->buffers, 64 << 20);
+    assert_int_equal(conf->spool, 512 << 20);
     assert_int_equal(conf->keepalive, 75000);
     assert_int_equal(conf->log_level, CONF_LOG_INFO);
     assert_string_equal(conf->access, "stdout");
@@ -189,22 +191,24 @@ static void test_listen(void **state)
                                        "127.0.0.1:8000, or :8000 for every interface)"},
         {"[gateway]\nlisten = localhost\n",
          "gateway.ini:2: [gateway] listen: \"localhost\" is not an address "
-         "(host:port, :port, [v6]:port or unix:/path)"                                                                      },
+         "(host:port, :port, [v6]:port, unix:/path, fd:3, systemd or systemd:NAME)"                                                                      },
         {"[gateway]\nlisten = ::1:80\n",
          "gateway.ini:2: [gateway] listen: \"::1:80\" is not an address (host:port, "
-         ":port, [v6]:port or unix:/path)"                                                                                  },
+         ":port, [v6]:port, unix:/path, fd:3, systemd or systemd:NAME)"                                                                                  },
         {"[gateway]\nlisten = :http\n",
          "gateway.ini:2: [gateway] listen: \":http\": \"http\" is not a port (0 to 65535)"                                  },
         {"[gateway]\nlisten = :65536\n",
          "gateway.ini:2: [gateway] listen: \":65536\": \"65536\" is not a port (0 to 65535)"                                },
         {"[gateway]\nlisten = unix:x\n",
          "gateway.ini:2: [gateway] listen: \"unix:x\" needs an absolute path (unix:/path)"                                  },
-        {"[gateway]\nlisten = fd:3\n",
-         "gateway.ini:2: [gateway] listen: \"fd:3\" is not supported yet (host:port, "
-         ":port, [v6]:port or unix:/path)"                                                                                  },
-        {"[gateway]\nlisten = systemd:web\n",
-         "gateway.ini:2: [gateway] listen: \"systemd:web\" is not supported yet "
-         "(host:port, :port, [v6]:port or unix:/path)"                                                                      },
+        {"[gateway]\nlisten = fd:2\n",
+         "gateway.ini:2: [gateway] listen: \"fd:2\" is not an inherited descriptor (fd:3 and above)"                      },
+        {"[gateway]\nlisten = fd:3x\n",
+         "gateway.ini:2: [gateway] listen: \"fd:3x\" is not an inherited descriptor (fd:3 and above)"                     },
+        {"[gateway]\nlisten = systemd:\n",
+         "gateway.ini:2: [gateway] listen: \"systemd:\" names no socket (systemd:NAME, as FileDescriptorName= says)"      },
+        {"[gateway]\nlisten = systemd:a:b\n",
+         "gateway.ini:2: [gateway] listen: \"systemd:a:b\" names no socket (systemd:NAME, as FileDescriptorName= says)"   },
         {"[gateway]\nlisten =\n" APP_FILE,
          "gateway.ini:2: [gateway] listen: needs a value (try 127.0.0.1:8000)"                                              },
     };

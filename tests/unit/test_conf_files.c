@@ -26,6 +26,58 @@ static void test_paths(void **state)
     assert_string_equal(apps[2].env_file.items[0], "/.env");
 }
 
+/* Both parts of a row: the prefix by its length, the directory absolute; and what -T prints of it. */
+static void assert_static(const struct conf_app *row, uint32_t index, const char *prefix,
+                          const char *directory)
+{
+    char line[512];
+    const struct conf_static *s = &row->statics[index];
+    assert_in_range(index, 0, row->static_count - 1);
+    assert_int_equal(row->static_count, row->static_files.count);
+    assert_int_equal(s->prefix_len, strcmp(prefix, "/") == 0 ? 0 : strlen(prefix));
+    assert_memory_equal(s->prefix, prefix, s->prefix_len);
+    assert_string_equal(s->directory, directory);
+    (void)snprintf(line, sizeof(line), "%s %s", prefix, directory);
+    assert_string_equal(row->static_files.items[index], line);
+}
+
+static void test_static(void **state)
+{
+    (void)state;
+    write_file("sub/x.ini",
+               "[app]\nstatic = /static/ public\n"
+               "[app:a]\nmodule = m\ndirectory = src\n"
+               "[app:b]\nmodule = m\npath = /b\nstatic = /b/s ../out/my files\n    /\t/srv/www/\n"
+               "[app:c]\nmodule = m\npath = /c\nstatic =\n");
+    assert_loads(load(ARGS("-c", "sub/x.ini"), NULL));
+    const struct conf_app *apps = fx.conf->apps;
+    assert_int_equal(apps[0].static_count, 1);
+    assert_static(&apps[0], 0, "/static", in_dir("sub/src/public"));
+    assert_int_equal(apps[1].static_count, 2);
+    assert_static(&apps[1], 0, "/b/s", in_dir("sub/../out/my files"));
+    assert_static(&apps[1], 1, "/", "/srv/www");
+    assert_int_equal(apps[2].static_count, 0);
+    assert_loads(load(ARGS("m", "--app-dir", "src", "--static", "/s my files", "--static=/t t"), NULL));
+    assert_static(&fx.conf->apps[0], 0, "/s", in_dir("my files"));
+    assert_static(&fx.conf->apps[0], 1, "/t", in_dir("t"));
+    static const char *const wrong[][2] = {
+        {"static/ public", "\"static/\" does not begin with / (try /static/)"           },
+        {"/static/",       "\"/static\" has no directory behind it (try /static public)"},
+        {"/a//b public",   "\"/a//b\" has an empty or a dot segment"                    },
+        {"/a/../b public", "\"/a/../b\" has an empty or a dot segment"                  },
+        {"/a?b public",    "\"/a?b\" is not a path: no ?, # or blank"                   },
+        {"/s a\n  /s/ b",  "\"/s\" stands there twice"                                  },
+        {"/ a\n  / b",     "\"/\" stands there twice"                                   },
+    };
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        char text[256];
+        char error[256];
+        (void)snprintf(text, sizeof(text), "[app:a]\nmodule = m\nstatic = %s\n", wrong[i][0]);
+        (void)snprintf(error, sizeof(error), "gateway.ini:3: [app:a] static: %s", wrong[i][1]);
+        assert_fails(load_text(text), error);
+    }
+}
+
 static void test_files(void **state)
 {
     (void)state;
@@ -204,11 +256,12 @@ static void test_small(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_paths),          cmocka_unit_test(test_files),
-        cmocka_unit_test(test_strange_bytes),  cmocka_unit_test(test_every_end),
-        cmocka_unit_test(test_include),        cmocka_unit_test(test_include_errors),
-        cmocka_unit_test(test_include_depth),  cmocka_unit_test(test_thousand_apps),
-        cmocka_unit_test(test_gives_all_back), cmocka_unit_test(test_small),
+        cmocka_unit_test(test_static),         cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_files),          cmocka_unit_test(test_strange_bytes),
+        cmocka_unit_test(test_every_end),      cmocka_unit_test(test_include),
+        cmocka_unit_test(test_include_errors), cmocka_unit_test(test_include_depth),
+        cmocka_unit_test(test_thousand_apps),  cmocka_unit_test(test_gives_all_back),
+        cmocka_unit_test(test_small),
     };
     return cmocka_run_group_tests(tests, fixture_begin, fixture_end);
 }

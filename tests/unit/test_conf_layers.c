@@ -191,8 +191,7 @@ static void test_usage_errors(void **state)
         {{"--idle-timeout", "--debug"}, "--idle-timeout: needs a value"                                            },
         {{"--idle-timeout", ""},        "--idle-timeout: needs a value (try 60s)"                                  },
         {{"--idle-timeout=60x"},        "--idle-timeout: \"60x\" is not a time (try 60s)"                          },
-        {{"--bind", "fd:3"},
-         "--bind: \"fd:3\" is not supported yet (host:port, :port, [v6]:port or unix:/path)"                       },
+        {{"--bind", "fd:2"},            "--bind: \"fd:2\" is not an inherited descriptor (fd:3 and above)"         },
         {{"--debug=maybe"},             "--debug: \"maybe\" is not on or off"                                      },
         {{"--help=x"},                  "--help: takes no value"                                                   },
         {{"-c", "a", "-c", "b"},        "-c: given twice"                                                          },
@@ -214,7 +213,7 @@ static void test_usage_errors(void **state)
         {{"--ssl-certfile", "x"},       "leangate has no --ssl-certfile: TLS ends in a proxy in front of it"       },
         {{"--interface", "wsgi"},
          "leangate needs no --interface: it is --kind here, and auto is the default"                               },
-        {{"--fd", "3"},                 "leangate has no --fd yet: use --listen host:port or --listen unix:/path"  },
+        {{"--fd", "x"},                 "--fd: \"fd:x\" is not an inherited descriptor (fd:3 and above)"           },
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         assert_fails(load(ARGS(rows[i].args[0], rows[i].args[1], rows[i].args[2], rows[i].args[3]), NULL),

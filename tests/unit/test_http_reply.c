@@ -364,15 +364,45 @@ static void test_accept(void **state)
     assert_false(http_accept_prefers_html(NULL, 0));
 }
 
+static void test_accept_weight(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *value;
+        int weight; /* of gzip */
+    } rows[] = {
+        {"",                  -1  },
+        {"br",                -1  },
+        {"gzip",              1000},
+        {"br, GZip;q=0.5 ,x", 500 },
+        {",,gzip; Q=0.25",    250 },
+        {"gzip;q=0",          0   },
+        {"gzip;q=0.001",      1   },
+        {"gzip;q=1.001",      0   },
+        {"gzip;x=1;q=0.3",    300 },
+        {"gzipp",             -1  },
+        {"*",                 -1  },
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        size_t len = strlen(rows[i].value);
+        char *copy = guard_copy(rows[i].value, len);
+        int weight = http_accept_weight(copy, len, "gzip");
+        guard_free(copy, len);
+        if (weight != rows[i].weight)
+            fail_msg("%s: %d", rows[i].value, weight);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_head),       cmocka_unit_test(test_what_the_fields_hold_is_not_repeated),
-        cmocka_unit_test(test_reason),     cmocka_unit_test(test_old_client),
-        cmocka_unit_test(test_framing),    cmocka_unit_test(test_no_room),
-        cmocka_unit_test(test_drops),      cmocka_unit_test(test_phrases),
-        cmocka_unit_test(test_date),       cmocka_unit_test(test_date_follows_the_clock),
-        cmocka_unit_test(test_error_body), cmocka_unit_test(test_accept),
+        cmocka_unit_test(test_head),          cmocka_unit_test(test_what_the_fields_hold_is_not_repeated),
+        cmocka_unit_test(test_reason),        cmocka_unit_test(test_old_client),
+        cmocka_unit_test(test_framing),       cmocka_unit_test(test_no_room),
+        cmocka_unit_test(test_drops),         cmocka_unit_test(test_phrases),
+        cmocka_unit_test(test_date),          cmocka_unit_test(test_date_follows_the_clock),
+        cmocka_unit_test(test_error_body),    cmocka_unit_test(test_accept),
+        cmocka_unit_test(test_accept_weight),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

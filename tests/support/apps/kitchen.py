@@ -97,6 +97,13 @@ def status(environ, start_response, query):
     return []
 
 
+def header(environ, start_response, query):
+    """One header that makes the whole block, with its empty line, `size` bytes long."""
+    head = "Status: 204 No Content\r\nX-Fill: \r\n\r\n"
+    start_response("204 No Content", [("X-Fill", "x" * (int(query["size"]) - len(head)))])
+    return []
+
+
 def print_(environ, start_response, query):
     print("a line on stdout")
     print("a line on stderr", file=sys.stderr)
@@ -163,7 +170,7 @@ def modules(environ, start_response, query):
 ROUTES = {
     "/environ": environ_, "/process-environ": process_environ, "/descriptors": descriptors, "/pid": pid, "/echo": echo,
     "/checksum": checksum, "/unread": unread, "/big": big, "/wait": wait, "/drip": drip, "/hang": hang,
-    "/status": status, "/print": print_, "/raise": raise_, "/raise-late": raise_late, "/die": die,
+    "/status": status, "/header": header, "/print": print_, "/raise": raise_, "/raise-late": raise_late, "/die": die,
     "/subprocess": subprocess_, "/stubborn": stubborn, "/modules": modules,
 }
 

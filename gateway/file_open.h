@@ -1,0 +1,14 @@
+/* file_open.h - opening what lies below a directory, and nothing else. */
+#ifndef LEANGATE_FILE_OPEN_H
+#define LEANGATE_FILE_OPEN_H
+
+/* Opens `name` (relative, segments with one slash between) below the directory `dir` for reading. Symbolic
+ * links are followed as long as they stay below `dir` (openat2; before Linux 5.6 none is followed). Never
+ * blocks on a fifo; what kind of file it is, is for the caller to see. The descriptor, or -1 with errno:
+ * EXDEV or ELOOP where the name would lead out. */
+int file_open(int dir, const char *name);
+
+/* The same without openat2: segment by segment, and no symbolic link is followed. */
+int file_open_walk(int dir, const char *name);
+
+#endif

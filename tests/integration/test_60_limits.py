@@ -1,0 +1,627 @@
+"""Limits and patience: every key of [limits] and [timeouts] at the limit and one past it, and what happens to everybody
+else when clients are slow, many or gone, when descriptors, memory or the disk are used up."""
+
+import os
+import resource
+import signal
+import socket
+import statistics
+import subprocess
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from gateway import PATIENCE, WRAPPER, Gateway, app, wait_until
+from rawhttp import Connection, Cut, chunked
+
+KITCHEN = {"app:kitchen": app("kitchen")}
+BIG = 12_000_000  # more than the buffers of a socket pair hold
+
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def refused(gateway, data, status):
+    """One answer with that status, then the end; what stands behind is not looked at, no worker is woken."""
+    with gateway.connect() as connection:
+        connection.send(data + SMUGGLED)
+        answer = connection.answer()
+        assert (answer.status, answer.get("Connection")) == (status, "close")
+        assert connection.ended()
+    assert not gateway.workers
+    assert "smuggled" not in gateway.out.text
+
+
+def spooled(gateway):
+    """Bytes in the unlinked files that it holds."""
+    total = 0
+    for number, target in gateway.descriptors().items():
+        if target.startswith(str(gateway.tmp)) and target.endswith("(deleted)"):
+            try:
+                total += os.stat(f"/proc/{gateway.pid}/fd/{number}").st_size
+            except FileNotFoundError:
+                pass
+    return total
+
+
+def settled(value):
+    """The value when it has stopped changing for a moment."""
+    last, since = value(), time.monotonic()
+
+    def calm():
+        nonlocal last, since
+        now = value()
+        if now != last:
+            last, since = now, time.monotonic()
+        return time.monotonic() - since > 0.3
+
+    wait_until(calm, "a value that stays")
+    return last
+
+
+class Narrow(Connection):
+    """A client whose kernel takes little for it, until it wants its answer."""
+
+    def answer(self, method="GET"):
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        return super().answer(method)
+
+
+@contextmanager
+def narrow(gateway):
+    connection = Narrow.__new__(Narrow)
+    connection.socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.socket.settimeout(PATIENCE)
+    connection.socket.connect(gateway.address())
+    connection.buffer = b""
+    with connection:
+        yield connection
+
+
+# --- heads
+
+
+@pytest.mark.parametrize("length, status", [(100, 200), (101, 414)])
+def test_request_line(launch, length, status):
+    gateway = launch(KITCHEN | {"limits": {"request_line": "100"}})
+    line = b"GET /" + b"x" * (length - len("GET / HTTP/1.1")) + b" HTTP/1.1"
+    assert len(line) == length
+    head = line + b"\r\nHost: x\r\n\r\n"
+    if status == 200:
+        with gateway.connect() as connection:
+            connection.send(head)
+            assert connection.answer().status == 200
+    else:
+        refused(gateway, head, status)
+
+
+@pytest.mark.parametrize("size, status", [(512, 200), (513, 431)])
+def test_headers(launch, size, status):
+    gateway = launch(KITCHEN | {"limits": {"headers": "512", "request_line": "100"}})
+    head = b"GET / HTTP/1.1\r\nHost: x\r\nX-Fill: %b\r\n\r\n"
+    head %= b"x" * (size - len(head % b""))
+    assert len(head) == size
+    if status == 200:
+        with gateway.connect() as connection:
+            connection.send(head)
+            assert connection.answer().status == 200
+    else:
+        refused(gateway, head, status)
+
+
+@pytest.mark.parametrize("count, status", [(5, 200), (6, 431)])
+def test_header_count(launch, count, status):
+    gateway = launch(KITCHEN | {"limits": {"header_count": "5"}})
+    head = b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * (count - 1) + b"\r\n"
+    if status == 200:
+        with gateway.connect() as connection:
+            connection.send(head)
+            assert connection.answer().status == 200
+    else:
+        refused(gateway, head, status)
+
+
+def test_a_pipelined_head_has_the_same_limits(launch):
+    gateway = launch(KITCHEN | {"limits": {"headers": "512", "request_line": "100"}})
+    with gateway.connect() as connection:
+        connection.send(b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\nA: " + b"x" * 600 + b"\r\n\r\n")
+        assert connection.answer().text == "GET /1"
+        assert connection.answer().status == 431 and connection.ended()
+
+
+def test_header_timeout_counts_the_whole_head(launch):
+    """Byte after byte, each in time, does not prolong it."""
+    gateway = launch(KITCHEN | {"timeouts": {"header": "500ms"}})
+    with gateway.connect() as connection:
+        connection.socket.settimeout(0.1)
+        began = time.monotonic()
+        connection.send(b"GET / HTTP/1.1\r\nHost: x\r\nA: ")
+        while True:
+            try:
+                connection.fill()
+                break
+            except TimeoutError:
+                assert time.monotonic() - began < PATIENCE
+                connection.send(b"x")
+        assert time.monotonic() - began > 0.45
+        connection.socket.settimeout(PATIENCE)
+        assert connection.answer().status == 408 and connection.ended()
+    assert not gateway.workers
+
+
+def test_no_408_where_no_request_had_begun(launch):
+    gateway = launch(KITCHEN | {"timeouts": {"header": "200ms", "keepalive": "400ms"}})
+    with gateway.connect() as silent, gateway.connect() as served:
+        assert served.get("/x").status == 200
+        assert silent.ended() and served.ended()
+    with gateway.connect() as begun:
+        assert begun.get("/x").status == 200
+        begun.send(b"G")
+        assert begun.answer().status == 408 and begun.ended()
+
+
+def test_an_empty_line_is_no_request_yet(launch):
+    gateway = launch(KITCHEN | {"timeouts": {"header": "200ms"}})
+    with gateway.connect() as connection:
+        connection.send(b"\r\n")
+        assert connection.ended()
+
+
+# --- bodies
+
+
+@pytest.mark.parametrize("coding", ["length", "chunked"])
+@pytest.mark.parametrize("size, files", [(4096, 0), (4097, 1)])
+def test_body_memory(launch, tmp_path, coding, size, files):
+    gateway = launch(KITCHEN | {"limits": {"body_memory": "4k"}})
+    file = tmp_path / "go"
+    with gateway.connect() as connection:
+        if coding == "length":
+            connection.request("POST", f"/wait?file={file}", body=b"x" * size)
+        else:
+            connection.request("POST", f"/wait?file={file}", fields=[("Transfer-Encoding", "chunked")])
+            connection.send(chunked(b"x" * size))
+        wait_until(lambda: os.path.exists(f"{file}.here"), "the request in the app")
+        assert len(gateway.files()) == files
+        file.touch()
+        assert connection.answer().text == "waited"
+        wait_until(lambda: not gateway.files(), "the end of the file")
+
+
+@pytest.mark.parametrize("coding", ["length", "chunked"])
+@pytest.mark.parametrize("size, status", [(1000, 200), (1001, 413)])
+def test_body_size(launch, coding, size, status):
+    gateway = launch({"app:kitchen": app("kitchen", body_size="1000")})
+    head = b"POST /echo HTTP/1.1\r\nHost: x\r\n%b\r\n\r\n"
+    if coding == "length":
+        data = head % b"Content-Length: %d" % size + b"x" * size
+    else:
+        data = head % b"Transfer-Encoding: chunked" + chunked(b"x" * 500, b"x" * (size - 500))
+    if status == 200:
+        with gateway.connect() as connection:
+            connection.send(data)
+            assert connection.answer().body == b"x" * size
+    else:
+        refused(gateway, data, status)
+
+
+def test_413_comes_instead_of_100(launch):
+    gateway = launch({"app:kitchen": app("kitchen", body_size="1000")})
+    with gateway.connect() as connection:
+        connection.request("POST", "/echo", fields=[("Content-Length", "1001"), ("Expect", "100-continue")])
+        assert connection.head().status == 413
+
+
+def test_a_body_that_stops_coming(launch):
+    gateway = launch(KITCHEN | {"timeouts": {"body": "300ms"}})
+    for head in (b"Content-Length: 5\r\n\r\nab", b"Transfer-Encoding: chunked\r\n\r\n5\r\nab"):
+        with gateway.connect() as connection:
+            connection.send(b"POST / HTTP/1.1\r\nHost: x\r\n" + head)
+            answer = connection.answer()
+            assert (answer.status, answer.get("Connection")) == (408, "close") and connection.ended()
+    assert not gateway.workers
+
+
+def pour(connection, size, piece, pause):
+    """Sends a body piece after piece until it is whole or an answer comes; the seconds that took."""
+    began = time.monotonic()
+    connection.request("POST", "/checksum", fields=[("Content-Length", str(size))])
+    connection.socket.settimeout(pause)
+    for _ in range(0, size, piece):
+        connection.send(b"x" * piece)
+        try:
+            connection.fill()
+            break
+        except TimeoutError:
+            pass
+    connection.socket.settimeout(PATIENCE)
+    return time.monotonic() - began
+
+
+def test_a_slow_body_that_keeps_its_rate(launch):
+    """Longer under way than `body`, but with more than 500 B/s."""
+    gateway = launch(KITCHEN | {"timeouts": {"body": "500ms"}})
+    with gateway.connect() as connection:
+        assert pour(connection, 2000, 200, 0.1) > 0.9
+        assert connection.answer().status == 200
+
+
+def test_a_body_below_the_lowest_rate(launch):
+    """Each gap is short, but what comes is too little: 408 after `body` and 2 ms for each byte."""
+    gateway = launch(KITCHEN | {"timeouts": {"body": "500ms"}})
+    with gateway.connect() as connection:
+        assert pour(connection, 2000, 1, 0.05) > 0.45
+        answer = connection.answer()
+        assert (answer.status, answer.get("Connection")) == (408, "close") and "slow" in answer.text
+        assert connection.ended()
+    assert not gateway.workers
+
+
+# --- answers
+
+
+def test_response_headers(launch):
+    """What counts is the block that the worker sends, its empty line included."""
+    limit = 256
+    gateway = launch(KITCHEN | {"limits": {"response_headers": str(limit)}})
+    for size, status in [(limit, 204), (limit + 1, 502), (limit, 204)]:
+        assert gateway.get(f"/header?size={size}").status == status
+    gateway.err.wait("response_headers")
+
+
+@pytest.mark.parametrize("memory, files", [("12m", 0), ("4k", 1)])
+def test_response_memory(launch, memory, files):
+    gateway = launch(KITCHEN | {"limits": {"response_memory": memory, "response_headers": "1k"}})
+    with narrow(gateway) as connection:
+        connection.request("GET", f"/big?size={BIG}")
+        gateway.get("/x")
+        if files:
+            wait_until(gateway.files, "the file of the answer")
+        else:
+            settled(lambda: len(gateway.files()))
+        assert len(gateway.files()) == files
+        assert len(connection.answer().body) == BIG
+    wait_until(lambda: not gateway.files(), "the end of the file")
+
+
+@pytest.mark.parametrize("limit", [0, 1_000_000])
+def test_response_spool(launch, limit):
+    """Past it the worker is slowed down; the answer comes whole when it is read."""
+    gateway = launch(KITCHEN | {"limits": {"response_spool": str(limit), "response_memory": "4k",
+                                           "response_headers": "1k"}})
+    with narrow(gateway) as connection:
+        connection.request("GET", f"/big?size={BIG}")
+        wait_until(gateway.files, "the file of the answer")
+        size = settled(lambda: spooled(gateway))
+        assert limit <= size <= limit + 512 * 1024, size
+        assert len(connection.answer().body) == BIG
+
+
+def test_send_timeout(launch):
+    """A client that does not read is cut off, and must see that its answer is not whole."""
+    gateway = launch(KITCHEN | {"timeouts": {"send": "300ms"}})
+    with narrow(gateway) as connection:
+        connection.request("GET", f"/big?size={BIG}")
+        gateway.out.wait(r'"GET /big\S* HTTP/1.1" 200')
+        with pytest.raises(Cut):
+            connection.answer()
+    wait_until(lambda: not gateway.files(), "the end of the file")
+
+
+def test_a_client_that_reads_slowly_enough_is_served(launch):
+    """`send` lies between two writes: each one begins it anew."""
+    gateway = launch(KITCHEN | {"timeouts": {"send": "600ms"}})
+    size = 2_000_000
+    with narrow(gateway) as connection:
+        connection.request("GET", f"/big?size={size}")
+        connection.head()
+        began = time.monotonic()
+        for _ in range(10):
+            connection.need(size // 10)
+            time.sleep(0.15)
+        assert time.monotonic() - began > 1.2
+
+
+# --- all together: memory, files, connections
+
+
+def test_buffers_new_heads_wait(launch):
+    """Answers that nobody reads fill the memory: the next request is not read until there is room again."""
+    gateway = launch(KITCHEN | {"limits": {"buffers": "1m", "response_memory": "300k"}})
+    with ExitStack() as stack, gateway.connect() as other:
+        for number in range(1, 9):  # 1 MB is soon short; who comes then waits, and has no file
+            slow = stack.enter_context(narrow(gateway))
+            slow.request("GET", f"/big?size={BIG}")
+            try:
+                wait_until(lambda: len(gateway.files()) == number, "the file of the answer", 20 if number < 4 else 1)
+            except AssertionError:
+                break
+        assert 4 <= number < 8
+        other.request("GET", "/x")
+        with pytest.raises(TimeoutError):
+            other.socket.settimeout(0.5)
+            other.answer()
+        other.socket.settimeout(PATIENCE)
+        stack.close()
+        assert other.answer().text == "GET /x"
+
+
+def test_buffers_that_one_exchange_uses_up_alone(launch):
+    """A head never waits when nobody else is there to make room."""
+    gateway = launch(KITCHEN | {"limits": {"buffers": "1m", "body_memory": "8m"}})
+    for _ in range(3):
+        with gateway.connect() as connection:
+            assert connection.post("/checksum", b"x" * 4_000_000).status == 200
+            assert connection.get("/x").status == 200
+
+
+def test_buffers_bodies_go_to_files(launch):
+    gateway = launch(KITCHEN | {"limits": {"buffers": "1m", "body_memory": "2m"}})
+    with gateway.connect() as big, gateway.connect() as small:
+        for connection in (big, small):
+            connection.request("POST", "/checksum", fields=[("Content-Length", "1900000"), ("Expect", "100-continue")])
+            assert connection.head().status == 100
+        big.send(b"x" * 1_800_000)
+        wait_until(lambda: spooled(gateway) > 500_000, "the file of a body that needs too much memory")
+        small.send(b"x" * 100_000)
+        wait_until(lambda: len(gateway.files()) == 2, "the file of a small body")
+        small.send(b"x" * 1_800_000)
+        big.send(b"x" * 100_000)
+        assert small.answer().text == big.answer().text
+    wait_until(lambda: not gateway.files(), "the end of the files")
+
+
+def test_spool_refuses_bodies(launch):
+    """503 for what needs a file that there is no room for, at the limit and one past it; memory is not touched by it."""
+    gateway = launch(KITCHEN | {"limits": {"spool": "1m", "body_memory": "4k"}})
+    room = (1 << 20) + 4096
+    with gateway.connect() as connection:
+        assert connection.post("/checksum", b"x" * room).status == 200
+        answer = connection.post("/checksum", b"x" * (room + 1))
+        assert (answer.status, answer.get("Connection"), answer.get("Retry-After")) == (503, "close", "1")
+        assert connection.ended()
+    gateway.err.wait("spool is used up")
+    with gateway.connect() as holder:
+        holder.request("POST", "/checksum", fields=[("Content-Length", str(room))])
+        holder.send(b"x" * (room - 1))
+        wait_until(lambda: spooled(gateway) >= (1 << 20) - 1, "a full spool")
+        assert gateway.post("/checksum", b"x" * 4098).status == 503
+        assert gateway.post("/checksum", b"x" * 4096).status == 200
+        holder.send(b"x")
+        assert holder.answer().status == 200
+    wait_until(lambda: not gateway.files(), "the end of the files")
+    assert gateway.post("/checksum", b"x" * 100_000).status == 200
+
+
+def test_spool_slows_answers(launch):
+    limit = 1_000_000
+    gateway = launch({"app:kitchen": app("kitchen", workers=3)} | {
+        "limits": {"spool": str(limit), "response_memory": "4k", "response_headers": "1k"}})
+    with narrow(gateway) as first, narrow(gateway) as second:
+        for connection in (first, second):
+            connection.request("GET", f"/big?size={BIG}")
+        wait_until(lambda: spooled(gateway) >= limit, "a full spool")
+        assert settled(lambda: spooled(gateway)) < limit + 512 * 1024
+        assert gateway.get("/x").status == 200
+        for connection in (first, second):
+            assert len(connection.answer().body) == BIG
+    wait_until(lambda: not gateway.files(), "the end of the files")
+
+
+def test_connections_wait_when_none_is_idle(launch, tmp_path):
+    gateway = launch(KITCHEN | {"limits": {"connections": "2"}})
+    file = tmp_path / "go"
+    with gateway.connect() as first, gateway.connect() as second:
+        for n, connection in enumerate((first, second)):
+            connection.request("GET", f"/wait?file={file}{n}", fields=[("Connection", "close")])
+        wait_until(lambda: os.path.exists(f"{file}0.here"), "the request in the app")
+        with gateway.connect() as third:
+            third.request("GET", "/x")
+            with pytest.raises(TimeoutError):
+                third.socket.settimeout(0.3)
+                third.answer()
+            third.socket.settimeout(PATIENCE)
+            for n in range(2):
+                (tmp_path / f"go{n}").touch()
+            assert third.answer().text == "GET /x"
+            assert first.answer().text == second.answer().text == "waited"
+
+
+# --- the end of a connection
+
+
+def test_an_early_error_reaches_a_client_that_goes_on_sending(launch):
+    """And what it sends without end is not taken without end."""
+    gateway = launch({"app:kitchen": app("kitchen", body_size="1000")})
+    with gateway.connect() as connection:
+        connection.request("POST", "/echo", fields=[("Content-Length", "100000000")])
+        connection.send(b"x" * 100_000)
+        assert connection.answer().status == 413
+        began = time.monotonic()
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            while time.monotonic() - began < PATIENCE:
+                connection.send(b"x" * 1000)
+                time.sleep(0.01)
+        assert 1 < time.monotonic() - began < 8
+
+
+# --- many slow clients
+
+
+def test_slow_clients_do_not_slow_others_down(launch):
+    """200 heads that dribble in and 20 answers that dribble out. A functional guard with a generous factor: figures are
+    for the benchmark."""
+    gateway = launch(KITCHEN | {"gateway": {"backlog": "1024"}})
+
+    def median(connection):
+        times = []
+        for _ in range(200):
+            began = time.monotonic()
+            assert connection.get("/x").status == 200
+            times.append(time.monotonic() - began)
+        return statistics.median(times)
+
+    with ExitStack() as stack:
+        normal = stack.enter_context(gateway.connect())
+        median(normal)
+        quiet = median(normal)
+        dribbling = [stack.enter_context(gateway.connect()) for _ in range(200)]
+        readers = [stack.enter_context(narrow(gateway)) for _ in range(20)]
+        for reader in readers:
+            reader.request("GET", "/big?size=2000000")
+        for client in dribbling:
+            client.send(b"GET / HTTP/1.1\r\nHost: x\r\nA: ")
+        stop = threading.Event()
+
+        def dribble():
+            while not stop.is_set():
+                for number, client in enumerate(dribbling):
+                    client.send(b"x")
+                    if number % 10 == 0:
+                        readers[number // 10].socket.recv(100)
+                        if stop.wait(0.05):
+                            return
+
+        thread = threading.Thread(target=dribble)
+        thread.start()
+        try:
+            busy = median(normal)
+        finally:
+            stop.set()
+            thread.join()
+        assert busy < 5 * quiet + 0.005, f"{quiet * 1e3:.2f} ms before, {busy * 1e3:.2f} ms beside slow clients"
+        for client in dribbling:
+            client.send(b"\r\n\r\n")
+            assert client.answer().status == 200
+
+
+# --- what the machine does to us
+
+
+class Unread(Gateway):
+    """Its standard output is a pipe that nobody reads, as in `leangate | (sleep 1000)`."""
+
+    def start(self, wait=True):
+        self.reader, writer = os.pipe()
+        log = self.directory / "err"
+        with open(log, "w") as err:
+            self.process = subprocess.Popen([*WRAPPER, self.binary], cwd=self.directory, env=self.environ,
+                                            stdin=subprocess.DEVNULL, stdout=writer, stderr=err)
+        os.close(writer)
+        wait_until(lambda: "leangate" in log.read_text() and "\n" in log.read_text(), "the banner")
+        self.urls = [log.read_text().split(" on ")[1].split("  (")[0]]
+        return self
+
+
+def test_an_access_log_that_nobody_reads(tmp_path):
+    gateway = Unread(tmp_path, {"gateway": {"listen": "127.0.0.1:0"}} | KITCHEN)
+    gateway.start()
+    try:
+        with gateway.connect() as connection:  # more than the pipe and what may wait for it hold
+            for _ in range(300):
+                assert connection.get("/" + "x" * 7000).status == 200
+        os.set_blocking(gateway.reader, False)
+        read = b""
+        while b"log lines dropped" not in read:  # each request of ours makes it try again
+            assert gateway.get("/").status == 200
+            try:
+                read += os.read(gateway.reader, 1 << 20)
+            except BlockingIOError:
+                pass
+        assert gateway.get("/").status == 200
+    finally:
+        gateway.process.terminate()
+        assert gateway.process.wait(PATIENCE) == 0
+        os.close(gateway.reader)
+
+
+def test_a_standstill_is_nobodys_fault(launch, tmp_path):
+    """While the gateway is stopped no deadline runs: not the app's, and not that of a client's body."""
+    gateway = launch({"app:kitchen": app("kitchen", request_timeout="2s", idle_timeout="2s"),
+                      "timeouts": {"body": "2s", "header": "2s", "keepalive": "2s"}})
+    file = tmp_path / "go"
+    with gateway.connect() as busy, gateway.connect() as sending, gateway.connect() as asking, gateway.connect() as idle:
+        assert idle.get("/x").status == 200
+        worker = gateway.one_worker()
+        busy.request("GET", f"/wait?file={file}")
+        wait_until(lambda: os.path.exists(f"{file}.here"), "the request in the app")
+        sending.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab")
+        asking.send(b"GET /y HTTP/1.1\r\nHost:")
+        gateway.send_signal(signal.SIGSTOP)
+        try:
+            time.sleep(3.5)
+        finally:
+            gateway.send_signal(signal.SIGCONT)
+        sending.send(b"cd")
+        asking.send(b" x\r\n\r\n")
+        file.touch()
+        assert busy.answer().text == "waited"
+        assert sending.answer().text == "abcd" and asking.answer().text == "GET /y"
+        assert idle.get("/x").status == 200
+        assert gateway.one_worker() == worker
+
+
+@pytest.mark.skipif(bool(WRAPPER), reason="valgrind keeps descriptors for itself")
+def test_descriptors_used_up(launch):
+    """Accepting pauses, who is served stays served, and it goes on when there are descriptors again."""
+    gateway = launch(KITCHEN)
+    assert gateway.get("/x").status == 200  # and its worker stays
+    with ExitStack() as stack:
+        busy = []
+        while not busy or max(gateway.descriptors()) >= len(gateway.descriptors()):  # none is free below the limit
+            client = stack.enter_context(gateway.connect())
+            client.request("POST", "/echo", fields=[("Content-Length", "2"), ("Expect", "100-continue")])
+            assert client.head().status == 100
+            busy.append(client)
+        number = len(gateway.descriptors())
+        resource.prlimit(gateway.pid, resource.RLIMIT_NOFILE, (number, number))
+        late = [stack.enter_context(gateway.connect()) for _ in range(5)]
+        for client in late:
+            client.request("GET", "/x", fields=[("Connection", "close")])
+        gateway.err.wait("accepting on .* pauses: Too many open files")
+        for client in busy:
+            client.send(b"ab")
+            assert client.answer().text == "ab"
+        for client in busy:
+            client.close()
+        assert [client.answer().status for client in late] == [200] * 5
+    assert gateway.get("/x").status == 200
+
+
+def on_small_disk(directory):
+    """A file system of 256 KB, where the tests may mount one."""
+    return subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", directory],
+                          capture_output=True).returncode == 0
+
+
+def test_a_full_disk_is_a_503_for_that_request_alone(launch, tmp_path):
+    small, run = tmp_path / "small", tmp_path / "run"
+    small.mkdir()
+    run.mkdir()
+    if os.geteuid() != 0 or not on_small_disk(small):
+        pytest.skip("needs the right to mount")
+    try:
+        gateway = launch(KITCHEN, environ={"TMPDIR": str(small), "RUNTIME_DIRECTORY": str(run)})
+        with gateway.connect() as other:
+            other.request("POST", "/checksum", fields=[("Content-Length", "100001")])
+            other.send(b"x" * 100_000)
+            answer = gateway.post("/checksum", b"x" * 2_000_000)
+            assert (answer.status, answer.get("Retry-After")) == (503, "1")
+            other.send(b"x")
+            assert other.answer().status == 200
+            assert gateway.post("/checksum", b"x" * 200_000).status == 200
+        gateway.err.wait("No space left on device")
+        gateway.stop()
+    finally:
+        subprocess.run(["umount", "-l", small], check=True)
+
+
+def test_a_file_size_limit_is_a_503(launch):
+    """The kernel's signal for it would end the gateway."""
+    gateway = launch(KITCHEN)
+    assert gateway.get("/x").status == 200
+    resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, (100_000, 100_000))
+    assert gateway.post("/checksum", b"x" * 1_000_000).status == 503
+    assert gateway.post("/checksum", b"x" * 100_000).status == 200

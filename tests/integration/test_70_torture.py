@@ -1,0 +1,184 @@
+"""Failure injection: over a short scenario the 1st, the 2nd, ... call of malloc, accept4, fork, write and so on fails once.
+
+Requests may be refused or cut while something fails; but each gets its answer or its end in time, and afterwards the
+gateway lives, serves the next request, and has lost no descriptor, no child and no file. The gateway is a build of its
+own: sanitised, with its calls wrapped (tests/support/torture.c). A short version runs by default; `make torture` lets
+every single call of the scenario fail."""
+
+import errno
+import mmap
+import os
+import struct
+import time
+
+import pytest
+
+import gateway as support
+from gateway import app, wait_until
+
+# It brings its own binary: one run is enough.
+pytestmark = pytest.mark.release
+
+LONG = bool(os.environ.get("LEANGATE_LONG"))
+
+# Of enum kind in torture.c, in its order, what the call fails with.
+KINDS = {
+    "memory": [errno.ENOMEM],
+    "accept": [errno.EMFILE, errno.ECONNABORTED, errno.EINTR, errno.ENOMEM],
+    "connect": [errno.EAGAIN, errno.ECONNREFUSED, errno.ENOMEM],
+    "fork": [errno.EAGAIN],
+    "pipe": [errno.EMFILE],
+    "socketpair": [errno.EMFILE],
+    "socket": [errno.EMFILE],
+    "open": [errno.EMFILE, errno.ENOSPC],
+    "send": [errno.EAGAIN, errno.EPIPE, errno.EINTR, errno.ENOMEM],
+    "write": [errno.EAGAIN, errno.ENOSPC, errno.EINTR],
+    "pwrite": [errno.ENOSPC, errno.EINTR],
+    "recv": [errno.EAGAIN, errno.ECONNRESET, errno.EINTR],
+    "sendfile": [errno.EAGAIN, errno.EIO, errno.EINTR],
+}
+NUMBERS = {kind: number for number, kind in enumerate(KINDS, 1)}
+SHORT = [1, 2, 5]  # calls that fail in the short version
+HANGS = 15.0  # seconds after which an answer counts as lost
+
+
+class Order:
+    """The mapped file through which torture.c is told what to do."""
+
+    def __init__(self, path):
+        path.write_bytes(bytes(16))
+        with open(path, "r+b") as file:
+            self.page = mmap.mmap(file.fileno(), 16)
+
+    def give(self, kind, error, call):
+        self.page[0:16] = struct.pack("iiii", 0, error, call, 0)
+        self.page[0:4] = struct.pack("i", NUMBERS[kind])
+
+    def revoke(self):
+        """Nothing fails any more; whether something had."""
+        self.page[0:4] = bytes(4)
+        return struct.unpack("iiii", self.page[0:16])[3] == 1
+
+
+@pytest.fixture
+def tortured(launch, tmp_path, monkeypatch):
+    binary = support.BINARY.parent / "torture/leangate"
+    assert binary.exists(), f"make {binary}"
+    monkeypatch.setattr(support, "BINARY", binary)
+    monkeypatch.setattr(support, "SANITISED", True)
+    order = Order(tmp_path / "order")
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "page").write_bytes(b"x" * 100_000)
+    gateway = launch(
+        {"app:kitchen": app("kitchen", idle_timeout="150ms", start_timeout="5s", request_timeout="5s", stop_timeout="2s",
+                            static=f"/files/ {files}"),
+         "limits": {"body_memory": "4k", "response_memory": "8k", "response_headers": "2k"},
+         "timeouts": {"header": "2s", "body": "2s", "send": "5s", "keepalive": "3s"}},
+        environ={"TORTURE_FILE": str(tmp_path / "order")})
+    return gateway, order
+
+
+# --- the scenario
+
+
+def keep_alive(gateway, connection):
+    for target in ("/1", "/2"):
+        assert connection.get(target).status in (200, 500, 502, 503, 504)
+
+
+def spooled_body(gateway, connection):
+    assert connection.post("/checksum", b"x" * 20_000).status in (200, 500, 502, 503, 504)
+
+
+def chunks_and_percent(gateway, connection):
+    connection.send(b"POST /%41/../checksum HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+                    b"5\r\nhello\r\n0\r\n\r\n")
+    connection.answer()
+
+
+def slow_client(gateway, connection):
+    connection.request("GET", "/big?size=4000000")
+    time.sleep(0.02)
+    connection.answer()
+
+
+def static_file(gateway, connection):
+    connection.get("/files/page")
+
+
+def error_page(gateway, connection):
+    connection.send(b"BAD\x01\r\n\r\n")
+    connection.answer()
+
+
+def crash(gateway, connection):
+    connection.get("/die")
+
+
+def gone_client(gateway, connection):
+    connection.request("GET", "/big?size=1000000")
+    connection.close()
+
+
+SCENARIO = [keep_alive, spooled_body, chunks_and_percent, static_file, slow_client, error_page, gone_client, crash,
+            keep_alive]
+
+
+def play(gateway):
+    """All steps, each on a connection of its own; what is refused or cut is fine, what never ends is not."""
+    for step in SCENARIO:
+        began = time.monotonic()
+        try:
+            with gateway.connect(timeout=HANGS) as connection:
+                step(gateway, connection)
+        except TimeoutError:
+            raise AssertionError(f"{step.__name__} got neither an answer nor an end") from None
+        except (OSError, AssertionError):
+            pass
+        assert gateway.process.poll() is None, f"the gateway ended in {step.__name__}:\n{gateway.err.text}"
+        assert time.monotonic() - began < HANGS
+
+
+def served(gateway):
+    """Whether a request is answered well; back-off and pauses may need a moment."""
+    try:
+        with gateway.connect(timeout=HANGS) as connection:
+            return connection.get("/x").status == 200
+    except (OSError, AssertionError):
+        return False
+
+
+def settle(gateway, base):
+    """Everything is as it was: no worker, no descriptor, no zombie, no file, and no word of a sanitiser."""
+    wait_until(lambda: served(gateway), "the next request served", 10)
+    gateway.no_worker()
+    wait_until(lambda: len(gateway.descriptors()) <= base, f"{base} descriptors, not {gateway.descriptors()}", 8)
+    assert not gateway.zombies()
+    assert not list(gateway.tmp.iterdir()), list(gateway.tmp.iterdir())
+    assert not support.COMPLAINT.search(gateway.err.text), gateway.err.text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_torture(tortured, kind):
+    gateway, order = tortured
+    play(gateway)
+    gateway.no_worker()
+    base = len(gateway.descriptors())
+    for error in KINDS[kind] if LONG else KINDS[kind][:1]:
+        call, failed = 0, True
+        while failed and (LONG or call < len(SHORT)):
+            call += 1
+            number = call if LONG else SHORT[call - 1]
+            order.give(kind, error, number)
+            try:
+                play(gateway)
+            except AssertionError as problem:
+                raise AssertionError(f"call {number} of {kind}: {errno.errorcode[error]}: {problem}") from None
+            failed = order.revoke()
+            try:
+                settle(gateway, base)
+            except AssertionError as problem:
+                raise AssertionError(f"after call {number} of {kind}: {errno.errorcode[error]}: {problem}") from None
+        if LONG:
+            print(f"{kind} {errno.errorcode[error]}: {call - 1} calls failed, one after the other")

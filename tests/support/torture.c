@@ -1,0 +1,122 @@
+/* torture.c - makes the Nth call of a function fail in the gateway that it is linked into (with ld's --wrap,
+ * which sends the gateway's calls of NAME to __wrap_NAME).
+ *
+ * $TORTURE_FILE names a file that is mapped when the program starts: the test writes into it what is to fail
+ * when, and reads there whether it has. Only the process that mapped it counts, not its children. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/sendfile.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+/* In the order of KINDS in tests/integration/test_70_torture.py. */
+enum kind {
+    NONE,
+    MEMORY,
+    ACCEPT,
+    CONNECT,
+    FORK,
+    PIPE,
+    SOCKETPAIR,
+    SOCKET,
+    OPEN,
+    SEND,
+    WRITE,
+    PWRITE,
+    RECV,
+    SENDFILE
+};
+
+struct order {
+    volatile int32_t kind;  /* enum kind */
+    volatile int32_t error; /* errno of the call that fails */
+    volatile int32_t left;  /* calls until it fails; it fails when this becomes 0 */
+    volatile int32_t done;  /* 1: it has failed */
+};
+
+static struct order *order;
+static pid_t owner;
+
+static void __attribute__((constructor)) map_order(void)
+{
+    const char *path = getenv("TORTURE_FILE");
+    int fd = path != NULL ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    if (fd == -1)
+        return;
+    void *page = mmap(NULL, sizeof(*order), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    if (page == MAP_FAILED)
+        return;
+    owner = getpid();
+    order = page;
+}
+
+/* Whether this call is the one; sets errno. */
+static bool fails(enum kind kind)
+{
+    if (order == NULL || order->kind != (int)kind || order->left <= 0 || getpid() != owner)
+        return false;
+    order->left--;
+    if (order->left > 0)
+        return false;
+    order->kind = NONE;
+    order->done = 1;
+    errno = order->error;
+    return true;
+}
+
+#define WRAP(kind, result, name, parameters, arguments, failure)                                             \
+    result __real_##name parameters;                                                                         \
+    result __wrap_##name parameters;                                                                         \
+    result __wrap_##name parameters                                                                          \
+    {                                                                                                        \
+        return fails(kind) ? failure : __real_##name arguments;                                              \
+    }
+
+WRAP(MEMORY, void *, malloc, (size_t size), (size), NULL)
+WRAP(MEMORY, void *, calloc, (size_t count, size_t size), (count, size), NULL)
+WRAP(MEMORY, void *, realloc, (void *old, size_t size), (old, size), NULL)
+WRAP(MEMORY, char *, strdup, (const char *text), (text), NULL)
+WRAP(ACCEPT, int, accept4, (int fd, struct sockaddr *peer, socklen_t *len, int flags), (fd, peer, len, flags),
+     -1)
+WRAP(CONNECT, int, connect, (int fd, const struct sockaddr *to, socklen_t len), (fd, to, len), -1)
+WRAP(FORK, pid_t, fork, (void), (), -1)
+WRAP(PIPE, int, pipe2, (int *ends, int flags), (ends, flags), -1)
+WRAP(SOCKETPAIR, int, socketpair, (int domain, int type, int protocol, int *ends),
+     (domain, type, protocol, ends), -1)
+WRAP(SOCKET, int, socket, (int domain, int type, int protocol), (domain, type, protocol), -1)
+WRAP(OPEN, char *, mkdtemp, (char *path), (path), NULL)
+WRAP(OPEN, int, mkostemp, (char *path, int flags), (path, flags), -1)
+WRAP(SEND, ssize_t, send, (int fd, const void *data, size_t len, int flags), (fd, data, len, flags), -1)
+WRAP(PWRITE, ssize_t, pwrite, (int fd, const void *data, size_t len, off_t at), (fd, data, len, at), -1)
+WRAP(RECV, ssize_t, recv, (int fd, void *data, size_t len, int flags), (fd, data, len, flags), -1)
+WRAP(SENDFILE, ssize_t, sendfile, (int to, int from, off_t *at, size_t len), (to, from, at, len), -1)
+
+ssize_t __real_write(int fd, const void *data, size_t len);
+ssize_t __wrap_write(int fd, const void *data, size_t len);
+
+/* Eight bytes are libev's own wake-up by an eventfd, which does not fail. */
+ssize_t __wrap_write(int fd, const void *data, size_t len)
+{
+    return len != sizeof(uint64_t) && fails(WRITE) ? -1 : __real_write(fd, data, len);
+}
+
+int __real_open(const char *path, int flags, ...);
+int __wrap_open(const char *path, int flags, ...);
+
+int __wrap_open(const char *path, int flags, ...)
+{
+    va_list ap;
+    va_start(ap, flags);
+    mode_t mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(ap, mode_t) : 0;
+    va_end(ap);
+    return fails(OPEN) ? -1 : __real_open(path, flags, mode);
+}
