@@ -243,12 +243,12 @@ def test_a_flag_that_does_nothing_is_told(launch):
     gateway = launch({"app:hello": app("hello", idle_timeout="9s")}, args=["--idle-timeout", "5s", "--queue", "3"])
     assert "--idle-timeout has no effect on [app:hello]: gateway.ini:" in gateway.err.text
     assert "--queue" not in gateway.err.text
-    assert "stops after 9s idle" in gateway.err.text
+    gateway.err.wait("stops after 9s idle")
 
 
 def test_a_directory_that_is_not_there_is_told(launch):
     gateway = launch({"app:hello": app("hello", directory="nowhere")})
-    assert re.search(r"^warning: app hello: directory \S+/nowhere: No such file or directory$", gateway.err.text, re.M)
+    gateway.err.wait(r"^warning: app hello: directory \S+/nowhere: No such file or directory$")
     assert gateway.get("/").status == 500
 
 

@@ -383,6 +383,7 @@ def test_spool_refuses_bodies(launch):
         assert (answer.status, answer.get("Connection"), answer.get("Retry-After")) == (503, "close", "1")
         assert connection.ended()
     gateway.err.wait("spool is used up")
+    wait_until(lambda: not gateway.files(), "the end of the refused body's file")
     with gateway.connect() as holder:
         holder.request("POST", "/checksum", fields=[("Content-Length", str(room))])
         holder.send(b"x" * (room - 1))
