@@ -44,6 +44,7 @@ def high(fd):
 
 def hand_over(given):
     """In the child: give it these descriptors {number: descriptor}, 1, 2, and nothing else."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job, and what it starts, ignores it
     for fd in os.listdir("/proc/self/fd"):
         try:
             if int(fd) > 2:
