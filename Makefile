@@ -182,7 +182,7 @@ fmt: ## format all C files
 	$(Q)clang-format -i $(c_files)
 
 fmt-check: ## fail when a C file is not formatted
-	$(call say,FMT,'all C files, looking only')
+	$(call say,FMT,'all C files: only a look')
 	$(Q)clang-format --dry-run --Werror $(c_files)
 
 # --- the program, one rule set per variant -------------------------------------------------------------------------

@@ -53,7 +53,7 @@ struct worker {
     PyObject *input_name;
     PyObject *errors_name;
     bool started; /* a request was served: the start is over */
-    bool debug; /* tracebacks go to the client too */
+    bool debug;   /* tracebacks go to the client too */
 };
 
 /* A part that works on the connection without the GIL. `x` is NULL for a handle whose request is over. False:

@@ -78,9 +78,8 @@ static inline int load(const char *const *argv, const char *const *environment)
     argv = argv != NULL ? argv : none;
     struct conf_input input = {.argv = (char *const *)(uintptr_t)argv, .cwd = fx.dir};
     input.environ = (char *const *)(uintptr_t)(environment != NULL ? environment : none);
-    while (argv[input.argc] != NULL) {
+    while (argv[input.argc] != NULL)
         input.argc++;
-    }
     int result = conf_load(&input, &fx.action, &fx.conf, warn, out, &fx.error);
     assert_int_equal(fclose(warn), 0);
     assert_int_equal(fclose(out), 0);
@@ -100,9 +99,8 @@ static inline int load_text(const char *text)
 
 static inline void assert_loads(int result)
 {
-    if (result != 0) {
+    if (result != 0)
         fail_msg("%s", fx.error.text);
-    }
     assert_non_null(fx.conf);
 }
 
