@@ -37,16 +37,16 @@ static void test_wrong_values(void **state)
         {"[gateway]\ntrusted_proxies = proxy.local\n",
          "gateway.ini:2: [gateway] trusted_proxies: \"proxy.local\" is not an address, a network "
          "(10.0.0.0/8), "
-         "private, unix or *"                 },
+         "private, unix or *"                                                                                                                 },
         {"[gateway]\ntrusted_proxies = 172.18.0.2/16\n",
          "gateway.ini:2: [gateway] trusted_proxies: \"172.18.0.2/16\" has bits behind its prefix (try "
-         "172.18.0.0/16)"                     },
+         "172.18.0.0/16)"                                                                                                                     },
         {"[gateway]\nforwarded = x-real-ip\n",           "gateway.ini:2: [gateway] forwarded: \"x-real-ip\" is not one "
-         "of x-forwarded-for, x-forwarded-proto, "
+                                               "of x-forwarded-for, x-forwarded-proto, "
                                                "x-forwarded-host, x-forwarded-prefix, forwarded"},
         {"[status]\nhealth_path = health\n",
-         "gateway.ini:2: [status] health_path: \"health\" does not begin with / (try /health)" },
-        {"[status]\nready_path =\n",                                              "gateway.ini:2: [status] ready_path: needs a value (try /-/ready)"        },
+         "gateway.ini:2: [status] health_path: \"health\" does not begin with / (try /health)"                                                },
+        {"[status]\nready_path =\n",                     "gateway.ini:2: [status] ready_path: needs a value (try /-/ready)"                   },
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
         assert_fails(load_text(rows[i][0]), rows[i][1]);
