@@ -161,8 +161,9 @@ fuzz: ## fuzz one parser with clang's libFuzzer (TARGET=http_head SECS=60)
 
 # --- style ---------------------------------------------------------------------------------------------------------
 
-c_files = $(wildcard gateway/*.[ch] fcgi/*.[ch] config/*.[ch] pyworker/*.[ch] tests/unit/*.[ch] tests/fuzz/*.[ch] \
-                     tests/support/*.c)
+# Without test_conf.c: clang-format 14 crashes when it aligns the arrays of that file.
+c_files = $(filter-out tests/unit/test_conf.c,$(wildcard gateway/*.[ch] fcgi/*.[ch] config/*.[ch] pyworker/*.[ch] \
+                     tests/unit/*.[ch] tests/fuzz/*.[ch] tests/support/*.c))
 
 lint: ## layers, banned functions, self-contained headers, clang-tidy, cppcheck
 	@tests/support/need-packages build lint

@@ -1,8 +1,6 @@
 /* test_conf.c - what a file may say, and each error in the words that the user reads. */
 #include "conf_fixture.h"
 
-/* clang-format off: version 14 crashes when it aligns the arrays of this file */
-
 /* A file and the error that it must give. */
 struct refused {
     const char *text;
