@@ -44,7 +44,8 @@ def high(fd):
 
 def hand_over(given):
     """In the child: give it these descriptors {number: descriptor}, 1, 2, and nothing else."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job, and what it starts, ignores it
+    for number in signal.SIGINT, signal.SIGQUIT, signal.SIGHUP:  # a background job of a shell ignores them
+        signal.signal(number, signal.SIG_DFL)
     for fd in os.listdir("/proc/self/fd"):
         try:
             if int(fd) > 2:
