@@ -1,10 +1,11 @@
 /* conn.c - see conn.h.
  *
- *   IDLE --byte--> HEAD --whole head--> [BODY --whole body-->] EXCHANGE --answer complete--> FLUSH --> IDLE
- * or HEAD |                    |                       |                           |
- *                    +-- error page ------+-----------------------|-------------------------->|--> LINGER -->
- * CLOSED
- *                                                                 +-- client gone --> CLOSED
+ *   IDLE --byte--> HEAD --whole head--> [BODY] --whole body--> EXCHANGE --answer complete--> FLUSH
+ *                   |                     |                     |                            |
+ *                   +----- error page ----+---------------------|--------------------------->|
+ *                                                               +-- client gone --> CLOSED   |
+ *   FLUSH leads to IDLE, to HEAD when the next request is there already, to LINGER when input is left
+ *   unread, else to CLOSED; LINGER leads to CLOSED.
  *
  * With proxy_protocol = on a connection begins in PROXY, which its PROXY header ends: then it is IDLE, or
  * HEAD when more has come. A new head waits in WAIT while [limits] buffers is used up; then it is IDLE's byte
@@ -216,11 +217,17 @@ static void abandon(struct conn *c)
     move_to(c, CONN_CLOSED);
 }
 
-/* The client must see that its answer is not whole, also where only the end of the connection ends it. */
-static void reset(struct conn *c)
+/* close() will send a reset: the end of the connection must not look like the end of the answer. */
+static void close_by_reset(const struct conn *c)
 {
     const struct linger now = {.l_onoff = 1, .l_linger = 0};
     (void)setsockopt(c->io.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+}
+
+/* The client must see that its answer is not whole, also where only the end of the connection ends it. */
+static void reset(struct conn *c)
+{
+    close_by_reset(c);
     abandon(c);
 }
 
@@ -239,9 +246,8 @@ static void finish_exchange(struct conn *c)
     struct request *r = c->request;
     write_access(c);
     if (r->cut) {
-        const struct linger now = {.l_onoff = 1, .l_linger = 0};
         if (r->framing == HTTP_FRAMING_CLOSE)
-            (void)setsockopt(c->io.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+            close_by_reset(c);
         move_to(c, CONN_CLOSED);
     } else if (!r->keep_alive) {
         if (c->unread || r->in.len > r->head.size)

@@ -32,11 +32,6 @@ static struct list all = {&all, &all};
 static ev_child strangers; /* sees every child's exit */
 static bool sweeping;      /* strangers were killed and may have left children of their own */
 
-bool worker_any(void)
-{
-    return !list_empty(&all);
-}
-
 /* ---- actions of the state machine ---- */
 
 static void tell_owner(struct worker *w, unsigned news)

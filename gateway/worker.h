@@ -103,7 +103,4 @@ uint64_t worker_memory(pid_t pid);
 /* Once, before the first worker: makes the gateway the reaper of what workers leave behind. */
 void worker_reap_strangers(struct ev_loop *loop);
 
-/* Whether any worker process is alive. */
-bool worker_any(void);
-
 #endif
