@@ -146,10 +146,11 @@ static void take_result(struct app *app, struct worker *w, struct upstream *up)
         up->request = NULL;
     }
     if (result == UPSTREAM_BROKEN)
-        log_error("%s: worker %d does not speak FastCGI: %s", app->app_conf->name, (int)w->pid, up->reason);
+        log_error("%s: worker %d does not speak FastCGI: %s", app->app_conf->name, (int)w->child.pid,
+                  up->reason);
     if (result == UPSTREAM_TIMEOUT)
         log_error("%s: worker %d exceeded the time for a request (id %s); it is replaced",
-                  app->app_conf->name, (int)w->pid, r != NULL ? r->id : "-");
+                  app->app_conf->name, (int)w->child.pid, r != NULL ? r->id : "-");
     if (r != NULL && r->head_sent)
         request_cut(r);
     else if (r != NULL && result == UPSTREAM_OVERLOADED && r->refused++ < REFUSALS)
@@ -238,20 +239,21 @@ static void tell_crash(const struct app *app, const struct worker *w)
 {
     const char *name = app->app_conf->name;
     bool killed =
-        w->state == WORKER_KILL && WIFSIGNALED(w->exit_status) && WTERMSIG(w->exit_status) == SIGKILL;
+        w->state == WORKER_KILL && WIFSIGNALED(w->child.status) && WTERMSIG(w->child.status) == SIGKILL;
     bool asked = w->state == WORKER_TERM || w->state == WORKER_KILL;
     if (w->stop_expired)
-        log_error("%s: worker %d did not stop within stop_timeout and was killed", name, (int)w->pid);
+        log_error("%s: worker %d did not stop within stop_timeout and was killed", name, (int)w->child.pid);
     else if (killed && w->lost)
-        log_error("%s: worker %d closed its socket before it was ready and was killed", name, (int)w->pid);
-    else if (w->failure != NULL || killed || (asked && w->exit_status == 0 && !w->lost))
+        log_error("%s: worker %d closed its socket before it was ready and was killed", name,
+                  (int)w->child.pid);
+    else if (w->failure != NULL || killed || (asked && w->child.status == 0 && !w->lost))
         return;
-    else if (WIFSIGNALED(w->exit_status))
-        log_error("%s: worker %d was killed by signal %d (%s)", name, (int)w->pid, WTERMSIG(w->exit_status),
-                  strsignal(WTERMSIG(w->exit_status)));
+    else if (WIFSIGNALED(w->child.status))
+        log_error("%s: worker %d was killed by signal %d (%s)", name, (int)w->child.pid,
+                  WTERMSIG(w->child.status), strsignal(WTERMSIG(w->child.status)));
     else
-        log_error("%s: worker %d exited with status %d%s", name, (int)w->pid, WEXITSTATUS(w->exit_status),
-                  w->ready == 0 ? " before it was ready" : "");
+        log_error("%s: worker %d exited with status %d%s", name, (int)w->child.pid,
+                  WEXITSTATUS(w->child.status), w->ready == 0 ? " before it was ready" : "");
 }
 
 /* A start that ended neither READY nor FAILED: those who waited were sent again once, then there is back-off.
@@ -289,7 +291,7 @@ static void tell_idle_stop(const struct app *app, const struct worker *w)
     char idle[UNITS_TEXT];
     units_time_text(app->app_conf->idle_timeout, idle);
     log_info("%s: stopped after %s idle, %.1f MB given back; gateway %.1f MB", app->app_conf->name, idle,
-             (double)worker_memory(w->pid) / 1e6, (double)worker_memory(0) / 1e6);
+             (double)worker_memory(w->child.pid) / 1e6, (double)worker_memory(0) / 1e6);
 }
 
 /* Starts, stops and obeys the clocks of a worker that has nothing to do. */
@@ -404,7 +406,8 @@ static bool hand_out(struct app *app, struct request *r)
         fail(app, r, 503, NULL);
         return true;
     } else {
-        log_debug("%s: worker %d cannot be reached: %s", app->app_conf->name, (int)w->pid, strerror(errno));
+        log_debug("%s: worker %d cannot be reached: %s", app->app_conf->name, (int)w->child.pid,
+                  strerror(errno));
         worker_lost(w);
         return true;
     }

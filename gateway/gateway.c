@@ -26,12 +26,12 @@
 #include "listener.h"
 #include "log.h"
 #include "memory.h"
+#include "reaper.h"
 #include "router.h"
 #include "spawn.h"
 #include "timeq.h"
 #include "units.h"
 #include "version.h"
-#include "worker.h"
 
 enum {
     SIGNALS = 4,
@@ -295,7 +295,7 @@ static enum gateway_exit build(struct gateway *g, const struct conf *conf)
     g->pool.app_shared = &g->shared;
     g->pool.closed = &g->task;
     raise_limits();
-    worker_reap_strangers(g->loop);
+    reaper_init(g->loop);
     watch_signals(g);
     return GATEWAY_DRAINED;
 }

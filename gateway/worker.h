@@ -9,9 +9,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "buf.h"
 #include "config.h"
 #include "list.h"
+#include "output.h"
+#include "reaper.h"
 #include "spawn.h"
 #include "task.h"
 #include "timeq.h"
@@ -32,23 +33,14 @@ struct worker_owner {
     struct task *task;   /* woken when there is news or a result in `done` */
 };
 
-/* One of the worker's two output streams, cut into lines. */
-struct worker_output {
-    ev_io io;
-    struct buf line; /* the last line, while it has no end */
-    bool to_stdout;
-    struct worker *worker;
-};
-
 struct worker {
     struct list node; /* the owner's */
-    struct list all;  /* all workers of the process */
     struct worker_owner owner;
     enum worker_state state;
-    unsigned news; /* bits of enum worker_news; the owner clears them */
-    pid_t pid;
-    struct list slots; /* struct upstream; at most `concurrency` */
-    struct list done;  /* those of them with a result */
+    unsigned news;             /* bits of enum worker_news; the owner clears them */
+    struct reaper_child child; /* its pid; its status with WORKER_NEWS_GONE */
+    struct list slots;         /* struct upstream; at most `concurrency` */
+    struct list done;          /* those of them with a result */
     uint32_t slot_count;
     uint32_t concurrency;
     struct timeq_entry idle; /* the owner's: runs while nothing is under way */
@@ -57,7 +49,6 @@ struct worker {
     bool lost;          /* see worker_lost */
     bool start_expired; /* it was killed because start_timeout passed */
     bool stop_expired;  /* likewise stop_timeout */
-    int exit_status;    /* as of waitpid, with WORKER_NEWS_GONE */
     int64_t import_us;  /* what READY told; -1: nothing */
     double spawned;     /* monotonic seconds */
     double up;          /* START came; 0: not yet */
@@ -67,11 +58,11 @@ struct worker {
     struct task task;
     struct timeq_entry deadline;
     struct spawn_socket socket;
-    ev_child child;
     ev_io control;
-    struct worker_output output[2];
+    struct output out;
+    struct output err;
     unsigned notes; /* how many NOTEs came */
-    bool exited;
+    bool finished;  /* its exit was acted upon */
 };
 
 /* Starts a process for the app. NULL with the reason in *error. */
@@ -99,8 +90,5 @@ uint32_t worker_serving(const struct worker *w);
 
 /* Private memory of the process in bytes; 0: unknown. pid 0: the gateway's own. */
 uint64_t worker_memory(pid_t pid);
-
-/* Once, before the first worker: makes the gateway the reaper of what workers leave behind. */
-void worker_reap_strangers(struct ev_loop *loop);
 
 #endif

@@ -1,0 +1,34 @@
+/* control.h - the gateway's end of a worker's control channel: one packet is one message
+ * (pyworker/README.md).
+ */
+#ifndef LEANGATE_CONTROL_H
+#define LEANGATE_CONTROL_H
+
+#include <ev.h>
+#include <stdint.h>
+
+enum control_type {
+    CONTROL_NOTHING, /* none waits now */
+    CONTROL_END,     /* the worker closed its end, or is gone */
+    CONTROL_START,
+    CONTROL_READY,
+    CONTROL_FAILED,
+    CONTROL_NOTE,
+    CONTROL_NONSENSE
+};
+
+struct control_message {
+    enum control_type type;
+    const char *text;     /* FAILED, NOTE: what comes with it; in memory_scratch, terminated */
+    uint32_t concurrency; /* READY: 1 to 65535 */
+    int64_t import_us;    /* READY */
+};
+
+/* Takes the next message off a non-blocking socket. */
+void control_receive(int fd, struct control_message *message);
+
+/* Sends one. Nothing is said about its arrival: a worker that does not read, or has closed its end, shows by
+ * not doing what it was told to. */
+void control_send(int fd, const char *text);
+
+#endif

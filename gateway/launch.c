@@ -1,0 +1,136 @@
+/* launch.c - see launch.h. */
+#include "launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { BACKLOG_MIN = 128, ARGUMENTS_MAX = 16 };
+
+/* The descriptors of both ends; -1 where there is none. */
+struct ends {
+    int control[2]; /* ours, the child's */
+    int out[2];     /* read end, write end */
+    int err[2];
+};
+
+/* Why no process was started; code: an errno, or 0. Returns -1. */
+static int explain(const struct conf_app *app, struct conf_error *error, const char *what, int code)
+{
+    snprintf(error->text, sizeof(error->text), "app %s: %s%s%s", app->name, what, code != 0 ? ": " : "",
+             code != 0 ? strerror(code) : "");
+    return -1;
+}
+
+/* A Python string literal of the directory, for the -c text. False: too long. */
+static bool quote(char *out, size_t size, const char *text)
+{
+    size_t n = 0;
+    for (; *text != '\0'; text++) {
+        if (n + 3 > size)
+            return false;
+        if (*text == '\'' || *text == '\\')
+            out[n++] = '\\';
+        out[n++] = *text;
+    }
+    out[n] = '\0';
+    return true;
+}
+
+static const char *kind_name(int kind)
+{
+    return kind == CONF_KIND_WSGI ? "wsgi" : "auto";
+}
+
+static void close_pair(int pair[2])
+{
+    for (int i = 0; i < 2; i++)
+        if (pair[i] != -1)
+            close(pair[i]);
+}
+
+static void close_ends(struct ends *e)
+{
+    close_pair(e->control);
+    close_pair(e->out);
+    close_pair(e->err);
+}
+
+static int open_ends(struct ends *e)
+{
+    *e = (struct ends){
+        {-1, -1},
+        {-1, -1},
+        {-1, -1}
+    };
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, e->control) == -1)
+        return -1;
+    if (pipe2(e->out, O_CLOEXEC) == -1 || pipe2(e->err, O_CLOEXEC) == -1)
+        return -1;
+    if (fcntl(e->out[0], F_SETFL, O_NONBLOCK) == -1 || fcntl(e->err[0], F_SETFL, O_NONBLOCK) == -1)
+        return -1;
+    return 0;
+}
+
+/* Runs pyworker in the app's interpreter. The pid, or -1 with *error. */
+static pid_t start_python(const struct conf *conf, const struct conf_app *app, const char *library,
+                          struct spawn *spawn, struct conf_error *error)
+{
+    char python[4096], label[128], quoted[4096], code[4096 + 128];
+    if (conf_python(conf, app, python, label, error) == -1)
+        return -1;
+    if (!quote(quoted, sizeof(quoted), library))
+        return explain(app, error, "the path of pyworker is too long", 0);
+    snprintf(code, sizeof(code), "import sys; sys.path.insert(0, '%s'); import pyworker.__main__", quoted);
+    const char *argv[ARGUMENTS_MAX] = {python, "-c", code, "--kind", kind_name(app->kind)};
+    size_t n = 5;
+    if (app->factory)
+        argv[n++] = "--factory";
+    if (app->debug)
+        argv[n++] = "--debug";
+    argv[n++] = app->module;
+    spawn->program = python;
+    spawn->argv = argv;
+    pid_t pid = spawn_process(spawn);
+    return pid != -1 ? pid : explain(app, error, "cannot start a process", errno);
+}
+
+int launch_worker(struct launch *l, const struct conf *conf, const struct conf_app *app, const char *library,
+                  struct conf_error *error)
+{
+    struct ends ends = {
+        {-1, -1},
+        {-1, -1},
+        {-1, -1}
+    };
+    if (spawn_socket(&l->socket, BACKLOG_MIN) == -1 || open_ends(&ends) == -1) {
+        explain(app, error, "cannot make the worker's sockets", errno);
+        goto fail;
+    }
+    struct spawn spawn = {
+        .app = app,
+        .listen_fd = l->socket.listen_fd,
+        .out_fd = ends.out[1],
+        .err_fd = ends.err[1],
+        .control_fd = ends.control[1],
+    };
+    l->pid = start_python(conf, app, library, &spawn, error);
+    if (l->pid == -1)
+        goto fail;
+    l->control_fd = ends.control[0];
+    l->out_fd = ends.out[0];
+    l->err_fd = ends.err[0];
+    ends.control[0] = ends.out[0] = ends.err[0] = -1;
+    close_ends(&ends);
+    close(l->socket.listen_fd);
+    l->socket.listen_fd = -1;
+    return 0;
+fail:
+    close_ends(&ends);
+    spawn_socket_close(&l->socket);
+    return -1;
+}
