@@ -59,6 +59,12 @@ void http_head_init(struct http_head *h);
 enum http_parse http_head_parse(struct http_head *h, const char *data, size_t len,
                                 const struct http_head_limits *limits);
 
+/* Whether a body follows a finished head: one of no bytes is none. */
+static inline bool http_head_has_body(const struct http_head *h)
+{
+    return h->chunked || (h->has_length && h->content_length > 0);
+}
+
 /* Walks the header lines of a finished head: *cursor starts at 0; false after the last one. */
 bool http_head_next_field(const struct http_head *h, const char *data, uint32_t *cursor,
                           struct http_field *field);

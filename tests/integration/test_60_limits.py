@@ -448,6 +448,18 @@ def test_an_early_error_reaches_a_client_that_goes_on_sending(launch):
         assert 1 < time.monotonic() - began < 8
 
 
+def test_the_last_answer_survives_what_comes_after_it(launch, tmp_path):
+    """Bytes behind a request that was the last one are never read; the close that they meet must take nothing away."""
+    size = 12_000_000  # more than the sockets between the two hold
+    (tmp_path / "large").write_bytes(bytes(size))
+    gateway = launch({"app:files": {"module": "none", "static": f"/ {tmp_path}"}})
+    with gateway.connect() as connection:
+        connection.request("GET", "/large", fields=[("Connection", "close")])
+        head = connection.head()
+        connection.send(b"x" * 50_000)
+        assert sum(map(len, connection.pieces(head))) == size
+
+
 # --- many slow clients
 
 

@@ -15,7 +15,7 @@ LEVELS = {
     10: ["main"],
     9: ["gateway"],
     8: ["listener"],
-    7: ["conn"],
+    7: ["conn", "conn_proxy", "conn_head", "conn_body", "conn_answer", "conn_state", "conn_pool"],
     6: ["router"],
     5: ["status"],
     4: ["app"],

@@ -1,0 +1,189 @@
+/* conn_head.c - see conn_head.h.
+ *
+ *   byte --> parse --> refused: 400 405 414 417 431 501 505
+ *                  --> whose is it? health and ready, then the routes: 404 --> a static file: answered now
+ *                                                                          --> an app: its body is awaited
+ *
+ * What can be refused is refused before the body, and before any Python. */
+#include "conn_head.h"
+
+#include "client.h"
+#include "conn_body.h"
+#include "file.h"
+#include "file_rules.h"
+#include "memory.h"
+#include "status.h"
+
+/* ---- WAIT ---- */
+
+/* Whether a new head must wait for memory. With no exchange under way nobody would ever end the wait. */
+static bool memory_short(const struct conn_pool *pool)
+{
+    return buf_allocated() >= (uint64_t)pool->conf->buffers && !list_empty(&pool->active);
+}
+
+bool conn_head_wait(struct conn *c)
+{
+    if (memory_short(c->pool))
+        return false;
+    conn_state_move(c, CONN_IDLE);
+    return true;
+}
+
+void conn_head_wake_waiting(struct conn_pool *pool)
+{
+    if (!list_empty(&pool->waiting) && !memory_short(pool))
+        task_wake(&LIST_OBJECT(pool->waiting.next, struct conn, node)->task);
+}
+
+/* ---- what a head leads to ---- */
+
+static struct app *app_for(struct conn_pool *pool, uint32_t index)
+{
+    if (pool->apps[index] == NULL)
+        pool->apps[index] = app_new(pool->app_shared, pool->conf, &pool->conf->apps[index]);
+    return pool->apps[index];
+}
+
+static void ask_for_body(struct conn *c)
+{
+    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    struct request *r = c->request;
+    if (!r->head.expect_continue || r->in.len > r->head.size)
+        return;
+    /* A socket that cannot take 25 bytes between two exchanges is not worth waiting for: the client sends
+     * anyway. */
+    (void)!send(c->io.fd, go_on, sizeof(go_on) - 1, MSG_NOSIGNAL);
+}
+
+/* Answered from the head alone: a body is not waited for, and what comes of it is not looked at. */
+static void answer_early(struct conn *c, const struct handler *handler)
+{
+    if (http_head_has_body(&c->request->head)) {
+        c->request->keep_alive = false;
+        c->unread = true;
+    }
+    conn_state_dispatch(c, handler);
+}
+
+/* The app that a request was routed to is to answer it, as soon as its body is whole. */
+static void await_body(struct conn *c)
+{
+    struct request *r = c->request;
+    const struct http_head *h = &r->head;
+    int64_t max = r->app_conf->body_size;
+    if (max != CONF_OFF && h->has_length && h->content_length > (uint64_t)max) {
+        conn_body_refuse_size(c, h->content_length);
+    } else if (http_head_has_body(h)) {
+        request_expect_body(r);
+        ask_for_body(c);
+        conn_state_move(c, CONN_BODY);
+    } else {
+        conn_state_dispatch(c, &app_handler);
+    }
+}
+
+/* False: the host and path of the request are nobody's. */
+static bool find_app(struct conn *c, uint32_t *index)
+{
+    struct request *r = c->request;
+    struct route route;
+    const char *host = r->in.data + r->head.authority.off;
+    if (!router_find(c->pool->router, host, r->head.authority.len, request_path(r), r->path_len, &route))
+        return false;
+    r->app_conf = &c->pool->conf->apps[route.app];
+    r->script_len = r->app_conf->strip_path ? route.prefix_len : 0;
+    *index = route.app;
+    return true;
+}
+
+/* A routed request: one of the app's directories answers it, or the app itself. */
+static void answer_routed(struct conn *c, uint32_t index)
+{
+    struct request *r = c->request;
+    r->files = file_rules_find(r->app_conf, request_path(r), r->path_len);
+    if (r->files != NULL) {
+        answer_early(c, &file_handler);
+        return;
+    }
+    r->app = app_for(c->pool, index);
+    if (r->app != NULL)
+        await_body(c);
+    else
+        conn_state_refuse(c, 503, NULL);
+}
+
+static void on_head(struct conn *c)
+{
+    struct request *r = c->request;
+    uint32_t app;
+    r->keep_alive = r->head.keep_alive && !c->pool->draining;
+    client_learn(r, &c->peer, c->pool->forwarded);
+    if (!request_set_path(r)) {
+        bool no_memory = r->path_memory == NULL;
+        conn_state_refuse(c, no_memory ? 503 : 400, no_memory ? NULL : "the path cannot be decoded");
+        return;
+    }
+    if (r->head.websocket) {
+        conn_state_refuse(c, 501, "websockets are not supported");
+        return;
+    }
+    const struct handler *handler = status_find(c->pool->conf, c->pool->apps, c->pool->draining, r);
+    if (handler != NULL)
+        answer_early(c, handler);
+    else if (find_app(c, &app))
+        answer_routed(c, app);
+    else
+        conn_state_refuse(c, 404, NULL);
+}
+
+static bool parse_head(struct conn *c)
+{
+    const struct conf *conf = c->pool->conf;
+    const struct http_head_limits limits = {
+        .request_line = (uint32_t)conf->request_line,
+        .size = (uint32_t)conf->headers,
+        .field_count = (uint32_t)conf->header_count,
+    };
+    struct request *r = c->request;
+    switch (http_head_parse(&r->head, r->in.data, r->in.len, &limits)) {
+    case HTTP_DONE:
+        on_head(c);
+        return true;
+    case HTTP_BAD:
+        conn_state_refuse(c, r->head.status, r->head.reason);
+        return true;
+    case HTTP_MORE:
+        break;
+    }
+    return false;
+}
+
+bool conn_head_step(struct conn *c)
+{
+    size_t n;
+    if (c->request != NULL && c->request->in.len > 0 && c->request->head.scanned == 0 &&
+        c->request->head.line == 0 && parse_head(c)) /* a request that came behind the last one */
+        return true;
+    if (c->request == NULL && c->readable && memory_short(c->pool)) {
+        conn_state_move(c, CONN_WAIT);
+        return false;
+    }
+    int got = conn_state_receive(c, memory_scratch, CONN_READ, &n);
+    if (got < 0)
+        conn_state_abandon(c);
+    else if (got == 0 && c->state == CONN_IDLE && c->pool->draining)
+        conn_state_move(c, CONN_CLOSED);
+    if (got <= 0)
+        return c->state == CONN_CLOSED;
+    if (c->request == NULL) {
+        if (!conn_state_open(c))
+            return true;
+        conn_state_move(c, CONN_HEAD);
+    }
+    if (!buf_put(&c->request->in, memory_scratch, n)) {
+        conn_state_refuse(c, 431, NULL);
+        return true;
+    }
+    return parse_head(c);
+}

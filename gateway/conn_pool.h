@@ -1,0 +1,38 @@
+/* conn_pool.h - what all connections share. */
+#ifndef LEANGATE_CONN_POOL_H
+#define LEANGATE_CONN_POOL_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "app.h"
+#include "config.h"
+#include "forwarded.h"
+#include "list.h"
+#include "net.h"
+#include "router.h"
+#include "task.h"
+
+struct conn_pool {
+    struct ev_loop *loop;
+    const struct conf *conf;
+    const struct router *router;
+    const struct forwarded *forwarded; /* whom and what to believe about clients */
+    struct app **apps;                 /* one a configured app; NULL until its first request */
+    struct app_shared *app_shared;
+    struct list idle;    /* connections between requests, the longest idle one first */
+    struct list waiting; /* connections with a new head, while [limits] buffers is used up */
+    struct list active;  /* all others */
+    uint32_t count;
+    bool draining;       /* no connection outlives its exchange */
+    struct task *closed; /* woken when a connection is gone */
+};
+
+/* Where a connection came in. */
+struct conn_origin {
+    char address[NET_ADDRESS_MAX];
+    char port[8];
+};
+
+#endif

@@ -1,0 +1,135 @@
+/* conn_state.c - see conn_state.h. */
+#include "conn_state.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "access.h"
+#include "log.h"
+
+enum { ACCESS_LINE_MAX = 16 * 1024 };
+
+static struct list *home_of(const struct conn *c)
+{
+    struct conn_pool *pool = c->pool;
+    if (c->state == CONN_IDLE || c->state == CONN_PROXY)
+        return &pool->idle;
+    return c->state == CONN_WAIT ? &pool->waiting : &pool->active;
+}
+
+void conn_state_move(struct conn *c, enum conn_state state)
+{
+    const struct list *before = home_of(c);
+    c->state = (uint8_t)state;
+    c->moved = true;
+    if (home_of(c) == before)
+        return;
+    list_remove(&c->node);
+    list_append(home_of(c), &c->node);
+    if (state == CONN_IDLE && c->pool->count >= (uint64_t)c->pool->conf->connections)
+        task_wake(c->pool->closed); /* it can make room for one that waits */
+}
+
+int conn_state_receive(struct conn *c, char *data, size_t size, size_t *got)
+{
+    ssize_t n;
+    if (!c->readable)
+        return 0;
+    do
+        n = recv(c->io.fd, data, size, 0);
+    while (n == -1 && errno == EINTR);
+    c->readable = n == (ssize_t)size; /* less than asked for: nothing is left, the loop tells of more */
+    if (n == -1 && errno == EAGAIN)
+        return 0;
+    if (n <= 0)
+        return -1;
+    c->touched =
+        c->touched || c->state != CONN_EXCHANGE; /* what follows a request moves nothing of its answer */
+    *got = (size_t)n;
+    return 1;
+}
+
+bool conn_state_open(struct conn *c)
+{
+    c->request = request_new(c->pool->conf, &c->task);
+    if (c->request == NULL) {
+        conn_state_abandon(c);
+        return false;
+    }
+    c->request->began = timeq_clock();
+    return true;
+}
+
+void conn_state_rest(struct conn *c)
+{
+    request_free(c->request);
+    c->request = NULL;
+    conn_state_move(c, CONN_IDLE);
+}
+
+static void describe_peer(struct conn *c)
+{
+    struct request *r = c->request;
+    client_describe(r, &c->peer);
+    r->server_addr = c->origin->address;
+    r->server_port = c->origin->port;
+}
+
+void conn_state_dispatch(struct conn *c, const struct handler *handler)
+{
+    struct request *r = c->request;
+    describe_peer(c);
+    r->keep_alive = r->keep_alive && !c->pool->draining;
+    r->started = timeq_clock();
+    r->handler = handler;
+    conn_state_move(c, CONN_EXCHANGE);
+    r->handler->start(r);
+}
+
+void conn_state_refuse(struct conn *c, unsigned status, const char *detail)
+{
+    struct request *r = c->request;
+    describe_peer(c);
+    if (r->head.size == 0 || http_head_has_body(&r->head) || status == 400) {
+        r->keep_alive = false;
+        c->unread = true;
+    }
+    request_fail(r, status, detail);
+    conn_state_move(c, CONN_FLUSH);
+}
+
+void conn_state_log(const struct conn *c)
+{
+    static struct buf line = {.max = ACCESS_LINE_MAX};
+    const struct conf *conf = c->pool->conf;
+    line.len = 0;
+    if (strcmp(conf->access, "off") != 0 &&
+        access_line(&line, conf->log_format, c->request, timeq_clock(), time(NULL)))
+        log_access(line.data, line.len);
+}
+
+void conn_state_abandon(struct conn *c)
+{
+    struct request *r = c->request;
+    if (r != NULL && r->handler != NULL) {
+        r->handler->cancel(r);
+        r->handler = NULL;
+    }
+    if (c->state == CONN_EXCHANGE || c->state == CONN_FLUSH)
+        conn_state_log(c);
+    conn_state_move(c, CONN_CLOSED);
+}
+
+void conn_state_close_by_reset(const struct conn *c)
+{
+    const struct linger now = {.l_onoff = 1, .l_linger = 0};
+    (void)setsockopt(c->io.fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+}
+
+void conn_state_reset(struct conn *c)
+{
+    conn_state_close_by_reset(c);
+    conn_state_abandon(c);
+}

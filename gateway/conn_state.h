@@ -1,0 +1,87 @@
+/* conn_state.h - what a connection is, and what any of its states may do to it; for the conn_*.c files only.
+ *
+ * conn.c holds the picture of the states. conn_proxy, conn_head, conn_body read what comes, conn_answer
+ * writes what goes; each of their steps returns whether the connection is to go on at once (true) or to wait
+ * for an event. A step changes the state through conn_state_move alone; watcher and deadline follow from it.
+ */
+#ifndef LEANGATE_CONN_STATE_H
+#define LEANGATE_CONN_STATE_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "client.h"
+#include "conn_pool.h"
+#include "list.h"
+#include "request.h"
+#include "task.h"
+#include "timeq.h"
+
+enum conn_state {
+    CONN_IDLE,
+    CONN_PROXY,
+    CONN_WAIT,
+    CONN_HEAD,
+    CONN_BODY,
+    CONN_EXCHANGE,
+    CONN_FLUSH,
+    CONN_LINGER,
+    CONN_CLOSED
+};
+
+enum { CONN_READ = 16 * 1024 }; /* one read that may bring bytes of a following request */
+
+struct conn {
+    ev_io io;
+    struct task task;
+    struct timeq_entry deadline;
+    struct list node; /* pool->idle, pool->waiting or pool->active */
+    struct conn_pool *pool;
+    struct request *request; /* NULL in IDLE and WAIT; in PROXY only its `in` is used */
+    const struct conn_origin *origin;
+    uint32_t discarded; /* LINGER: bytes thrown away so far */
+    int armed;          /* events that `io` waits for */
+    uint8_t state;
+    bool readable; /* a read may bring something */
+    bool touched;  /* bytes moved since the deadline was set */
+    bool unread;   /* input is left that nobody will read */
+    bool moved;    /* the state was entered since the deadline was set */
+    bool timed;    /* a deadline is set */
+    union client_peer peer;
+};
+
+/* Enters a state, and the list of the pool that goes with it. */
+void conn_state_move(struct conn *c, enum conn_state state);
+
+/* Reads what there is. 1: *got bytes, 0: nothing now, -1: the client is gone. */
+int conn_state_receive(struct conn *c, char *data, size_t size, size_t *got);
+
+/* Its first byte has come: makes the request. False: no memory, the connection is given up. */
+bool conn_state_open(struct conn *c);
+
+/* Between two requests nothing is kept: frees the request and waits for a byte. */
+void conn_state_rest(struct conn *c);
+
+/* The request is complete as far as its handler needs it: hands it over. */
+void conn_state_dispatch(struct conn *c, const struct handler *handler);
+
+/* Answers with an error. The connection goes on only where the request was whole and nothing was wrong with
+ * its form; else what the client still sends is not looked at. `detail` may be NULL. */
+void conn_state_refuse(struct conn *c, unsigned status, const char *detail);
+
+/* The access line of an exchange that is over. */
+void conn_state_log(const struct conn *c);
+
+/* The client is gone, or must not be served any longer: its exchange ends without it. */
+void conn_state_abandon(struct conn *c);
+
+/* The same where the client is still there: it must see that its answer is not whole, also where only the end
+ * of the connection ends it. */
+void conn_state_reset(struct conn *c);
+
+/* close() will send a reset: the end of the connection must not look like the end of the answer. */
+void conn_state_close_by_reset(const struct conn *c);
+
+#endif
