@@ -2,40 +2,85 @@
 #include "load.h"
 
 #include <string.h>
+#include <sys/stat.h>
 
 #define APP_NAME_MAX 64
 
-/* "mysite.wsgi:application" is named "wsgi", "src/shop app.py" is "shop-app". */
-static size_t app_name(const char *app, char name[APP_NAME_MAX])
+/* Where the part of APP begins that names it: "mysite.wsgi:application" is "wsgi", "src/shop app.py" is
+ * "shop app", a directory by its last segment; *len is its length. */
+static const char *name_part(const struct conf_app *app, size_t *len)
 {
-    const char *colon = strrchr(app, ':');
-    size_t end = colon != NULL ? (size_t)(colon - app) : strlen(app);
-    bool file = check_is_script(app, end);
-    end -= file ? 3 : 0;
-    size_t start = end;
-    while (start > 0 && app[start - 1] != (file ? '/' : '.'))
-        start--;
-    size_t len = end - start < APP_NAME_MAX ? end - start : APP_NAME_MAX;
+    const char *whole = *app->root != '\0' ? app->root : *app->script != '\0' ? app->script : app->module;
+    const char *colon = whole == app->module ? strrchr(whole, ':') : NULL;
+    size_t end = colon != NULL ? (size_t)(colon - whole) : strlen(whole);
+    bool script = check_is_script(whole, end);
+    bool path = script || whole != app->module;
+    end -= script ? strlen(".py") : 0;
+    const char *last = memrchr(whole, path ? '/' : '.', end);
+    const char *start = last != NULL ? last + 1 : whole;
+    *len = end - (size_t)(start - whole);
+    return start;
+}
+
+/* As an app's name may be written; returns its length. */
+static size_t app_name(const struct conf_app *app, char name[APP_NAME_MAX])
+{
+    size_t len;
+    const char *part = name_part(app, &len);
+    if (len == 0) { /* the directory "/" */
+        part = "root";
+        len = strlen(part);
+    }
+    if (len > APP_NAME_MAX)
+        len = APP_NAME_MAX;
     for (size_t i = 0; i < len; i++) {
-        char c = app[start + i];
+        char c = part[i];
         bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
         name[i] = plain ? c : '-';
     }
     return len;
 }
 
-static const char *checked_app(struct loader *l)
+/* The directory that APP is, absolute; NULL when it is none, or without memory. */
+static const char *as_directory(const struct loader *l)
+{
+    struct stat st;
+    const char *path = check_absolute(l->arena, l->input->cwd, l->app);
+    return path != NULL && stat(path, &st) == 0 && S_ISDIR(st.st_mode) ? path : NULL;
+}
+
+static bool take_module(struct loader *l, struct conf_app *app)
 {
     struct check check = {.arena = l->arena, .base = l->input->cwd, .typed = true};
+    app->module = check_module(&check, l->app);
+    return app->module != NULL || load_fail(l, "%s", check.wrong);
+}
+
+/* What APP is: by the kind that [app] says, else a directory is files, and all else is for the worker to find
+ * out. Sets the kind and the one key that belongs to it. */
+static bool take_app(struct loader *l, struct conf_app *app)
+{
     size_t len = strlen(l->app);
-    if (len > 4 && strcmp(l->app + len - 4, ".ini") == 0) {
-        (void)load_fail(l, "\"%s\" is not an app (try leangate -c %s)", l->app, l->app);
-        return NULL;
+    const char *directory = as_directory(l);
+    *app = (struct conf_app){.name = "", .module = "", .script = "", .root = "", .kind = l->defaults.kind};
+    if (len > 4 && strcmp(l->app + len - 4, ".ini") == 0 && directory == NULL)
+        return load_fail(l, "\"%s\" is not an app (try leangate -c %s)", l->app, l->app);
+    if (app->kind == CONF_KIND_FASTCGI) {
+        return load_fail(
+            l, "\"%s\": an app with kind = fastcgi has a section in a file, with its address or command",
+            l->app);
     }
-    const char *module = check_module(&check, l->app);
-    if (module == NULL)
-        (void)load_fail(l, "%s", check.wrong);
-    return module;
+    if (app->kind == CONF_KIND_AUTO && directory != NULL)
+        app->kind = CONF_KIND_FILES;
+    if (app->kind == CONF_KIND_FILES && directory == NULL)
+        return load_fail(l, "\"%s\" is not a directory, which kind = files needs", l->app);
+    if (app->kind == CONF_KIND_FILES)
+        app->root = directory;
+    else if (app->kind == CONF_KIND_CGI)
+        app->script = check_absolute(l->arena, l->input->cwd, l->app);
+    else
+        return take_module(l, app);
+    return app->script != NULL || load_no_memory(l);
 }
 
 static bool is_default(const struct loader *l, const struct table_row *row)
@@ -59,24 +104,34 @@ static bool set_directory(struct loader *l)
     return app->module != NULL || load_no_memory(l);
 }
 
+/* The app's own value of a key, as if its section had it. */
+static void own(struct draft *draft, const char *key)
+{
+    draft->lines[table_app_index(table_find(TABLE_APP, key))] = 1;
+}
+
 bool argument_app(struct loader *l)
 {
     char name[APP_NAME_MAX];
+    struct conf_app app;
     if (l->app == NULL)
         return true;
-    const char *module = checked_app(l);
-    if (module == NULL)
+    if (!take_app(l, &app))
         return false;
     struct place place = {.layer = LAYER_FLAG, .name = "command line", .base = l->input->cwd};
-    l->typed = sections_draft(l, &place, name, app_name(l->app, name));
+    l->typed = sections_draft(l, &place, name, app_name(&app, name));
     if (l->typed == NULL)
         return false;
-    l->typed->app.module = module;
-    l->typed->lines[table_app_index(table_find(TABLE_APP, "module"))] = 1;
-    const struct table_row *start = table_find(TABLE_APP, "start");
-    if (is_default(l, start)) {
+    l->typed->app.kind = app.kind;
+    l->typed->app.module = app.module;
+    l->typed->app.script = app.script;
+    l->typed->app.root = app.root;
+    static const char *const keys[] = {"kind", "module", "script", "root"};
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+        own(l->typed, keys[i]);
+    if (is_default(l, table_find(TABLE_APP, "start"))) {
         l->typed->app.start = CONF_START_CHECK;
-        l->typed->lines[table_app_index(start)] = 1;
+        own(l->typed, "start");
     }
     return set_directory(l);
 }

@@ -19,23 +19,41 @@ struct check {
 /* The value as it is kept (in the arena, or constant), or NULL with `wrong` filled. */
 typedef const char *check_function(struct check *c, const char *text);
 
-check_function check_listen;     /* host:port :port [v6]:port unix:/path fd:3 systemd systemd:NAME */
-check_function check_trusted;    /* an address, a network, private, unix, * */
-check_function check_forwarded;  /* the name of a forwarding header, lower case */
-check_function check_own_path;   /* /path; off becomes "" */
-check_function check_user;       /* a name or a number */
-check_function check_access;     /* stdout, stderr, off, a path */
-check_function check_error;      /* stderr, a path */
-check_function check_request_id; /* a header's name; off becomes "" */
-check_function check_domain;     /* a host name, *.example.com; lower case */
-check_function check_path;       /* /prefix, without a slash at its end */
-check_function check_root_path;  /* the same, and "" */
-check_function check_module;     /* module:attribute, module, file.py:attribute */
-check_function check_directory;  /* absolute */
-check_function check_python;     /* as written; typed: absolute where it is a path or a directory in base */
-check_function check_env;        /* NAME=value */
-check_function check_env_file;   /* as written; typed: absolute */
-check_function check_static;     /* "/prefix directory", the directory like check_env_file's */
+check_function check_listen;       /* host:port :port [v6]:port unix:/path fd:3 systemd systemd:NAME */
+check_function check_trusted;      /* an address, a network, private, unix, * */
+check_function check_forwarded;    /* the name of a forwarding header, lower case */
+check_function check_own_path;     /* /path; off becomes "" */
+check_function check_user;         /* a name or a number */
+check_function check_access;       /* stdout, stderr, off, a path */
+check_function check_error;        /* stderr, a path */
+check_function check_request_id;   /* a header's name; off becomes "" */
+check_function check_domain;       /* a host name, *.example.com; lower case */
+check_function check_path;         /* /prefix, without a slash at its end */
+check_function check_root_path;    /* the same, and "" */
+check_function check_module;       /* module:attribute, module, file.py:attribute */
+check_function check_directory;    /* absolute */
+check_function check_python;       /* as written; typed: absolute where it is a path or a directory in base */
+check_function check_env;          /* NAME=value */
+check_function check_static;       /* "/prefix directory", the directory like check_in_directory's */
+check_function check_in_directory; /* a path, as written; typed: absolute */
+check_function check_index;        /* a plain file name */
+check_function check_extension;    /* .py */
+check_function check_address;      /* unix:/path, host:port with a numeric host or localhost */
+check_function check_command;      /* a program and its arguments, with blanks between */
+check_function check_script_filename; /* an absolute path, in which $path may stand once */
+check_function check_preload;         /* a module */
+
+/* What the checks are made of: fills `wrong` and returns NULL; a copy in the arena; the same, absolute; a
+ * unix:/path. */
+const char *check_wrong(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+const char *check_keep(struct check *c, const char *text);
+const char *check_keep_absolute(struct check *c, const char *path);
+check_function check_unix;
+bool check_has_control(const char *text);
+
+/* Whether the text may be a host's name or IPv4 address; an IPv6 address in its brackets. */
+bool check_is_host(const char *host, size_t len);
+bool check_is_v6(const char *host, size_t len);
 
 /* Whether `name` of `len` bytes can be a variable of the environment. */
 bool check_variable_name(const char *name, size_t len);

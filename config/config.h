@@ -10,14 +10,24 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define CONF_OFF (-1) /* a time, size or number whose value is `off` */
+#define CONF_OFF  (-1) /* a time, size or number whose value is `off` */
+#define CONF_AUTO (-2) /* a number that the worker chooses */
 
 struct conf_list {
     const char *const *items; /* NULL when empty */
     uint32_t count;
 };
 
-enum conf_kind { CONF_KIND_AUTO, CONF_KIND_WSGI };
+enum conf_kind {
+    CONF_KIND_AUTO, /* the worker finds out: wsgi, asgi or cgi */
+    CONF_KIND_WSGI,
+    CONF_KIND_ASGI,
+    CONF_KIND_CGI,
+    CONF_KIND_FILES,
+    CONF_KIND_FASTCGI
+};
+enum conf_mode { CONF_MODE_AUTO, CONF_MODE_PERSISTENT, CONF_MODE_FORK };
+enum conf_lifespan { CONF_LIFESPAN_AUTO, CONF_LIFESPAN_ON, CONF_LIFESPAN_OFF };
 enum conf_start { CONF_START_LAZY, CONF_START_CHECK, CONF_START_EAGER };
 enum conf_log_level { CONF_LOG_DEBUG, CONF_LOG_INFO, CONF_LOG_WARNING, CONF_LOG_ERROR };
 enum conf_log_format { CONF_FORMAT_TEXT, CONF_FORMAT_COMBINED, CONF_FORMAT_JSON };
@@ -37,12 +47,23 @@ struct conf_app {
     struct conf_list path;   /* each begins with '/', none but "/" ends with it */
     bool strip_path;
     const char *root_path;
-    int kind; /* enum conf_kind */
-    const char *module;
+    int kind;           /* enum conf_kind; AUTO only with a module */
+    const char *module; /* AUTO, WSGI, ASGI */
     bool factory;
-    const char *directory; /* absolute */
-    const char *python;    /* as written; conf_python() finds the interpreter */
+    const char *script;             /* CGI: absolute */
+    const char *root;               /* FILES: absolute */
+    struct conf_list index;         /* plain file names */
+    struct conf_list extensions;    /* each with its dot */
+    const char *address;            /* FASTCGI: "unix:/path" or "host:port"; "": there is a command */
+    const char *command;            /* FASTCGI: words with blanks between; "": there is an address */
+    struct conf_list command_words; /* the same, taken apart */
+    const char *script_filename;    /* FASTCGI: with at most one "$path" in it; "": none is sent */
+    const char *directory;          /* absolute */
+    const char *python;             /* as written; conf_python() finds the interpreter */
+    int mode;                       /* enum conf_mode */
+    struct conf_list preload;       /* names of modules */
     int64_t workers;
+    int64_t concurrency; /* CONF_AUTO: the worker's choice; FASTCGI: 16 */
     int64_t idle_timeout;
     int start; /* enum conf_start */
     int64_t start_timeout;
@@ -52,7 +73,10 @@ struct conf_app {
     int64_t queue;
     int64_t queue_timeout;
     int64_t body_size;
+    int64_t max_requests;
+    bool reload;
     bool debug;
+    int lifespan;              /* enum conf_lifespan */
     struct conf_list env;      /* NAME=value */
     struct conf_list env_file; /* absolute paths; conf_env_file() reads one */
     bool clear_env;

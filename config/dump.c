@@ -105,7 +105,7 @@ static void print_app(const struct loader *l, const struct draft *draft, FILE *o
 {
     (void)fprintf(out, "\n[app:%s]\n", draft->app.name);
     for (size_t i = 0; i < table_count; i++) {
-        if (table_rows[i].section == TABLE_APP) {
+        if (table_rows[i].section == TABLE_APP && kind_uses(&draft->app, &table_rows[i])) {
             struct place place = source(l, draft, &table_rows[i]);
             print_row(out, &table_rows[i], &draft->app, &place);
         }

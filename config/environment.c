@@ -106,7 +106,7 @@ static bool replace(struct loader *l, const struct place *place, const char *por
     for (uint32_t i = 0; i < old.count; i++) {
         const char *item = old.items[i];
         if (check_is_loopback(item)) {
-            item = replaced ? NULL : arena_join(l->arena, "0.0.0.0:", port, "");
+            item = replaced ? NULL : arena_join(l->arena, l->dev ? "127.0.0.1:" : "0.0.0.0:", port, "");
             if (item == NULL && !replaced)
                 return load_no_memory(l);
             replaced = true;

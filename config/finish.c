@@ -123,16 +123,6 @@ static bool complete_section(struct loader *l, enum table_section section, struc
     return true;
 }
 
-static bool complete_app(struct loader *l, struct draft *draft)
-{
-    const struct table_row *module = table_find(TABLE_APP, "module");
-    if (*draft->app.module == '\0') {
-        struct place place = place_of(draft, module);
-        return load_fail_at(l, &place, draft, module, "needs a value (module = main:app)");
-    }
-    return complete_section(l, TABLE_APP, draft);
-}
-
 /* ---- what contradicts ---- */
 
 /* The first may not be larger than the second. */
@@ -158,6 +148,20 @@ static bool limits(struct loader *l)
                                 (blame_large ? small : large)->key,
                                 value_text(l->conf, blame_large ? small : large, other));
         }
+    }
+    return true;
+}
+
+/* --dev shows tracebacks: to nobody but who sits at this machine. */
+static bool loopback_only(struct loader *l)
+{
+    const struct table_row *row = table_find(TABLE_GATEWAY, "listen");
+    for (uint32_t i = 0; l->dev && i < l->conf->listen.count; i++) {
+        const char *item = l->conf->listen.items[i];
+        if (!check_is_loopback(item) && strncmp(item, "unix:", strlen("unix:")) != 0)
+            return load_fail_at(
+                l, &l->places[table_index(row)], NULL, row,
+                "\"%s\" is not on this machine alone, and --dev shows tracebacks (try 127.0.0.1:8000)", item);
     }
     return true;
 }
@@ -307,9 +311,10 @@ bool finish_all(struct loader *l)
             return false;
     for (struct draft *draft = l->drafts; draft != NULL; draft = draft->next) {
         inherit(l, draft);
-        if (!complete_app(l, draft) || !absolute_env_files(l, draft) || !complete_statics(l, draft))
+        if (!kind_complete(l, draft) || !complete_section(l, TABLE_APP, draft) ||
+            !absolute_env_files(l, draft) || !complete_statics(l, draft))
             return false;
     }
     warn_overruled(l);
-    return limits(l) && unique_names(l) && unique_routes(l) && build(l);
+    return limits(l) && loopback_only(l) && unique_names(l) && unique_routes(l) && build(l);
 }

@@ -66,6 +66,7 @@ struct loader {
     const char *port;
     struct option *options;
     struct option **options_end;
+    bool dev;            /* --dev: loopback only */
     bool includes_given; /* by flag or variable: the files' own include lines are not followed */
 };
 
@@ -119,6 +120,11 @@ bool options_include(struct loader *l);
 
 /* argument.c: the app of the command line, as a draft; after the layers, for it asks what [app] says. */
 bool argument_app(struct loader *l);
+
+/* kind.c: what kind an app is, with all it has inherited; what is missing for that, or is not for it. */
+bool kind_complete(struct loader *l, struct draft *draft);
+/* Whether a row of [app] means anything for an app, whose kind is known. */
+bool kind_uses(const struct conf_app *app, const struct table_row *row);
 
 /* finish.c: inheritance, then everything that only the whole can tell; builds conf->apps. */
 bool finish_all(struct loader *l);

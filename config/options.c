@@ -15,8 +15,10 @@ enum effect {
     SET_HOST,
     SET_PORT,
     SET_FILE,
-    ACT,   /* what to do, no value */
-    REFUSE /* a sentence instead */
+    SET_DEV,
+    ACT,    /* what to do, no value */
+    REFUSE, /* a sentence instead */
+    REFUSE_TLS
 };
 
 struct special {
@@ -55,12 +57,15 @@ static const struct special specials[] = {
     {"--loop",                      REFUSE,      "leangate needs no --loop: the event loop is its own",                              CONF_RUN    },
     {"--http",                      REFUSE,      "leangate needs no --http: the HTTP parser is its own",                             CONF_RUN    },
     {"--ws",                        REFUSE,      "leangate needs no --ws: it serves no websockets",                                  CONF_RUN    },
-    {"--ssl-keyfile",               REFUSE,      "leangate has no --ssl-keyfile: TLS ends in a proxy in front of it",                CONF_RUN    },
-    {"--ssl-certfile",              REFUSE,      "leangate has no --ssl-certfile: TLS ends in a proxy in front of it",
-     CONF_RUN                                                                                                                                    },
+    {"--ssl-*",                     REFUSE_TLS,  NULL,                                                                               CONF_RUN    },
+    {"--keyfile",                   REFUSE_TLS,  NULL,                                                                               CONF_RUN    },
+    {"--certfile",                  REFUSE_TLS,  NULL,                                                                               CONF_RUN    },
     {"--interface",                 REFUSE,      "leangate needs no --interface: it is --kind here, and auto is the default",
      CONF_RUN                                                                                                                                    },
     {"--fd",                        SET_FD,      "--listen",                                                                         CONF_RUN    },
+    {"--dev",                       SET_DEV,     NULL,                                                                               CONF_RUN    },
+    {"--threads",                   SET_KEY,     "--concurrency",                                                                    CONF_RUN    },
+    {"--limit-max-requests",        SET_KEY,     "--max-requests",                                                                   CONF_RUN    },
     {"--forwarded-allow-ips",       SET_COMMAS,  "--trusted-proxies",                                                                CONF_RUN    },
 };
 
@@ -72,10 +77,18 @@ struct reading {
     int next;          /* index in argv of what follows */
 };
 
+/* "--ssl-*" stands for all that begin so. */
+static bool is_named(const struct special *special, const char *name)
+{
+    size_t len = strcspn(special->flag, "*");
+    return special->flag[len] == '*' ? strncmp(special->flag, name, len) == 0
+                                     : strcmp(special->flag, name) == 0;
+}
+
 static const struct special *find_special(const char *name)
 {
     for (size_t i = 0; i < sizeof(specials) / sizeof(specials[0]); i++)
-        if (strcmp(specials[i].flag, name) == 0)
+        if (is_named(&specials[i], name))
             return &specials[i];
     return NULL;
 }
@@ -144,6 +157,16 @@ static bool set_text(struct reading *r, const char **text)
     return *text != NULL;
 }
 
+/* For the desk: fresh code at each request, tracebacks as pages, and nobody else sees them. */
+static bool set_dev(struct reading *r)
+{
+    r->loader->dev = true;
+    if (r->value != NULL)
+        return load_fail(r->loader, "%s: takes no value", r->name);
+    return remember(r, table_find_flag("--reload"), "on", false) &&
+           remember(r, table_find_flag("--debug"), "on", false);
+}
+
 static bool act(struct reading *r, enum conf_action action)
 {
     r->loader->action = action;
@@ -169,12 +192,16 @@ static bool set_special(struct reading *r, const struct special *special)
         return set_text(r, &r->loader->port);
     case SET_FILE:
         return set_text(r, &r->loader->file);
+    case SET_DEV:
+        return set_dev(r);
     case ACT:
         return act(r, special->action);
     case REFUSE:
+        return load_fail(r->loader, "%s", special->means);
+    case REFUSE_TLS:
         break;
     }
-    return load_fail(r->loader, "%s", special->means);
+    return load_fail(r->loader, "leangate has no %s: TLS ends in a proxy in front of it", r->name);
 }
 
 static bool unknown(struct loader *l, const char *name)

@@ -33,10 +33,11 @@ enum table_type {
 };
 
 enum table_flag {
-    TABLE_OFF = 1,    /* `off` is CONF_OFF */
-    TABLE_EMPTY = 2,  /* may be empty; an empty number is CONF_OFF */
-    TABLE_LINES = 4,  /* a list of one value a line, not of words */
-    TABLE_INCLUDE = 8 /* names more files; has no field */
+    TABLE_OFF = 1,     /* `off` is CONF_OFF */
+    TABLE_EMPTY = 2,   /* may be empty; an empty number is CONF_OFF */
+    TABLE_LINES = 4,   /* a list of one value a line, not of words */
+    TABLE_INCLUDE = 8, /* names more files; has no field */
+    TABLE_AUTO = 16    /* `auto` is CONF_AUTO */
 };
 
 struct table_row {

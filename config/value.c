@@ -113,6 +113,8 @@ static bool take_number(const struct target *t, const char *text)
     if ((*text == '\0' && (row->flags & TABLE_EMPTY) != 0) ||
         (strcmp(text, "off") == 0 && (row->flags & TABLE_OFF) != 0))
         return set(t, &value);
+    if (strcmp(text, "auto") == 0 && (row->flags & TABLE_AUTO) != 0)
+        return set(t, &(int64_t){CONF_AUTO});
     if (!read_number(row->type, text, &value))
         return not_a_number(t, text);
     char bound[UNITS_TEXT];
@@ -291,6 +293,8 @@ const char *value_text(const void *base, const struct table_row *row, char room[
         return room;
     }
     memcpy(&number, field, sizeof(number));
+    if (number == CONF_AUTO)
+        return "auto";
     if (number == CONF_OFF)
         return (row->flags & TABLE_EMPTY) != 0 ? "" : "off";
     number_text(row->type, number, room);

@@ -3,13 +3,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { BACKLOG_MIN = 128, ARGUMENTS_MAX = 16 };
+#include "command.h"
+
+enum { BACKLOG_MIN = 128 };
 
 /* The descriptors of both ends; -1 where there is none. */
 struct ends {
@@ -18,32 +20,10 @@ struct ends {
     int err[2];
 };
 
-/* Why no process was started; code: an errno, or 0. Returns -1. */
-static int explain(const struct conf_app *app, struct conf_error *error, const char *what, int code)
+/* Why no process was started. */
+static void explain(const struct conf_app *app, struct conf_error *error, const char *what, int code)
 {
-    snprintf(error->text, sizeof(error->text), "app %s: %s%s%s", app->name, what, code != 0 ? ": " : "",
-             code != 0 ? strerror(code) : "");
-    return -1;
-}
-
-/* A Python string literal of the directory, for the -c text. False: too long. */
-static bool quote(char *out, size_t size, const char *text)
-{
-    size_t n = 0;
-    for (; *text != '\0'; text++) {
-        if (n + 3 > size)
-            return false;
-        if (*text == '\'' || *text == '\\')
-            out[n++] = '\\';
-        out[n++] = *text;
-    }
-    out[n] = '\0';
-    return true;
-}
-
-static const char *kind_name(int kind)
-{
-    return kind == CONF_KIND_WSGI ? "wsgi" : "auto";
+    snprintf(error->text, sizeof(error->text), "app %s: %s: %s", app->name, what, strerror(code));
 }
 
 static void close_pair(int pair[2])
@@ -76,27 +56,20 @@ static int open_ends(struct ends *e)
     return 0;
 }
 
-/* Runs pyworker in the app's interpreter. The pid, or -1 with *error. */
-static pid_t start_python(const struct conf *conf, const struct conf_app *app, const char *library,
-                          struct spawn *spawn, struct conf_error *error)
+/* The pid, or -1 with *error. */
+static pid_t start_process(const struct conf *conf, const struct conf_app *app, const char *library,
+                           struct spawn *spawn, struct conf_error *error)
 {
-    char python[4096], label[128], quoted[4096], code[4096 + 128];
-    if (conf_python(conf, app, python, label, error) == -1)
+    struct command *command = command_new(conf, app, library, error);
+    if (command == NULL)
         return -1;
-    if (!quote(quoted, sizeof(quoted), library))
-        return explain(app, error, "the path of pyworker is too long", 0);
-    snprintf(code, sizeof(code), "import sys; sys.path.insert(0, '%s'); import pyworker.__main__", quoted);
-    const char *argv[ARGUMENTS_MAX] = {python, "-c", code, "--kind", kind_name(app->kind)};
-    size_t n = 5;
-    if (app->factory)
-        argv[n++] = "--factory";
-    if (app->debug)
-        argv[n++] = "--debug";
-    argv[n++] = app->module;
-    spawn->program = python;
-    spawn->argv = argv;
+    spawn->program = command->program;
+    spawn->argv = command->argv;
     pid_t pid = spawn_process(spawn);
-    return pid != -1 ? pid : explain(app, error, "cannot start a process", errno);
+    if (pid == -1)
+        explain(app, error, "cannot start a process", errno);
+    free(command);
+    return pid;
 }
 
 int launch_worker(struct launch *l, const struct conf *conf, const struct conf_app *app, const char *library,
@@ -118,7 +91,7 @@ int launch_worker(struct launch *l, const struct conf *conf, const struct conf_a
         .err_fd = ends.err[1],
         .control_fd = ends.control[1],
     };
-    l->pid = start_python(conf, app, library, &spawn, error);
+    l->pid = start_process(conf, app, library, &spawn, error);
     if (l->pid == -1)
         goto fail;
     l->control_fd = ends.control[0];

@@ -20,7 +20,7 @@ LEVELS = {
     5: ["status"],
     4: ["app"],
     3: ["worker", "upstream", "file", "file_find", "access"],
-    2: ["client", "cgi_reply", "cgi", "request", "file_rules", "launch", "spawn"],
+    2: ["client", "cgi_reply", "cgi", "request", "file_rules", "launch", "command", "spawn"],
     1: ["forwarded", "forwarded_hop", "proxy_protocol", "http_chunked", "http_head", "http_path", "http_reply", "http_date", "file_open", "file_type", "body", "control", "output", "reaper", "worker_fsm"],
     0: ["buf", "task", "timeq", "log", "memory", "net", "inherit", "stats", "list", "slice", "http_parse", "version"],
 }

@@ -163,7 +163,8 @@ static void test_value_errors(void **state)
         {"[log]\nrequest_id = X_Id\n",              "gateway.ini:2: [log] request_id: \"X_Id\" is not a header name of "
                                        "letters, digits and \"-\", or off"           },
         {"[gateway]\nuser = a b\n",                 "gateway.ini:2: [gateway] user: \"a b\" is not a name or a number"     },
-        {"[app]\nkind = asgi\n",                    "gateway.ini:2: [app] kind: \"asgi\" is not one of auto, wsgi"         },
+        {"[app]\nkind = php\n",
+         "gateway.ini:2: [app] kind: \"php\" is not one of auto, wsgi, asgi, cgi, files, fastcgi"         },
         {"[app]\nmodule = a b\n",
          "gateway.ini:2: [app] module: \"a b\" is not module:attribute, module or file.py:attribute"                       },
         {"[app]\nmodule = main:make()\n",

@@ -210,8 +210,8 @@ static void test_thousand_apps(void **state)
     assert_loads(load(NULL, NULL));
     assert_int_equal(fx.conf->app_count, 1000);
     assert_string_equal(fx.conf->apps[999].module, "hello999:application");
-    assert_in_range(sizeof(struct conf_app), 1, 320);
-    assert_in_range(conf_memory(fx.conf), 1000 * sizeof(struct conf_app), 500 * 1024);
+    assert_in_range(sizeof(struct conf_app), 1, 512);
+    assert_in_range(conf_memory(fx.conf), 1000 * sizeof(struct conf_app), 640 * 1024);
 }
 
 /* Pages of this process now. */

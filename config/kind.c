@@ -1,0 +1,293 @@
+/* kind.c - what kind an app is, what it needs for that, and which keys are not for it. */
+#include "load.h"
+
+#include <string.h>
+
+/* Who a key is for: kinds, and of fastcgi its two forms. */
+enum role {
+    AUTO = 1 << CONF_KIND_AUTO,
+    WSGI = 1 << CONF_KIND_WSGI,
+    ASGI = 1 << CONF_KIND_ASGI,
+    CGI = 1 << CONF_KIND_CGI,
+    FILES = 1 << CONF_KIND_FILES,
+    ADDRESS = 1 << CONF_KIND_FASTCGI,
+    COMMAND = ADDRESS << 1,
+    FASTCGI = ADDRESS | COMMAND,
+    LOADED = AUTO | WSGI | ASGI, /* from a module */
+    PYTHON = LOADED | CGI | FILES,
+    PROCESS = PYTHON | COMMAND
+};
+
+/* What is said of a key that is for others. */
+static const struct {
+    unsigned roles;
+    const char *words;
+} names[] = {
+    {CGI,                 "kind = cgi"                                                           },
+    {FILES,               "kind = files"                                                         },
+    {FASTCGI,             "kind = fastcgi"                                                       },
+    {FILES | FASTCGI,     "kind = files or fastcgi"                                              },
+    {LOADED,              "kind = auto, wsgi or asgi"                                            },
+    {AUTO | ASGI | FILES, "kind = auto, asgi or files"                                           },
+    {PYTHON,              "Python, and kind = fastcgi runs something else"                       },
+    {PROCESS,             "a process that leangate starts, and the one at `address` runs already"},
+};
+
+/* Keys that are not for all. */
+static const struct {
+    const char *key;
+    unsigned roles;
+} owned[] = {
+    {"module",          LOADED             },
+    {"factory",         LOADED             },
+    {"script",          CGI                },
+    {"root",            FILES              },
+    {"index",           FILES | FASTCGI    },
+    {"extensions",      FILES | FASTCGI    },
+    {"address",         FASTCGI            },
+    {"command",         FASTCGI            },
+    {"script_filename", FASTCGI            },
+    {"lifespan",        AUTO | ASGI | FILES},
+    {"python",          PYTHON             },
+    {"mode",            PYTHON             },
+    {"preload",         PYTHON             },
+    {"reload",          PYTHON             },
+    {"debug",           PYTHON             },
+    {"workers",         PROCESS            },
+    {"idle_timeout",    PROCESS            },
+    {"start",           PROCESS            },
+    {"start_timeout",   PROCESS            },
+    {"stop_timeout",    PROCESS            },
+    {"max_requests",    PROCESS            },
+    {"env",             PROCESS            },
+    {"env_file",        PROCESS            },
+    {"clear_env",       PROCESS            },
+    {"umask",           PROCESS            },
+};
+
+/* What an app is made of: the key that is given says its kind where that is auto. */
+static const struct {
+    const char *key;
+    enum conf_kind kind;
+} makings[] = {
+    {"module",  CONF_KIND_AUTO   },
+    {"script",  CONF_KIND_CGI    },
+    {"root",    CONF_KIND_FILES  },
+    {"address", CONF_KIND_FASTCGI},
+    {"command", CONF_KIND_FASTCGI},
+};
+
+/* Whether the app itself has written a key; what it inherits may be meant for others. Flags are meant for the
+ * app of the command line. */
+static bool wrote(const struct loader *l, const struct draft *draft, const struct table_row *row)
+{
+    if (draft->lines[table_app_index(row)] != 0)
+        return true;
+    return draft->place.layer == LAYER_FLAG && l->draft_count == 1 &&
+           l->places[table_index(row)].layer == LAYER_FLAG;
+}
+
+static struct place place_of(const struct loader *l, const struct draft *draft, const struct table_row *row)
+{
+    struct place place = draft->place;
+    uint32_t line = draft->lines[table_app_index(row)];
+    if (line == 0 && draft->place.layer == LAYER_FLAG)
+        return l->places[table_index(row)];
+    place.line = line != 0 ? line : place.line;
+    return place;
+}
+
+static bool given(const struct draft *draft, const struct table_row *row)
+{
+    const char *text;
+    struct conf_list list;
+    const char *field = (const char *)&draft->app + row->offset;
+    if (row->type == TABLE_LIST) {
+        memcpy(&list, field, sizeof(list));
+        return list.count > 0;
+    }
+    if (row->type != TABLE_TEXT)
+        return true;
+    memcpy(&text, field, sizeof(text));
+    return *text != '\0';
+}
+
+/* The kind that its makings tell; those that the app itself has written go before inherited ones. */
+static bool find_kind(struct loader *l, struct draft *draft, bool own)
+{
+    const struct table_row *first = NULL;
+    for (size_t i = 0; i < sizeof(makings) / sizeof(makings[0]); i++) {
+        const struct table_row *row = table_find(TABLE_APP, makings[i].key);
+        if (!given(draft, row) || (own && !wrote(l, draft, row)))
+            continue;
+        if (first != NULL && draft->app.kind != (int)makings[i].kind) {
+            struct place place = place_of(l, draft, row);
+            return load_fail_at(l, &place, draft, row, "there is a %s, too: which of them, says kind",
+                                first->key);
+        }
+        first = row;
+        draft->app.kind = (int)makings[i].kind;
+    }
+    if (first == NULL && own)
+        return find_kind(l, draft, false);
+    if (draft->app.kind != CONF_KIND_AUTO)
+        draft->lines[table_app_index(table_find(TABLE_APP, "kind"))] = draft->lines[table_app_index(first)];
+    return true;
+}
+
+static bool missing(struct loader *l, const struct draft *draft, const char *key, const char *example)
+{
+    const struct table_row *row = table_find(TABLE_APP, key);
+    struct place place = place_of(l, draft, row);
+    return load_fail_at(l, &place, draft, row, "needs a value (%s)", example);
+}
+
+/* A directory that somebody has named will do as the root; where the file happens to lie will not. */
+static bool complete_root(struct loader *l, struct draft *draft)
+{
+    const struct table_row *row = table_find(TABLE_APP, "directory");
+    if (*draft->app.root != '\0')
+        return true;
+    if (!wrote(l, draft, row) && l->places[table_index(row)].layer == LAYER_DEFAULT)
+        return missing(l, draft, "root", "root = public");
+    draft->app.root = draft->app.directory;
+    return true;
+}
+
+static bool complete_fastcgi(struct loader *l, const struct draft *draft)
+{
+    bool address = *draft->app.address != '\0';
+    bool command = *draft->app.command != '\0';
+    const struct table_row *row = table_find(TABLE_APP, "command");
+    struct place place = place_of(l, draft, row);
+    if (address && command)
+        return load_fail_at(l, &place, draft, row,
+                            "there is an address, too: a server is either started or runs already");
+    return address || command ||
+           missing(l, draft, "address", "address = unix:/run/php/php-fpm.sock, or a command");
+}
+
+static bool complete(struct loader *l, struct draft *draft)
+{
+    switch ((enum conf_kind)draft->app.kind) {
+    case CONF_KIND_AUTO:
+    case CONF_KIND_WSGI:
+    case CONF_KIND_ASGI:
+        return *draft->app.module != '\0' || missing(l, draft, "module", "module = main:app");
+    case CONF_KIND_CGI:
+        return *draft->app.script != '\0' || missing(l, draft, "script", "script = hello.py");
+    case CONF_KIND_FILES:
+        return complete_root(l, draft);
+    case CONF_KIND_FASTCGI:
+        break;
+    }
+    return complete_fastcgi(l, draft);
+}
+
+static const char *name_of(unsigned roles)
+{
+    size_t i = 0;
+    while (names[i].roles != roles)
+        i++;
+    return names[i].words;
+}
+
+static unsigned role_of(const struct conf_app *app)
+{
+    bool started = app->kind == CONF_KIND_FASTCGI && *app->command != '\0';
+    return started ? (unsigned)COMMAND : 1u << app->kind;
+}
+
+/* Who a key is for; ~0: all. */
+static unsigned roles_of(const struct table_row *row)
+{
+    for (size_t i = 0; i < sizeof(owned) / sizeof(owned[0]); i++)
+        if (strcmp(owned[i].key, row->key) == 0)
+            return owned[i].roles;
+    return ~0u;
+}
+
+bool kind_uses(const struct conf_app *app, const struct table_row *row)
+{
+    return (roles_of(row) & role_of(app)) != 0;
+}
+
+static bool refuse_foreign(struct loader *l, const struct draft *draft)
+{
+    for (size_t i = 0; i < table_count; i++) {
+        const struct table_row *row = &table_rows[i];
+        if (row->section == TABLE_APP && !kind_uses(&draft->app, row) && wrote(l, draft, row) &&
+            given(draft, row)) {
+            struct place place = place_of(l, draft, row);
+            return load_fail_at(l, &place, draft, row, "is for %s", name_of(roles_of(row)));
+        }
+    }
+    return true;
+}
+
+/* Copies are made in mode fork only. */
+static bool check_preload_mode(struct loader *l, const struct draft *draft)
+{
+    const struct conf_app *app = &draft->app;
+    const struct table_row *row = table_find(TABLE_APP, "preload");
+    bool kept = app->mode == CONF_MODE_PERSISTENT ||
+                (app->mode == CONF_MODE_AUTO && (app->kind == CONF_KIND_WSGI || app->kind == CONF_KIND_ASGI));
+    struct place place = place_of(l, draft, row);
+    return !kept || !wrote(l, draft, row) || app->preload.count == 0 ||
+           load_fail_at(l, &place, draft, row,
+                        "is for mode = fork: a persistent worker imports what its app does");
+}
+
+/* The script's part of a URL ends with .php unless the app says otherwise: a server that is told a file's
+ * name runs whatever it finds there, an uploaded picture, too. */
+static bool default_to_php(struct loader *l, struct draft *draft)
+{
+    static const char *const values[][2] = {
+        {"index",      "index.php"},
+        {"extensions", ".php"     },
+    };
+    if (draft->app.kind != CONF_KIND_FASTCGI || strchr(draft->app.script_filename, '$') == NULL)
+        return true;
+    for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        const struct table_row *row = table_find(TABLE_APP, values[i][0]);
+        struct conf_list *list = value_field(&draft->app, row);
+        if (wrote(l, draft, row) || l->places[table_index(row)].layer != LAYER_DEFAULT)
+            continue;
+        *list = (struct conf_list){.items = NULL};
+        if (!value_append(l, list, values[i][1]))
+            return false;
+    }
+    return true;
+}
+
+static bool absolute(struct loader *l, const struct draft *draft, const char **path)
+{
+    if (**path != '\0')
+        *path = check_absolute(l->arena, draft->app.directory, *path);
+    return *path != NULL || load_no_memory(l);
+}
+
+static bool split_command(struct loader *l, struct conf_app *app)
+{
+    app->command_words = (struct conf_list){.items = NULL};
+    for (const char *at = app->command; *at != '\0'; at += strspn(at, " \t")) {
+        size_t len = strcspn(at, " \t");
+        const char *word = arena_copy(l->arena, at, len);
+        if (word == NULL)
+            return load_no_memory(l);
+        if (len > 0 && !value_append(l, &app->command_words, word))
+            return false;
+        at += len;
+    }
+    return true;
+}
+
+bool kind_complete(struct loader *l, struct draft *draft)
+{
+    struct conf_app *app = &draft->app;
+    if (app->kind == CONF_KIND_AUTO && !find_kind(l, draft, true))
+        return false;
+    return refuse_foreign(l, draft) && complete(l, draft) && check_preload_mode(l, draft) &&
+           default_to_php(l, draft) && absolute(l, draft, &app->script) && absolute(l, draft, &app->root) &&
+           split_command(l, app);
+}

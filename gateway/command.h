@@ -1,0 +1,21 @@
+/* command.h - the command line that starts a worker of an app: pyworker with its options, or what the app
+ * itself says. */
+#ifndef LEANGATE_COMMAND_H
+#define LEANGATE_COMMAND_H
+
+#include "config.h"
+
+struct command {
+    const char *program; /* an absolute path; of a command of the app's own as it was written */
+    char python[4096];
+    char code[4096 + 128]; /* what python -c gets */
+    char concurrency[24];
+    const char *argv[]; /* NULL at its end */
+};
+
+/* For one start; `library` is the directory that holds the package pyworker. To be freed with free(). NULL
+ * with the reason in *error. */
+struct command *command_new(const struct conf *conf, const struct conf_app *app, const char *library,
+                            struct conf_error *error);
+
+#endif
