@@ -23,11 +23,13 @@ JOBS       ?= $(shell nproc)
 # The program, by level (docs/ARCHITECTURE.md): from the command line down to the leaves. What runs while nothing happens
 # stands last, side by side with libev, so that an idle gateway keeps few pages of its text.
 GATEWAY = main listener \
-          conn conn_proxy conn_head conn_body conn_answer conn_state router status \
-          app worker upstream file file_find access \
+          conn conn_proxy conn_head conn_body conn_answer conn_state \
+          router status \
+          app tell roster \
+          queue worker upstream file file_find access \
           client cgi_reply cgi request file_rules launch command spawn \
-          control output reaper forwarded forwarded_hop proxy_protocol http_chunked http_head http_path http_reply \
-          http_date file_open file_type body worker_fsm \
+          backoff control output reaper forwarded forwarded_hop proxy_protocol http_chunked http_head http_path \
+          http_reply http_date file_open file_type body worker_fsm \
           buf net inherit log memory task timeq gateway
 FCGI    = fcgi_client fcgi_record
 CONFIG  = config load options argument environment reader sections value check check_app finish kind dump help table env_file python \

@@ -6,19 +6,13 @@
 #include "app.h"
 
 #include <errno.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #include "log.h"
-#include "units.h"
+#include "tell.h"
 #include "upstream.h"
-#include "worker.h"
 
-static const double BACKOFF_FIRST = 0.1; /* seconds */
-static const double BACKOFF_LAST = 30.0;
 static const int64_t RETRY_MS = 50; /* after a full backlog */
 
 enum {
@@ -27,90 +21,27 @@ enum {
     DEATHS_READY = 2    /* the same with READY, for methods that may be sent again */
 };
 
-/* ---- the queue ---- */
-
-static bool have_ready_worker(const struct app *app)
-{
-    struct list *node, *after;
-    LIST_EACH (node, after, &app->workers)
-        if (LIST_OBJECT(node, struct worker, node)->state == WORKER_READY)
-            return true;
-    return false;
-}
-
-static void start_queue_clock(struct app *app, struct request *r)
-{
-    timeq_start(timeq_get(app->app_conf->queue_timeout), &r->queue_deadline, &app->task);
-}
-
 static void enqueue(struct app *app, struct request *r, bool front)
 {
-    if (front)
-        list_prepend(&app->waiting, &r->waiting);
-    else
-        list_append(&app->waiting, &r->waiting);
-    app->waiting_count++;
-    if (have_ready_worker(app)) /* else the clock starts with the first one */
-        start_queue_clock(app, r);
+    /* without a ready worker the clock starts with the first one */
+    int64_t ms = roster_ready(&app->roster) ? app->app_conf->queue_timeout : CONF_OFF;
+    queue_put(&app->queue, r, front, ms);
 }
-
-static void dequeue(struct app *app, struct request *r)
-{
-    if (!list_linked(&r->waiting))
-        return;
-    list_remove(&r->waiting);
-    timeq_stop(&r->queue_deadline);
-    app->waiting_count--;
-}
-
-static struct request *first_waiting(struct app *app)
-{
-    return LIST_OBJECT(app->waiting.next, struct request, waiting);
-}
-
-/* The request leaves the app with an error. */
-static void fail(struct app *app, struct request *r, unsigned status, const char *detail)
-{
-    dequeue(app, r);
-    request_fail(r, status, detail);
-}
-
-/* ---- failures of a start ---- */
 
 /* Text of the failure for the client: nothing internal unless `debug`. */
 static const char *failure_detail(const struct app *app)
 {
-    return app->app_conf->debug ? app->failure : NULL;
+    return app->app_conf->debug ? app->backoff.failure : NULL;
 }
 
-static void set_backoff(struct app *app, unsigned status, const char *failure)
+/* No worker can be had: who waits is told so, unless another worker serves. */
+static void give_up(struct app *app, unsigned status, const char *failure)
 {
-    app->backoff = app->backoff == 0 ? BACKOFF_FIRST : app->backoff * 2;
-    if (app->backoff > BACKOFF_LAST)
-        app->backoff = BACKOFF_LAST;
-    app->backoff_until = timeq_clock() + app->backoff;
-    app->failure_status = status;
-    free(app->failure);
-    app->failure = failure != NULL ? strdup(failure) : NULL;
-}
-
-static void clear_backoff(struct app *app)
-{
-    app->backoff = app->backoff_until = 0;
+    app->checked = true;
     app->stillborn = 0;
-    free(app->failure);
-    app->failure = NULL;
-}
-
-static bool in_backoff(const struct app *app)
-{
-    return app->backoff_until != 0 && timeq_clock() < app->backoff_until;
-}
-
-static void fail_all_waiting(struct app *app, unsigned status)
-{
-    while (!list_empty(&app->waiting))
-        fail(app, first_waiting(app), status, failure_detail(app));
+    backoff_begin(&app->backoff, status, failure);
+    if (!roster_ready(&app->roster))
+        queue_fail_all(&app->queue, status, failure_detail(app));
 }
 
 /* ---- what became of a request ---- */
@@ -133,7 +64,7 @@ static void lost(struct app *app, struct request *r, bool ready)
     if (again)
         enqueue(app, r, true);
     else
-        fail(app, r, 502, NULL);
+        queue_fail(&app->queue, r, 502, NULL);
 }
 
 static void take_result(struct app *app, struct worker *w, struct upstream *up)
@@ -158,7 +89,7 @@ static void take_result(struct app *app, struct worker *w, struct upstream *up)
     else if (r != NULL && result == UPSTREAM_DIED)
         lost(app, r, ready);
     else if (r != NULL)
-        fail(app, r, result == UPSTREAM_TIMEOUT ? 504 : 502, NULL);
+        queue_fail(&app->queue, r, result == UPSTREAM_TIMEOUT ? 504 : 502, NULL);
     if (result == UPSTREAM_BROKEN)
         worker_event(w, WORKER_ON_BROKEN);
     else if (result == UPSTREAM_DIED)
@@ -177,21 +108,16 @@ static void take_results(struct app *app, struct worker *w)
 
 /* ---- what became of a worker ---- */
 
-static void on_ready(struct app *app, struct worker *w)
+static void on_ready(struct app *app, const struct worker *w)
 {
-    struct list *node, *after;
-    clear_backoff(app);
+    backoff_clear(&app->backoff);
+    app->stillborn = 0;
     app->checked = app->check_ok = true;
     if (app->checking)
         log_info("%s: imports in %.0f ms", app->app_conf->name, (double)w->import_us / 1e3);
     else
-        log_info("%s: ready in %.0f ms (import %.0f)", app->app_conf->name, (w->ready - w->spawned) * 1e3,
-                 (double)w->import_us / 1e3);
-    LIST_EACH (node, after, &app->waiting) {
-        struct request *r = LIST_OBJECT(node, struct request, waiting);
-        if (!timeq_waiting(&r->queue_deadline))
-            start_queue_clock(app, r);
-    }
+        tell_ready(w);
+    queue_start_clocks(&app->queue, app->app_conf->queue_timeout);
 }
 
 /* Takes back what a worker was given before it could begin. A slot whose connection has ended already has a
@@ -215,69 +141,33 @@ static void take_back(struct app *app, struct worker *w)
     }
 }
 
-/* A start has failed: the app cannot be loaded, or takes too long. Who waits is told so, unless another
- * worker serves. */
+/* The app cannot be loaded, or takes too long. */
 static void on_failed(struct app *app, struct worker *w)
 {
     const char *text = w->failure != NULL ? w->failure
                        : w->start_expired ? "not ready within start_timeout; its process was killed"
                                           : "it cannot be loaded, and did not say why";
-    char line[1024];
-    size_t n = strcspn(text, "\n");
-    log_error("app %s: %.*s", app->app_conf->name, (int)log_clean(line, sizeof(line), text, n), line);
-    if (text[n] == '\n')
-        log_text(text + n + 1, strlen(text + n + 1));
-    app->checked = true;
-    set_backoff(app, w->start_expired ? 503 : 500, text);
+    tell_failure(w, text);
     take_back(app, w);
-    if (!have_ready_worker(app))
-        fail_all_waiting(app, app->failure_status);
+    give_up(app, w->start_expired ? 503 : 500, text);
 }
 
-/* The exit of a worker that nobody asked for it. */
-static void tell_crash(const struct app *app, const struct worker *w)
-{
-    const char *name = app->app_conf->name;
-    bool killed =
-        w->state == WORKER_KILL && WIFSIGNALED(w->child.status) && WTERMSIG(w->child.status) == SIGKILL;
-    bool asked = w->state == WORKER_TERM || w->state == WORKER_KILL;
-    if (w->stop_expired)
-        log_error("%s: worker %d did not stop within stop_timeout and was killed", name, (int)w->child.pid);
-    else if (killed && w->lost)
-        log_error("%s: worker %d closed its socket before it was ready and was killed", name,
-                  (int)w->child.pid);
-    else if (w->failure != NULL || killed || (asked && w->child.status == 0 && !w->lost))
-        return;
-    else if (WIFSIGNALED(w->child.status))
-        log_error("%s: worker %d was killed by signal %d (%s)", name, (int)w->child.pid,
-                  WTERMSIG(w->child.status), strsignal(WTERMSIG(w->child.status)));
-    else
-        log_error("%s: worker %d exited with status %d%s", name, (int)w->child.pid,
-                  WEXITSTATUS(w->child.status), w->ready == 0 ? " before it was ready" : "");
-}
-
-/* A start that ended neither READY nor FAILED: those who waited were sent again once, then there is back-off.
+/* A start that ended neither READY nor FAILED: those who waited are sent again once, then there is back-off.
  */
 static void on_stillborn(struct app *app)
 {
     app->checked = true;
-    app->stillborn++;
-    if (app->stillborn < DEATHS_UNREADY && !list_empty(&app->waiting))
-        return;
-    app->stillborn = 0;
-    set_backoff(app, 502, "its process ended before it was ready");
-    if (!have_ready_worker(app))
-        fail_all_waiting(app, 502);
+    if (++app->stillborn >= DEATHS_UNREADY || app->queue.count == 0)
+        give_up(app, 502, "its process ended before it was ready");
 }
 
 static void on_gone(struct app *app, struct worker *w)
 {
-    tell_crash(app, w);
+    tell_exit(w);
     if (w->ready == 0 && w->failure == NULL && !w->start_expired && w->state != WORKER_TERM)
         on_stillborn(app);
-    app->worker_count--;
-    worker_free(w);
-    if (app->worker_count == 0) {
+    roster_remove(&app->roster, w);
+    if (app->roster.count == 0) {
         app->shared->live--;
         app->shared->fell_asleep = true;
         task_wake(app->shared->idle);
@@ -286,27 +176,19 @@ static void on_gone(struct app *app, struct worker *w)
 
 /* ---- idle ---- */
 
-static void tell_idle_stop(const struct app *app, const struct worker *w)
-{
-    char idle[UNITS_TEXT];
-    units_time_text(app->app_conf->idle_timeout, idle);
-    log_info("%s: stopped after %s idle, %.1f MB given back; gateway %.1f MB", app->app_conf->name, idle,
-             (double)worker_memory(w->child.pid) / 1e6, (double)worker_memory(0) / 1e6);
-}
-
 /* Starts, stops and obeys the clocks of a worker that has nothing to do. */
 static void look_after(struct app *app, struct worker *w)
 {
     bool idle = worker_busy(w) == 0;
     if (idle)
         worker_event(w, WORKER_ON_EMPTY);
-    if (app->shared->stopping && worker_serving(w) == 0 && list_empty(&app->waiting))
+    if (app->shared->stopping && worker_serving(w) == 0 && app->queue.count == 0)
         worker_event(w, WORKER_ON_STOP);
     if (!idle || w->state != WORKER_READY) {
         timeq_stop(&w->idle);
     } else if (w->idle.expired) {
         timeq_stop(&w->idle);
-        tell_idle_stop(app, w);
+        tell_idle_stop(w);
         worker_event(w, WORKER_ON_IDLE);
     } else if (!timeq_waiting(&w->idle)) {
         timeq_start(timeq_get(app->app_conf->idle_timeout), &w->idle, &app->task);
@@ -314,48 +196,6 @@ static void look_after(struct app *app, struct worker *w)
 }
 
 /* ---- dispatch ---- */
-
-static bool starting(const struct app *app)
-{
-    struct list *node, *after;
-    LIST_EACH (node, after, &app->workers) {
-        const struct worker *w = LIST_OBJECT(node, struct worker, node);
-        if (w->state == WORKER_STARTING && !w->lost)
-            return true;
-    }
-    return false;
-}
-
-/* Workers that count against `workers`: one that is on its way out makes room for its successor. */
-static uint32_t serving(const struct app *app)
-{
-    uint32_t n = 0;
-    struct list *node, *after;
-    LIST_EACH (node, after, &app->workers) {
-        const struct worker *w = LIST_OBJECT(node, struct worker, node);
-        n += !w->lost && (w->state == WORKER_STARTING || w->state == WORKER_READY);
-    }
-    return n;
-}
-
-/* The free slot of the busiest worker that has one; a starting worker only if no ready one has any. */
-static struct upstream *find_slot(struct app *app, struct worker **owner)
-{
-    struct upstream *best = NULL;
-    long best_rank = -1;
-    struct list *node, *after;
-    LIST_EACH (node, after, &app->workers) {
-        struct worker *w = LIST_OBJECT(node, struct worker, node);
-        struct upstream *up = worker_slot(w);
-        long rank = w->state == WORKER_READY ? 1 + (long)worker_busy(w) : 0;
-        if (up != NULL && rank > best_rank) {
-            best = up;
-            best_rank = rank;
-            *owner = w;
-        }
-    }
-    return best;
-}
 
 /* False when no process can be started now; what waits has been answered. */
 static bool start_worker(struct app *app)
@@ -371,15 +211,12 @@ static bool start_worker(struct app *app)
     struct worker *w = worker_new(&owner, &error);
     if (w == NULL) {
         log_error("%s", error.text);
-        app->checked = true;
-        set_backoff(app, 500, error.text);
-        if (!have_ready_worker(app))
-            fail_all_waiting(app, 500);
+        give_up(app, 500, error.text);
         return false;
     }
-    list_append(&app->workers, &w->node);
-    if (app->worker_count++ == 0)
+    if (app->roster.count == 0)
         app->shared->live++;
+    roster_add(&app->roster, w);
     return true;
 }
 
@@ -387,9 +224,10 @@ static bool start_worker(struct app *app)
 static bool hand_out(struct app *app, struct request *r)
 {
     struct worker *w = NULL;
-    struct upstream *up = find_slot(app, &w);
+    struct upstream *up = roster_slot(&app->roster, &w);
     if (up == NULL) {
-        if (in_backoff(app) || starting(app) || serving(app) >= (uint64_t)app->app_conf->workers)
+        if (backoff_active(&app->backoff) || roster_starting(&app->roster) ||
+            roster_serving(&app->roster) >= (uint64_t)app->app_conf->workers)
             return false;
         r->cold = true;
         return start_worker(app);
@@ -397,13 +235,13 @@ static bool hand_out(struct app *app, struct request *r)
     if (upstream_start(up, r, w->state == WORKER_READY) == 0) {
         r->cold = r->cold || w->state != WORKER_READY;
         timeq_stop(&w->idle);
-        dequeue(app, r);
+        queue_take(&app->queue, r);
         return true;
     }
     if (errno == EAGAIN) {
         timeq_start(timeq_get(RETRY_MS), &app->retry, &app->task);
     } else if (errno == ENOMEM || errno == EMFILE || errno == ENFILE) {
-        fail(app, r, 503, NULL);
+        queue_fail(&app->queue, r, 503, NULL);
         return true;
     } else {
         log_debug("%s: worker %d cannot be reached: %s", app->app_conf->name, (int)w->child.pid,
@@ -414,22 +252,12 @@ static bool hand_out(struct app *app, struct request *r)
     return false;
 }
 
-static void expire_waiting(struct app *app)
-{
-    struct list *node, *after;
-    LIST_EACH (node, after, &app->waiting) {
-        struct request *r = LIST_OBJECT(node, struct request, waiting);
-        if (r->queue_deadline.expired)
-            fail(app, r, 503, "no worker became free in time");
-    }
-}
-
 static void run(struct task *task)
 {
     struct app *app = LIST_OBJECT(task, struct app, task);
     struct list *node, *after;
     timeq_stop(&app->retry);
-    LIST_EACH (node, after, &app->workers) {
+    LIST_EACH (node, after, &app->roster.workers) {
         struct worker *w = LIST_OBJECT(node, struct worker, node);
         unsigned news = w->news;
         w->news = 0;
@@ -441,12 +269,12 @@ static void run(struct task *task)
         if (news & WORKER_NEWS_GONE)
             on_gone(app, w);
     }
-    expire_waiting(app);
-    while (!list_empty(&app->waiting) && hand_out(app, first_waiting(app)))
+    queue_expire(&app->queue);
+    while (app->queue.count > 0 && hand_out(app, queue_first(&app->queue)))
         ;
-    if (in_backoff(app) && !have_ready_worker(app) && !starting(app))
-        fail_all_waiting(app, app->failure_status);
-    LIST_EACH (node, after, &app->workers)
+    if (backoff_active(&app->backoff) && !roster_ready(&app->roster) && !roster_starting(&app->roster))
+        queue_fail_all(&app->queue, app->backoff.status, failure_detail(app));
+    LIST_EACH (node, after, &app->roster.workers)
         look_after(app, LIST_OBJECT(node, struct worker, node));
 }
 
@@ -456,9 +284,9 @@ static void handle_start(struct request *r)
 {
     struct app *app = r->app;
     request_identify(r);
-    if (in_backoff(app) && !have_ready_worker(app) && !starting(app)) {
-        request_fail(r, app->failure_status, failure_detail(app));
-    } else if (app->waiting_count >= (uint64_t)app->app_conf->queue) {
+    if (backoff_active(&app->backoff) && !roster_ready(&app->roster) && !roster_starting(&app->roster)) {
+        request_fail(r, app->backoff.status, failure_detail(app));
+    } else if (app->queue.count >= (uint64_t)app->app_conf->queue) {
         request_fail(r, 503, "too many requests wait");
     } else {
         enqueue(app, r, false);
@@ -476,7 +304,7 @@ static void handle_cancel(struct request *r)
 {
     struct app *app = r->app;
     struct upstream *up = r->up;
-    dequeue(app, r);
+    queue_take(&app->queue, r);
     if (up == NULL)
         return;
     if (up->state == UPSTREAM_BUSY) {
@@ -502,8 +330,8 @@ struct app *app_new(struct app_shared *shared, const struct conf *conf, const st
     app->shared = shared;
     app->conf = conf;
     app->app_conf = app_conf;
-    list_init(&app->workers);
-    list_init(&app->waiting);
+    roster_init(&app->roster);
+    queue_init(&app->queue, &app->task);
     task_init(&app->task, run);
     return app;
 }
@@ -512,26 +340,26 @@ void app_free(struct app *app)
 {
     timeq_stop(&app->retry);
     task_cancel(&app->task);
-    free(app->failure);
+    backoff_clear(&app->backoff);
     free(app);
 }
 
 void app_warm(struct app *app)
 {
-    if (app->worker_count == 0 && start_worker(app))
+    if (app->roster.count == 0 && start_worker(app))
         task_wake(&app->task);
 }
 
 bool app_failing(const struct app *app)
 {
-    return in_backoff(app) && !have_ready_worker(app);
+    return backoff_active(&app->backoff) && !roster_ready(&app->roster);
 }
 
 void app_stop(struct app *app, bool now)
 {
     struct list *node, *after;
     if (now)
-        LIST_EACH (node, after, &app->workers)
+        LIST_EACH (node, after, &app->roster.workers)
             worker_event(LIST_OBJECT(node, struct worker, node),
                          WORKER_ON_BROKEN); /* leads to KILL from anywhere */
     task_wake(&app->task);

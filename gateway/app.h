@@ -9,9 +9,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "backoff.h"
 #include "config.h"
-#include "list.h"
+#include "queue.h"
 #include "request.h"
+#include "roster.h"
 #include "task.h"
 #include "timeq.h"
 
@@ -29,19 +31,12 @@ struct app {
     struct app_shared *shared;
     const struct conf *conf;
     const struct conf_app *app_conf;
-    struct list workers; /* struct worker */
-    struct list waiting; /* struct request, in the order of their coming */
-    uint32_t worker_count;
-    uint32_t waiting_count;
+    struct roster roster;
+    struct queue queue;
+    struct backoff backoff; /* the failure is answered at once during it */
+    unsigned stillborn;     /* workers in a row that ended before READY without a word */
     struct task task;
     struct timeq_entry retry; /* a worker's backlog was full */
-
-    /* Back-off after a start that failed: the failure is answered at once until `backoff_until`. */
-    double backoff;       /* seconds of the last one; 0: none */
-    double backoff_until; /* monotonic seconds */
-    unsigned stillborn;   /* workers in a row that ended before READY without a word */
-    unsigned failure_status;
-    char *failure; /* summary and traceback, or NULL */
 
     /* For `check`: what the first start came to. */
     bool checking;

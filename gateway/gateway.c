@@ -471,9 +471,9 @@ static bool check_app(struct gateway *g, uint32_t index)
     }
     g->shared.stopping = true;
     app_stop(app, g->signal_count > 0);
-    while (app->worker_count > 0) {
+    while (app->roster.count > 0) {
         work(g);
-        if (app->worker_count > 0)
+        if (app->roster.count > 0)
             ev_run(g->loop, EVRUN_ONCE);
     }
     g->shared.stopping = false;

@@ -1,0 +1,33 @@
+/* backoff.c - see backoff.h. */
+#include "backoff.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "timeq.h"
+
+static const double FIRST = 0.1; /* seconds */
+static const double LAST = 30.0;
+
+void backoff_begin(struct backoff *b, unsigned status, const char *failure)
+{
+    char *copy = strdup(failure); /* NULL: the failure is told without its text */
+    b->pause = b->pause == 0 ? FIRST : b->pause * 2;
+    if (b->pause > LAST)
+        b->pause = LAST;
+    b->until = timeq_clock() + b->pause;
+    b->status = status;
+    free(b->failure);
+    b->failure = copy;
+}
+
+void backoff_clear(struct backoff *b)
+{
+    free(b->failure);
+    *b = (struct backoff){0};
+}
+
+bool backoff_active(const struct backoff *b)
+{
+    return b->until != 0 && timeq_clock() < b->until;
+}

@@ -1,0 +1,72 @@
+/* queue.c - see queue.h. */
+#include "queue.h"
+
+#include "timeq.h"
+
+static struct request *request_of(struct list *node)
+{
+    return LIST_OBJECT(node, struct request, waiting);
+}
+
+void queue_init(struct queue *q, struct task *task)
+{
+    list_init(&q->waiting);
+    q->count = 0;
+    q->task = task;
+}
+
+void queue_put(struct queue *q, struct request *r, bool front, int64_t ms)
+{
+    if (front)
+        list_prepend(&q->waiting, &r->waiting);
+    else
+        list_append(&q->waiting, &r->waiting);
+    q->count++;
+    timeq_start(timeq_get(ms), &r->queue_deadline, q->task);
+}
+
+void queue_take(struct queue *q, struct request *r)
+{
+    if (!list_linked(&r->waiting))
+        return;
+    list_remove(&r->waiting);
+    timeq_stop(&r->queue_deadline);
+    q->count--;
+}
+
+struct request *queue_first(const struct queue *q)
+{
+    return request_of(q->waiting.next);
+}
+
+void queue_start_clocks(struct queue *q, int64_t ms)
+{
+    struct list *node, *after;
+    LIST_EACH (node, after, &q->waiting) {
+        struct request *r = request_of(node);
+        if (!timeq_waiting(&r->queue_deadline))
+            timeq_start(timeq_get(ms), &r->queue_deadline, q->task);
+    }
+}
+
+void queue_fail(struct queue *q, struct request *r, unsigned status, const char *detail)
+{
+    queue_take(q, r);
+    request_fail(r, status, detail);
+}
+
+void queue_fail_all(struct queue *q, unsigned status, const char *detail)
+{
+    while (q->count > 0)
+        queue_fail(q, queue_first(q), status, detail);
+}
+
+void queue_expire(struct queue *q)
+{
+    struct list *node, *after;
+    LIST_EACH (node, after, &q->waiting) {
+        struct request *r = request_of(node);
+        if (r->queue_deadline.expired)
+            queue_fail(q, r, 503, "no worker became free in time");
+    }
+}

@@ -1,0 +1,42 @@
+/* queue.h - the requests that wait for a worker of one app, in the order of their coming. */
+#ifndef LEANGATE_QUEUE_H
+#define LEANGATE_QUEUE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "list.h"
+#include "request.h"
+#include "task.h"
+
+struct queue {
+    struct list waiting; /* struct request */
+    uint32_t count;
+    struct task *task; /* woken when a request has waited too long */
+};
+
+void queue_init(struct queue *q, struct task *task);
+
+/* Puts a request at the end, or at the front: it was given out already and came back. ms: its clock, or
+ * CONF_OFF: none runs yet. */
+void queue_put(struct queue *q, struct request *r, bool front, int64_t ms);
+
+/* Takes it out, wherever it stands; nothing happens when it does not wait. */
+void queue_take(struct queue *q, struct request *r);
+
+/* The next one, which must be there. */
+struct request *queue_first(const struct queue *q);
+
+/* Starts the clock of all that wait without one; ms: queue_timeout. */
+void queue_start_clocks(struct queue *q, int64_t ms);
+
+/* Takes a request out, if it waits, and answers it with an error. */
+void queue_fail(struct queue *q, struct request *r, unsigned status, const char *detail);
+
+/* The same to all of them. */
+void queue_fail_all(struct queue *q, unsigned status, const char *detail);
+
+/* Answers those whose time is over with 503. */
+void queue_expire(struct queue *q);
+
+#endif
