@@ -109,11 +109,13 @@ unit_tests      = $(sort $(patsubst UNIT_%,%,$(filter-out UNIT_LIBS_%,$(filter U
 test_programs   = $(B)/test/libhttp_head.so $(B)/torture/leangate
 fuzz_targets    = $(sort $(patsubst FUZZ_%,%,$(filter-out FUZZ_LIBS_%,$(filter FUZZ_%,$(.VARIABLES)))))
 
+replays         = $(fuzz_targets:%=$(B)/replay/fuzz_%)
+
 .DEFAULT_GOAL = all
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all run test test-unit check-libfcgi lint fmt fmt-check install uninstall clean help fuzz bench-memory bench-front \
+.PHONY: all run test test-unit test-corpus check-libfcgi lint fmt fmt-check install uninstall clean help fuzz bench-memory bench-front \
         valgrind torture san FORCE
 
 # --- targets -------------------------------------------------------------------------------------------------------
@@ -128,12 +130,15 @@ run: ## install what is missing, build, and serve ./gateway.ini in the foregroun
 test: ## install what the tests need, build everything, run all tests (T=pattern: only those of the Python tests)
 	@tests/support/need-packages build test
 	@tests/support/need-venv $(PYTHON) $(B)/venv
-	@$(MAKE) --no-print-directory -j$(JOBS) all san $(unit_tests:%=$(B)/unit/test_%) $(test_programs)
-	@$(PYTHON) tests/support/run_tests.py --build $(B) --unit '$(unit_tests)' --match '$(T)' \
-		unit worker integration integration-sanitised
+	@$(MAKE) --no-print-directory -j$(JOBS) all san $(unit_tests:%=$(B)/unit/test_%) $(replays) $(test_programs)
+	@$(PYTHON) tests/support/run_tests.py --build $(B) --unit '$(unit_tests)' --fuzz '$(fuzz_targets)' --match '$(T)' \
+		unit corpus worker integration integration-sanitised
 
 test-unit: $(unit_tests:%=$(B)/unit/test_%) ## the unit tests alone
 	@$(PYTHON) tests/support/run_tests.py --build $(B) --unit '$(unit_tests)' unit
+
+test-corpus: $(replays) ## the fuzz targets over their committed corpora, without fuzzing
+	@$(PYTHON) tests/support/run_tests.py --build $(B) --fuzz '$(fuzz_targets)' corpus
 
 san: $(B)/san/leangate $(worker) ## the program with ASan and UBSan: build/san/leangate
 
@@ -272,6 +277,20 @@ $(B)/fuzz/fuzz_$(1): tests/fuzz/fuzz_$(1).c $(FUZZ_$(1):%=%.c)
 	$$(Q)$$(CLANG) -O1 -g -fsanitize=fuzzer,address,undefined -std=gnu11 -D_GNU_SOURCE= -Igateway -Ifcgi -Iconfig -o $$@ $$^ $(FUZZ_LIBS_$(1))
 endef
 $(foreach target,$(fuzz_targets),$(eval $(call fuzz_target,$(target))))
+
+# The same targets under any compiler, fed with files: $(1) target
+define replay
+$(B)/replay/fuzz_$(1): $(B)/replay/fuzz_$(1).o $(B)/replay/replay.o $(FUZZ_$(1):%=$(B)/san/obj/%.o)
+	$$(call say,LINK,$$@)
+	$$(Q)$$(CC) $$(san_cflags) -o $$@ $$^ $(FUZZ_LIBS_$(1))
+-include $(B)/replay/fuzz_$(1).d
+endef
+$(foreach target,$(fuzz_targets),$(eval $(call replay,$(target))))
+
+$(B)/replay/%.o: tests/fuzz/%.c $(B)/san/flags
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(san_cflags) $(must_cflags) -c -o $@ $<
 
 # --- what only tests use -------------------------------------------------------------------------------------------
 

@@ -46,6 +46,24 @@ def run_unit(options, reports):
     return well
 
 
+def run_corpus(options, reports):
+    """Every fuzz target over the files of its corpus; a target without one fails."""
+    well = True
+    for name in options.fuzz.split():
+        files = sorted((ROOT / "tests/fuzz/corpus" / name).glob("*"))
+        result = subprocess.run([options.build / "replay" / f"fuzz_{name}", *files], stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True, errors="replace", env=clean_environ())
+        tried = result.stdout.splitlines()
+        failed = result.returncode != 0
+        if failed:
+            well = False
+            print(f"corpus: fuzz_{name} failed ({result.returncode}) at {tried[-1] if tried else 'its start'}\n"
+                  f"{result.stderr}")
+        suite = ElementTree.Element("testsuite", tests=str(max(len(tried), 1)), failures=str(int(failed)))
+        ElementTree.ElementTree(suite).write(reports / f"{name}.xml")
+    return well
+
+
 def failure_texts(reports, name):
     """What cmocka wrote about its failed tests; it goes to the report instead of the terminal."""
     texts = []
@@ -74,6 +92,7 @@ def integration(binary, wrapper=""):
 
 RUNNERS = {
     "unit": run_unit,
+    "corpus": run_corpus,
     "worker": lambda options, reports: run_pytest(options, reports, "worker", {}),
     "integration": integration("leangate"),
     "integration-sanitised": integration("san/leangate"),
@@ -105,6 +124,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", type=Path, required=True)
     parser.add_argument("--unit", default="", help="names of the unit tests")
+    parser.add_argument("--fuzz", default="", help="names of the fuzz targets")
     parser.add_argument("--match", default="", help="pytest's -k")
     parser.add_argument("runners", nargs="+", choices=RUNNERS)
     options = parser.parse_args()
