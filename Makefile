@@ -36,7 +36,7 @@ CONFIG  = config load options argument environment reader sections value check c
           suggest network units arena
 
 # The worker: a CPython extension and the Python around it.
-PYWORKER_C  = module inherit core peer conn preset record buffer wsgi environ names exchange input responder head answer \
+PYWORKER_C  = module inherit core threads peer conn preset record buffer wsgi environ names exchange input responder head answer \
               output file_wrapper handles control release
 PYWORKER_PY = __init__ __main__ fail listen load
 

@@ -11,7 +11,7 @@ import os
 import sys
 
 SWITCHES = ("--factory", "--debug")
-VALUES = {"--kind": "auto", "--concurrency": "1", "--listen": ""}
+VALUES = {"--kind": "auto", "--concurrency": "4", "--listen": ""}
 INTERRUPTED = 130  # the exit code of a shell's own commands after Ctrl-C
 
 
@@ -36,8 +36,8 @@ def parse(arguments):
             raise Usage("%s needs a value" % name)
     if options["--kind"] not in ("auto", "wsgi"):
         raise Usage("--kind %s is not known: wsgi or auto" % options["--kind"])
-    if not options["--concurrency"].isdigit() or int(options["--concurrency"]) == 0:
-        raise Usage("--concurrency %s is not a number from 1 on" % options["--concurrency"])
+    if not options["--concurrency"].isdigit() or not 0 < int(options["--concurrency"]) <= 1000:
+        raise Usage("--concurrency %s is not a number from 1 to 1000" % options["--concurrency"])
     if not rest:
         raise Usage("no app given: python -m pyworker --listen HOST:PORT|unix:PATH module:app")
     return options, rest[0], rest[1:]
@@ -88,8 +88,8 @@ def work(core):
         sys.stdout.reconfigure(line_buffering=True)  # a pipe would keep what is printed for minutes
     set_path()
     app, took = load_app(spec, arguments, options["--factory"])
-    # One request at a time, whatever --concurrency asks for.
-    core.serve(app, b"READY wsgi persistent 1 %d" % took, options["--debug"])
+    concurrency = int(options["--concurrency"])
+    core.serve(app, b"READY wsgi persistent %d %d" % (concurrency, took), options["--debug"], concurrency)
 
 
 def finish(code, join):

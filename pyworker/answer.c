@@ -11,6 +11,7 @@
 
 #include "head.h"
 #include "output.h"
+#include "threads.h"
 
 enum {
     PENDING_KEEP =
@@ -157,6 +158,7 @@ void answer_finish(struct exchange *x, unsigned app_status)
             output_close_stream(&o);
     }
     output_close_request(&o, app_status);
+    threads_done(&x->worker->threads, x);
     Py_BEGIN_ALLOW_THREADS if (!x->broken)
     {
         keep = preset_drain(&x->request) && x->request.fcgi.keepConnection;

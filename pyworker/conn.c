@@ -10,10 +10,7 @@
 #include "peer.h"
 #include "record.h"
 
-enum {
-    PEEK_FIRST = 8192, /* holds nearly every head */
-    REQUESTS_MAX = 1   /* at a time, whatever the number of connections */
-};
+enum { PEEK_FIRST = 8192 }; /* holds nearly every head */
 
 struct look {
     enum message_kind kind;
@@ -50,10 +47,10 @@ static bool skip(int fd, uint8_t *scratch, size_t len)
     return true;
 }
 
-static bool answer_management(int fd, uint8_t *record, size_t len)
+static bool answer_management(int fd, uint8_t *record, size_t len, unsigned requests)
 {
     uint8_t reply[RECORD_REPLY_MAX];
-    size_t reply_len = message_reply(record, len, CONN_MAX, REQUESTS_MAX, reply);
+    size_t reply_len = message_reply(record, len, CONN_MAX, requests, reply);
 
     return skip(fd, record, len) && peer_send(fd, reply, reply_len);
 }
@@ -66,12 +63,12 @@ static void end_request(int fd, uint16_t id, uint8_t protocol_status)
     (void)peer_send(fd, end, sizeof(end)); /* the connection is closed next, whether it arrived or not */
 }
 
-enum conn_state conn_begin(int fd, uint8_t *peek, struct preset *request)
+enum conn_state conn_begin(int fd, uint8_t *peek, unsigned requests, struct preset *request)
 {
     struct look l = look(fd, peek);
 
     while (l.kind == MESSAGE_MANAGEMENT) {
-        if (!answer_management(fd, peek, l.message.len))
+        if (!answer_management(fd, peek, l.message.len, requests))
             return CONN_USELESS;
         l = look(fd, peek); /* edge-triggered: what follows it may be here already */
     }

@@ -7,7 +7,8 @@
  *                               else conn.c: wait on, close, or a request has begun: the caller's
  *
  * One event at a time, so that what it says of a connection (RDHUP) is true when the app is called.
- * Connections are edge-triggered: half a head costs nothing until more of it comes. */
+ * Connections are edge-triggered: half a head costs nothing until more of it comes. An edge that comes while
+ * another thread serves the connection is noted and asked for again when that request ends. */
 #define _GNU_SOURCE
 #include "core.h"
 
@@ -30,6 +31,8 @@ enum {
     ACCEPTS_AT_ONCE = 16, /* per event, so that requests get their turn */
     ACCEPT_PAUSE_MS = 100 /* without free descriptors */
 };
+
+static const uint32_t CONN_EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLET;
 
 /* Of the SIGTERM handler, which has no other way to reach the one core of a process: what to write to, and
  * that it ran. The flag counts at once; the descriptor may have to queue behind connections that are ready.
@@ -71,12 +74,28 @@ bool core_is_child(void)
 void core_init(struct core *core)
 {
     *core = (struct core){.epoll = -1, .listener = -1, .control = -1, .wake = -1};
+    (void)pthread_mutex_init(&core->lock, NULL); /* glibc's cannot fail without attributes */
+}
+
+static void lock(struct core *core)
+{
+    (void)pthread_mutex_lock(&core->lock); /* fails for a thread that holds it already, and none does */
+}
+
+static void unlock(struct core *core)
+{
+    (void)pthread_mutex_unlock(&core->lock);
+}
+
+static bool set_events(struct core *core, int operation, int fd, uint32_t events, uint32_t generation)
+{
+    struct epoll_event event = {.events = events, .data.u64 = (uint64_t)generation << 32 | (uint32_t)fd};
+    return epoll_ctl(core->epoll, operation, fd, &event) == 0;
 }
 
 static bool watch(struct core *core, int fd, uint32_t events, uint32_t generation)
 {
-    struct epoll_event event = {.events = events, .data.u64 = (uint64_t)generation << 32 | (uint32_t)fd};
-    return epoll_ctl(core->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+    return set_events(core, EPOLL_CTL_ADD, fd, events, generation);
 }
 
 static void listener_pause(struct core *core)
@@ -120,8 +139,9 @@ static bool take_sigterm(int wake)
     return sigemptyset(&action.sa_mask) == 0 && sigaction(SIGTERM, &action, NULL) == 0;
 }
 
-bool core_open(struct core *core)
+bool core_open(struct core *core, unsigned requests)
 {
+    core->requests = requests;
     core->peek = malloc(CONN_PEEK_MAX);
     core->epoll = epoll_create1(EPOLL_CLOEXEC);
     core->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -157,9 +177,10 @@ static bool conn_add(struct core *core, int fd)
     struct conn *conn = &core->conns[fd];
     conn->generation =
         conn->generation == UINT32_MAX ? 1 : conn->generation + 1; /* 0 is for what is no connection */
-    if (!watch(core, fd, EPOLLIN | EPOLLRDHUP | EPOLLET, conn->generation))
+    if (!watch(core, fd, CONN_EVENTS, conn->generation))
         return false;
     conn->open = true;
+    conn->busy = conn->missed = false;
     core->open++;
     return true;
 }
@@ -206,22 +227,44 @@ static void accept_some(struct core *core)
     }
 }
 
+/* Whether the event is of a connection that is there and free, which is busy then. */
+static bool conn_claim(struct core *core, int fd, uint32_t generation)
+{
+    struct conn *conn = &core->conns[fd];
+    if (!conn->open || conn->generation != generation)
+        return false;
+    if (conn->busy) {
+        conn->missed = true;
+        return false;
+    }
+    return conn->busy = true;
+}
+
+/* Reads a request without the lock: it may have to wait for the peer. */
+static enum conn_state conn_look(struct core *core, int fd, uint32_t events, struct preset *request)
+{
+    if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+        return CONN_USELESS;
+    unlock(core);
+    enum conn_state state = conn_begin(fd, core->peek, core->requests, request);
+    lock(core);
+    return state;
+}
+
 /* Returns whether a request has begun. */
 static bool conn_event(struct core *core, const struct epoll_event *event, struct preset *request)
 {
     int fd = (int)(uint32_t)event->data.u64;
-    uint32_t generation = (uint32_t)(event->data.u64 >> 32);
-    struct conn *conn = &core->conns[fd];
 
-    if (!conn->open || conn->generation != generation)
+    if (!conn_claim(core, fd, (uint32_t)(event->data.u64 >> 32)))
         return false;
-    enum conn_state state = CONN_USELESS;
-    if ((event->events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) == 0)
-        state = conn_begin(fd, core->peek, request);
+    enum conn_state state = conn_look(core, fd, event->events, request);
     if (state == CONN_USELESS)
         conn_close(core, fd);
     else if (state == CONN_CLOSED)
         conn_forget(core, fd);
+    else
+        core->conns[fd].busy = state == CONN_BEGUN;
     return state == CONN_BEGUN;
 }
 
@@ -236,12 +279,21 @@ static bool own_event(struct core *core, int fd)
     return fd == core->wake || control_receive(core->control) == CONTROL_STOP;
 }
 
-enum core_event core_next(struct core *core, struct preset *request)
+/* With the lock, which it gives away while it waits. As epoll_wait(). */
+static int wait_event(struct core *core, struct epoll_event *event)
+{
+    int pause = core->listening || core->open >= CONN_MAX ? -1 : ACCEPT_PAUSE_MS;
+    unlock(core);
+    int n = epoll_wait(core->epoll, event, 1, pause);
+    lock(core);
+    return n;
+}
+
+static enum core_event next(struct core *core, struct preset *request)
 {
     for (;;) {
         struct epoll_event event;
-        bool full = core->open >= CONN_MAX;
-        int n = epoll_wait(core->epoll, &event, 1, core->listening || full ? -1 : ACCEPT_PAUSE_MS);
+        int n = wait_event(core, &event);
 
         if (n == -1 && errno != EINTR)
             return CORE_ERROR;
@@ -260,11 +312,35 @@ enum core_event core_next(struct core *core, struct preset *request)
     }
 }
 
+enum core_event core_next(struct core *core, struct preset *request)
+{
+    lock(core);
+    enum core_event event = next(core, request);
+    unlock(core);
+    return event;
+}
+
+void core_wake(const struct core *core)
+{
+    const uint64_t one = 1;
+    /* It can only fail when the counter is full, that is when the loop will wake anyway. */
+    ssize_t written = write(core->wake, &one, sizeof(one));
+    (void)written;
+}
+
 void core_end(struct core *core, struct preset *request, bool keep)
 {
     int fd = request->fd;
+    lock(core);
+    struct conn *conn = &core->conns[fd];
+    conn->busy = false;
+    /* The lock is held over the close: its descriptor may be the next one that is accepted. */
     if (!preset_end(request, keep))
         conn_forget(core, fd);
+    else if (conn->missed && !set_events(core, EPOLL_CTL_MOD, fd, CONN_EVENTS, conn->generation))
+        conn_close(core, fd);
+    conn->missed = false;
+    unlock(core);
 }
 
 /* --- end --- */

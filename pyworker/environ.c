@@ -19,7 +19,6 @@ PyObject *environ_base(const struct worker *w)
     if (environ == NULL || !set(environ, "wsgi.file_wrapper", w->file_wrapper_type) ||
         !set(environ, "wsgi.version", Py_BuildValue("(ii)", 1, 0)) ||
         !set(environ, "wsgi.url_scheme", PyUnicode_FromString("http")) ||
-        !set(environ, "wsgi.multithread", PyBool_FromLong(0)) ||
         !set(environ, "wsgi.multiprocess", PyBool_FromLong(1)) ||
         !set(environ, "wsgi.run_once", PyBool_FromLong(0)) ||
         !set(environ, "wsgi.input_terminated", PyBool_FromLong(1)))

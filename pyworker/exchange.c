@@ -1,10 +1,33 @@
 /* exchange.c - who may work on an exchange, and where its exceptions go. */
 #include "exchange.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { CLAIM_WAIT_US = 1000 };
+enum {
+    CLAIM_WAIT_US = 1000,
+    PENDING_CEILING = 1 << 20 /* bytes; a longer head of an answer is a mistake */
+};
+
+struct exchange *exchange_new(struct worker *w)
+{
+    struct exchange *x = calloc(1, sizeof(*x));
+    if (x == NULL)
+        return NULL;
+    x->worker = w;
+    x->request.fd = -1;
+    buffer_init(&x->pending, PENDING_CEILING);
+    return x;
+}
+
+void exchange_free(struct exchange *x)
+{
+    if (x == NULL)
+        return;
+    buffer_free(&x->pending);
+    free(x);
+}
 
 bool exchange_enter(struct exchange *x)
 {

@@ -10,10 +10,11 @@
 #include "core.h"
 #include "names.h"
 #include "preset.h"
+#include "threads.h"
 
 struct worker;
 
-/* All of it is guarded by the GIL. One at a time per worker, embedded in it. */
+/* All of it is guarded by the GIL, but for `request` while core_next() fills it in. */
 struct exchange {
     struct worker *worker;
     struct preset request;
@@ -39,7 +40,7 @@ struct exchange {
 /* The per-module state. */
 struct worker {
     struct core core;
-    struct exchange exchange;
+    struct threads threads;
     struct names names;
     PyObject *app;
     PyObject *base_environ; /* what every environ begins with */
@@ -55,6 +56,10 @@ struct worker {
     bool started; /* a request was served: the start is over */
     bool debug;   /* tracebacks go to the client too */
 };
+
+/* A new exchange with no request; NULL when out of memory. Needs no GIL. */
+struct exchange *exchange_new(struct worker *w);
+void exchange_free(struct exchange *x); /* NULL is allowed */
 
 /* A part that works on the connection without the GIL. `x` is NULL for a handle whose request is over. False:
  * an exception is set. */

@@ -9,8 +9,6 @@
 #include "release.h"
 #include "wsgi.h"
 
-enum { PENDING_CEILING = 1 << 20 }; /* bytes; a longer head of an answer is a mistake */
-
 static struct worker *state(PyObject *module)
 {
     return PyModule_GetState(module);
@@ -68,29 +66,38 @@ static PyObject *module_send(PyObject *module, PyObject *args)
     Py_END_ALLOW_THREADS return PyBool_FromLong(sent && w->core.control != -1);
 }
 
+/* False: KeyboardInterrupt is set. */
+static bool serve_one(struct worker *w)
+{
+    bool go_on = wsgi_serve(threads_own(&w->threads));
+    if (!w->started) {
+        w->started = true;
+        release_text();
+    }
+    return go_on;
+}
+
 /* Serves until it is to stop; false: an exception is set. */
 static bool run(struct worker *w)
 {
     for (;;) {
         enum core_event event;
         int error;
-        Py_BEGIN_ALLOW_THREADS event = core_next(&w->core, &w->exchange.request);
+        Py_BEGIN_ALLOW_THREADS event = threads_next(&w->threads);
         error = errno;
         Py_END_ALLOW_THREADS if (event == CORE_STOP)
         {
-            return true;
+            if (w->threads.interrupted)
+                PyErr_SetNone(PyExc_KeyboardInterrupt);
+            return !w->threads.interrupted;
         }
         if (event == CORE_ERROR) {
             errno = error;
             (void)fail_errno("waiting for connections");
             return false;
         }
-        if (event == CORE_REQUEST && !wsgi_serve(w))
+        if (event == CORE_REQUEST && !serve_one(w))
             return false;
-        if (event == CORE_REQUEST && !w->started) {
-            w->started = true;
-            release_text();
-        }
         if (PyErr_CheckSignals() == -1)
             return false;
     }
@@ -98,23 +105,28 @@ static bool run(struct worker *w)
 
 static PyObject *module_serve(PyObject *module, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"app", "ready", "debug", NULL};
+    static char *names[] = {"app", "ready", "debug", "concurrency", NULL};
     struct worker *w = state(module);
     PyObject *app;
     const char *ready;
     Py_ssize_t len;
     int debug = 0;
+    unsigned concurrency = 1;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oy#|p:serve", names, &app, &ready, &len, &debug))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oy#|pI:serve", names, &app, &ready, &len, &debug,
+                                     &concurrency))
         return NULL;
-    if (!core_open(&w->core))
+    if (PyDict_SetItemString(w->base_environ, "wsgi.multithread", concurrency > 1 ? Py_True : Py_False) == -1)
+        return NULL;
+    if (!core_open(&w->core, concurrency) || !threads_open(&w->threads, w, concurrency))
         return fail_errno("epoll set");
     (void)control_send(w->core.control, ready, (size_t)len); /* as START */
     Py_INCREF(app);
     w->app = app;
     w->debug = debug != 0;
     bool done = run(w);
-    Py_BEGIN_ALLOW_THREADS core_close(&w->core);
+    Py_BEGIN_ALLOW_THREADS threads_finish(&w->threads);
+    core_close(&w->core);
     Py_END_ALLOW_THREADS Py_CLEAR(w->app);
     if (!done)
         return NULL;
@@ -139,9 +151,6 @@ static int module_exec(PyObject *module)
     struct worker *w = state(module);
 
     core_init(&w->core);
-    w->exchange.worker = w;
-    w->exchange.request.fd = -1;
-    buffer_init(&w->exchange.pending, PENDING_CEILING);
     if (!preset_setup()) {
         PyErr_SetString(PyExc_ImportError, "libfcgi could not be initialised");
         return -1;
@@ -201,7 +210,7 @@ static void module_free(void *module)
     struct worker *w = state(module);
     (void)module_clear(module);
     if (w != NULL)
-        buffer_free(&w->exchange.pending);
+        threads_free(&w->threads);
 }
 
 static PyMethodDef methods[] = {
@@ -211,7 +220,8 @@ static PyMethodDef methods[] = {
     {"send",   module_send,                               METH_VARARGS,
      "send(message): sends a control message; False if there is no gateway."                                                                  },
     {"serve",  (PyCFunction)(void (*)(void))module_serve, METH_VARARGS | METH_KEYWORDS,
-     "serve(app, ready, debug=False): sends the message `ready`, then serves until it is to stop."                                            },
+     "serve(app, ready, debug=False, concurrency=1): sends the message `ready`, then serves until it is to "
+     "stop."                                                                                                                                  },
     {NULL,     NULL,                                      0,                            NULL                                                  },
 };
 

@@ -185,9 +185,9 @@ static bool serve(struct exchange *x, PyObject *environ, PyObject *responder)
     return !interrupt;
 }
 
-bool wsgi_serve(struct worker *w)
+bool wsgi_serve(struct exchange *x)
 {
-    struct exchange *x = &w->exchange;
+    const struct worker *w = x->worker;
     bool interrupt = false;
     bool go_on = true;
 

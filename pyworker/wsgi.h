@@ -12,6 +12,6 @@ PyObject *environ_base(const struct worker *w);
 PyObject *environ_make(struct exchange *x);
 
 /* Serves the request that has begun. False: KeyboardInterrupt is set, and the worker has to end. */
-bool wsgi_serve(struct worker *w);
+bool wsgi_serve(struct exchange *x);
 
 #endif

@@ -288,8 +288,8 @@ def test_connection_that_breaks_in_the_body(serve, how, declared):
             del params["CONTENT_LENGTH"]
         connection.send(request(params)[:-8] + record(STDIN, 1, b"y" * 20))
         eventually(lambda: worker.stdout)  # a connection that is closed before is dropped without a call
-    problems = worker.ask().body
-    assert b"request body cut short" in problems, problems
+    eventually(lambda: b"request body cut short" in worker.ask().body)
+    assert b"whole" not in worker.ask().body
 
 
 def test_body_that_is_shorter_than_declared(serve):
@@ -321,7 +321,7 @@ def test_management_records_are_answered(serve):
             values = fcgi.parse_pairs(content)
             assert set(values) == {name.encode() for name in names} - {b"OTHER"}
         assert values[b"FCGI_MPXS_CONNS"] == b"0"
-        assert int(values[b"FCGI_MAX_CONNS"]) >= 1000 and values[b"FCGI_MAX_REQS"] == b"1"
+        assert int(values[b"FCGI_MAX_CONNS"]) >= 1000 and values[b"FCGI_MAX_REQS"] == b"4"
         connection.send(record(77, 0, b"what?"))
         kind, request_id, content = connection.read_record()
         assert (kind, request_id, content) == (UNKNOWN_TYPE, 0, bytes([77]) + b"\0" * 7)

@@ -34,7 +34,7 @@ def test_environ_is_what_the_gateway_sent_and_what_wsgi_adds(serve):
         "wsgi.url_scheme": "http",
         "wsgi.input": "input",
         "wsgi.errors": "TextIOWrapper",
-        "wsgi.multithread": False,
+        "wsgi.multithread": True,
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
         "wsgi.input_terminated": True,

@@ -31,7 +31,7 @@ def test_messages(spawn):
     worker = spawn()
     assert worker.message() == "START"
     kind, app, mode, concurrency, took = worker.message().split(" ")
-    assert (kind, app, mode, concurrency) == ("READY", "wsgi", "persistent", "1")
+    assert (kind, app, mode, concurrency) == ("READY", "wsgi", "persistent", "4")
     assert 0 < int(took) < 20_000_000
     assert worker.stop() == 0
     assert worker.message() == ""
@@ -66,15 +66,15 @@ def test_a_request_that_waits_for_the_import_is_served(spawn):
 def test_options(spawn, options):
     worker = spawn(options=options)
     assert worker.message() == "START"
-    assert worker.message().startswith("READY wsgi persistent 1 ")
+    assert worker.message().startswith("READY wsgi persistent ")
     assert worker.ask().body == b"hello"
 
 
 @pytest.mark.parametrize("options, spec, text", [
     (["--kind", "asgi"], "main:app", "--kind asgi is not known: wsgi or auto"),
     (["--kind"], None, "--kind needs a value"),
-    (["--concurrency", "0"], "main:app", "--concurrency 0 is not a number from 1 on"),
-    (["--concurrency=many"], "main:app", "--concurrency many is not a number from 1 on"),
+    (["--concurrency", "0"], "main:app", "--concurrency 0 is not a number from 1 to 1000"),
+    (["--concurrency=many"], "main:app", "--concurrency many is not a number from 1 to 1000"),
     (["--frobnicate"], "main:app", "unknown option --frobnicate"),
     (["--debug=1"], "main:app", "unknown option --debug"),
     ([], None, "no app given: python -m pyworker"),

@@ -1,0 +1,237 @@
+"""Requests that overlap: how many at once, on which threads, and what a thread costs while nothing overlaps."""
+
+import os
+import random
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from fcgi_client import cgi_params, request
+from worker import eventually
+
+# Answers with the thread it ran on. /meet waits for others inside the app, /wait for a file to appear.
+APP = """
+    import os, threading, time
+
+    importing = threading.get_ident()
+    meeting = threading.Barrier(int(os.environ.get("MEET", "4")))
+    local = threading.local()
+    inside = set()
+
+    def app(environ, start_response):
+        path, _, rest = environ["PATH_INFO"][1:].partition("/")
+        inside.add(environ["PATH_INFO"])
+        if path == "meet":
+            meeting.wait(15)
+        elif path == "wait":
+            while not os.path.exists(rest):
+                time.sleep(0.001)
+        elif path == "inside":
+            while environ["PATH_INFO"][7:] not in inside:
+                time.sleep(0.001)
+        local.count = getattr(local, "count", 0) + 1
+        start_response("200 OK", [("X-Count", str(local.count)), ("X-Multithread", str(environ["wsgi.multithread"]))])
+        return [b"importing" if threading.get_ident() == importing else b"other"]
+"""
+
+
+def threads(worker):
+    return len(os.listdir("/proc/%d/task" % worker.process.pid))
+
+
+def switches(worker):
+    """Voluntary context switches of all threads so far."""
+    tasks = Path("/proc/%d/task" % worker.process.pid)
+    return sum(int((task / "status").read_text().partition("nvoluntary_ctxt_switches:")[2].split()[0])
+               for task in tasks.iterdir())
+
+
+class Waiting:
+    """Requests that stay inside the app until released, each on a connection of its own."""
+
+    def __init__(self, worker, count):
+        self.worker, self.file = worker, worker.directory / "released"
+        self.connections = [worker.connect() for _ in range(count)]
+        for i, connection in enumerate(self.connections):
+            path = "/wait/%s" % self.file
+            connection.send(request(cgi_params("GET", path, b"", QUERY_STRING=str(i)), b"", 1, 1))
+
+    def release(self):
+        self.file.touch()
+        answers = [connection.read_answer() for connection in self.connections]
+        for connection in self.connections:
+            connection.close()
+        return [answer.body for answer in answers]
+
+
+def test_as_many_at_once_as_concurrency_says(spawn):
+    worker = spawn(APP)
+    assert worker.message() == "START"
+    assert worker.message().startswith("READY wsgi persistent 4 ")
+    connections = [worker.connect() for _ in range(4)]
+    for connection in connections:
+        connection.send(request(cgi_params("GET", "/meet", b""), b"", 1, 1))
+    answers = [connection.read_answer() for connection in connections]  # the barrier breaks unless four are inside
+    assert sorted(answer.body for answer in answers) == [b"importing", b"other", b"other", b"other"]
+    assert {answer.header("X-Multithread") for answer in answers} == {"True"}
+    assert threads(worker) == 4
+
+
+def test_one_more_waits_until_one_is_done(spawn):
+    worker = spawn(APP, options=["--concurrency", "2"]).ready()
+    waiting = Waiting(worker, 2)
+    eventually(lambda: threads(worker) == 2)
+    with worker.connect() as third:
+        third.send(request(cgi_params("GET", "/", b""), b"", 1, 1))
+        third.socket.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            third.read_answer()
+        third.socket.settimeout(20)
+        assert sorted(waiting.release()) == [b"importing", b"other"]
+        assert third.read_answer().status == "200 OK"
+    assert threads(worker) == 2
+
+
+def test_requests_that_do_not_overlap_stay_on_the_importing_thread(serve):
+    worker = serve(APP)
+    with worker.connect() as kept:
+        for _ in range(50):
+            assert worker.ask().body == kept.ask().body == b"importing"
+    assert threads(worker) <= 2
+
+
+def test_the_importing_thread_serves_again_after_others_have_helped(serve):
+    worker = serve(APP)
+    for _ in range(5):
+        waiting = Waiting(worker, 1)
+        assert worker.ask(path="/inside/wait/%s" % waiting.file).body == b"other"
+        assert waiting.release() == [b"importing"]
+        assert [worker.ask().body for _ in range(5)] == [b"importing"] * 5
+        waiting.file.unlink()
+
+
+def test_a_thread_keeps_what_the_app_keeps_by_thread(serve):
+    worker = serve(APP)
+    waiting = Waiting(worker, 1)
+    worker.ask(path="/inside/wait/%s" % waiting.file)
+    assert [worker.ask().header("X-Count") for _ in range(3)] == ["2", "3", "4"]
+    waiting.release()
+
+
+def test_with_one_at_a_time_there_is_one_thread(spawn):
+    worker = spawn(APP, options=["--concurrency", "1"]).ready()
+    waiting = Waiting(worker, 2)
+    time.sleep(0.05)  # long enough for a thread that must not come
+    assert threads(worker) == 1
+    assert waiting.release() == [b"importing"] * 2
+    assert worker.ask().header("X-Multithread") == "False"
+
+
+def test_an_idle_worker_does_not_wake(serve):
+    worker = serve(APP)
+    waiting = Waiting(worker, 4)
+    eventually(lambda: threads(worker) == 4)
+    waiting.release()
+
+    def quiet():
+        before = switches(worker)
+        time.sleep(0.3)
+        return switches(worker) == before
+
+    eventually(quiet)
+    before = switches(worker)
+    time.sleep(1)
+    assert switches(worker) == before
+
+
+def test_stop_waits_for_all_that_are_inside(serve):
+    worker = serve(APP)
+    waiting = Waiting(worker, 3)
+    eventually(lambda: threads(worker) == 4)  # three inside, one that waits for more
+    worker.say("STOP")
+    time.sleep(0.1)
+    assert worker.process.poll() is None
+    assert len(waiting.release()) == 3
+    assert worker.wait() == 0
+
+
+def test_sigterm_while_the_importing_thread_is_inside(serve):
+    worker = serve(APP)
+    waiting = Waiting(worker, 2)
+    eventually(lambda: threads(worker) == 3)
+    worker.process.send_signal(signal.SIGTERM)
+    assert sorted(waiting.release()) == [b"importing", b"other"]
+    assert worker.wait() == 0
+
+
+def test_a_handler_of_the_app_runs_while_another_thread_leads(serve):
+    worker = serve("import signal, sys" + APP.replace("\n    ", "\n") + """
+def usr1(number, frame):
+    print("handled", flush=True)
+signal.signal(signal.SIGUSR1, usr1)
+""")
+    first = Waiting(worker, 1)
+    worker.ask(path="/inside/wait/%s" % first.file)  # a helper leads from now on
+    assert first.release() == [b"importing"]
+    worker.process.send_signal(signal.SIGUSR1)
+    eventually(lambda: worker.stdout == "handled\n")
+    assert worker.ask().body == b"importing"
+
+
+def test_interrupt_raised_by_the_app_on_another_thread(serve):
+    worker = serve(APP.replace('elif path == "inside":', """elif path == "interrupt":
+            raise KeyboardInterrupt
+        elif path == "inside":"""))
+    waiting = Waiting(worker, 1)
+    worker.ask(path="/inside/wait/%s" % waiting.file)
+    with worker.connect() as connection:
+        connection.send(request(cgi_params("GET", "/interrupt", b""), b"", 1, 1))
+        assert connection.read_answer().app_status == 1
+    assert waiting.release() == [b"importing"]
+    assert worker.wait() == 130
+
+
+def test_a_peer_that_leaves_while_its_request_is_served_and_another_thread_leads(serve):
+    worker = serve(APP)
+    waiting = Waiting(worker, 1)
+    worker.ask(path="/inside/wait/%s" % waiting.file)
+    waiting.connections[0].close()
+    assert worker.ask().body == b"other"
+    before = worker.descriptors()
+    waiting.file.touch()
+    eventually(lambda: worker.ask().body == b"importing")
+    eventually(lambda: worker.descriptors() < before)
+
+
+def test_many_requests_of_mixed_lengths(serve):
+    worker = serve("""
+        import time
+
+        def app(environ, start_response):
+            time.sleep(float(environ["QUERY_STRING"]))
+            body = environ["wsgi.input"].read()
+            start_response("200 OK", [])
+            return [environ["PATH_INFO"].encode(), b" ", body]
+    """)
+    wrong = []
+
+    def client(number):
+        dice = random.Random(number)
+        with worker.connect() as connection:
+            for i in range(60):
+                body = bytes([number]) * dice.choice((0, 10, 20000, 100000))
+                pause = dice.choice((0, 0, 0, 0.001, 0.004))
+                answer = connection.ask("POST", "/%d/%d" % (number, i), body, QUERY_STRING=str(pause))
+                if answer.body != b"/%d/%d " % (number, i) + body:
+                    wrong.append((number, i, answer.records))
+
+    clients = [threading.Thread(target=client, args=(number,)) for number in range(8)]
+    for thread in clients:
+        thread.start()
+    for thread in clients:
+        thread.join()
+    assert not wrong
+    assert worker.stop() == 0
