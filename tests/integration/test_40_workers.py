@@ -359,7 +359,7 @@ def test_a_stream_ends_when_its_client_leaves(launch):
     with gateway.connect() as connection:
         connection.request("GET", "/")
         assert connection.head().status == 200
-    assert gateway.get("/quick").text == "closed 1"
+    wait_until(lambda: gateway.get("/quick").text == "closed 1", "the end of the stream")
     assert len(gateway.workers) == 1
 
 
