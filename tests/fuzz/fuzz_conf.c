@@ -35,7 +35,8 @@ static void check_row(const struct table_row *row, void *base)
     if (is_number(row)) {
         const int64_t *value = value_field(base, row);
         bool off = *value == CONF_OFF && (row->flags & (TABLE_OFF | TABLE_EMPTY)) != 0;
-        check(off || (*value >= row->min && *value <= row->max));
+        bool chosen = *value == CONF_AUTO && (row->flags & TABLE_AUTO) != 0;
+        check(off || chosen || (*value >= row->min && *value <= row->max));
     } else if (row->type == TABLE_LIST) {
         const struct conf_list *list = value_field(base, row);
         check((list->count == 0) == (list->items == NULL));
@@ -48,10 +49,33 @@ static void check_row(const struct table_row *row, void *base)
     }
 }
 
+/* What an app is made of is there, and nothing that belongs to another kind can be meant. */
+static void check_making(const struct conf_app *app)
+{
+    switch ((enum conf_kind)app->kind) {
+    case CONF_KIND_AUTO:
+    case CONF_KIND_WSGI:
+    case CONF_KIND_ASGI:
+        check(*app->module != '\0');
+        break;
+    case CONF_KIND_CGI:
+        check(app->script[0] == '/');
+        break;
+    case CONF_KIND_FILES:
+        check(app->root[0] == '/');
+        break;
+    case CONF_KIND_FASTCGI:
+        check((*app->address != '\0') != (*app->command != '\0'));
+        check((app->command_words.count > 0) == (*app->command != '\0'));
+        break;
+    }
+}
+
 static void check_app(const struct conf_app *app)
 {
     check(*app->name != '\0' && strlen(app->name) <= 64);
-    check(*app->module != '\0' && app->directory[0] == '/');
+    check(app->directory[0] == '/');
+    check_making(app);
     for (uint32_t i = 0; i < app->path.count; i++) {
         const char *path = app->path.items[i];
         check(path[0] == '/' && strstr(path, "//") == NULL && strstr(path, "/../") == NULL);
