@@ -27,7 +27,7 @@ GATEWAY = main listener \
           router status \
           app tell roster \
           queue worker upstream file file_find access \
-          client cgi_reply cgi request file_rules launch command spawn \
+          client encode cgi_reply cgi request file_rules launch command spawn \
           backoff control output reaper forwarded forwarded_hop proxy_protocol http_chunked http_head http_path \
           http_reply http_date file_open file_type body worker_fsm \
           buf net inherit log memory task timeq gateway

@@ -10,13 +10,12 @@
 #include <fastcgi.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "cgi.h"
-#include "fcgi_record.h"
+#include "encode.h"
 #include "log.h"
 #include "memory.h"
 
@@ -26,7 +25,6 @@ enum {
     ORPHAN_MAX = 1024 * 1024,   /* bytes of an answer that nobody wants before its connection is closed */
     READS_DRAIN = 64,           /* of a worker that has ended */
     SEND_MAX = 4 * 1024 * 1024, /* ceiling of `send`: the largest parameters, or one piece of a body */
-    BODY_PIECE = 32 * 1024,     /* body bytes of one STDIN record */
     KEEP_CAPACITY = 8 * 1024    /* buffers larger than this are given back between requests */
 };
 
@@ -127,122 +125,6 @@ void upstream_orphan(struct upstream *up)
 
 /* ---- sending ---- */
 
-static void describe(const struct request *r, struct cgi_request *cgi)
-{
-    *cgi = (struct cgi_request){
-        .head = &r->head,
-        .base = r->in.data,
-        .path = request_path(r),
-        .path_len = r->path_len,
-        .script_len = r->script_len,
-        .root_path = r->app_conf->root_path,
-        .prefix = r->prefix,
-        .forwarded = r->forwarded,
-        .scheme = r->scheme,
-        .remote_addr = r->remote_addr,
-        .remote_port = r->remote_port,
-        .server_addr = r->server_addr,
-        .server_port = r->server_port,
-        .request_id_name = r->conf->request_id[0] != '\0' ? r->conf->request_id : NULL,
-        .request_id = r->id,
-        .has_body = r->head.chunked || r->head.has_length,
-        .body_len = body_len(&r->body),
-    };
-}
-
-/* Warns once per header name that was left out because of its underscore; remembers a few names only. */
-static void warn_dropped(const struct request *r, const struct cgi_dropped *dropped)
-{
-    static char warned[16][32];
-    char name[32] = "";
-    if (dropped->underscore.len == 0)
-        return;
-    size_t n = dropped->underscore.len < sizeof(name) ? dropped->underscore.len : sizeof(name) - 1;
-    memcpy(name, r->in.data + dropped->underscore.off, n);
-    for (size_t i = 0; i < sizeof(warned) / sizeof(warned[0]); i++) {
-        if (strcasecmp(warned[i], name) == 0)
-            return;
-        if (warned[i][0] == '\0') {
-            memcpy(warned[i], name, sizeof(name));
-            log_warning(
-                "header \"%s\" from %s dropped: as a CGI variable it could not be told from one with a dash",
-                name, r->remote_addr[0] != '\0' ? r->remote_addr : "a unix socket");
-            return;
-        }
-    }
-}
-
-/* Splits `n` bytes of pairs that stand behind `start` into PARAMS records, each with its header, and ends
- * them with the empty record. Room for the first header is there already. */
-static bool frame_params(struct buf *b, uint32_t start, uint16_t id)
-{
-    uint32_t n = b->len - start - FCGI_RECORD_HEADER;
-    uint32_t records = (n + FCGI_CONTENT_MAX - 1) / FCGI_CONTENT_MAX;
-    if (!buf_reserve(b, (size_t)records * FCGI_RECORD_HEADER))
-        return false;
-    uint8_t *base = (uint8_t *)b->data + start;
-    for (uint32_t i = records; i-- > 0;) { /* from the last, so that nothing is overwritten */
-        uint32_t off = i * FCGI_CONTENT_MAX;
-        uint32_t len = i == records - 1 ? n - off : FCGI_CONTENT_MAX;
-        uint8_t *record = base + off + (size_t)i * FCGI_RECORD_HEADER;
-        memmove(record + FCGI_RECORD_HEADER, base + FCGI_RECORD_HEADER + off, len);
-        fcgi_put_header(record, FCGI_PARAMS, id, len);
-    }
-    b->len = start + n + records * FCGI_RECORD_HEADER;
-    fcgi_put_header((uint8_t *)b->data + b->len, FCGI_PARAMS, id, 0);
-    b->len += FCGI_RECORD_HEADER;
-    return true;
-}
-
-/* BEGIN_REQUEST and all PARAMS into `send`. */
-static bool encode_head(struct upstream *up, const struct request *r)
-{
-    struct cgi_request cgi;
-    struct cgi_dropped dropped = {
-        {0, 0}
-    };
-    const uint8_t gap[FCGI_RECORD_HEADER] = {0};
-    uint8_t begin[FCGI_RECORD_BEGIN];
-    describe(r, &cgi);
-    fcgi_put_begin(begin, up->id, true);
-    up->send.len = up->sent = 0;
-    up->body_sent = false;
-    if (!buf_put(&up->send, begin, sizeof(begin)) || !buf_put(&up->send, gap, sizeof(gap)) ||
-        !cgi_put_params(&up->send, &cgi, &dropped) || !frame_params(&up->send, FCGI_RECORD_BEGIN, up->id))
-        return false;
-    warn_dropped(r, &dropped);
-    return true;
-}
-
-/* Appends the next STDIN record, and the empty one behind the last. False: the body cannot be read back, or
- * no memory. */
-static bool encode_body(struct upstream *up)
-{
-    const char *data;
-    uint8_t header[FCGI_RECORD_HEADER];
-    struct body *body = &up->request->body;
-    long n = body_peek(body, memory_scratch, BODY_PIECE, &data);
-    if (n < 0)
-        return false;
-    if (n > BODY_PIECE)
-        n = BODY_PIECE;
-    if (n > 0) {
-        fcgi_put_header(header, FCGI_STDIN, up->id, (size_t)n);
-        if (!buf_reserve(&up->send, sizeof(header) + (size_t)n))
-            return false;
-        (void)buf_put(&up->send, header, sizeof(header));
-        (void)buf_put(&up->send, data, (size_t)n);
-        body_skip(body, (size_t)n);
-    }
-    if (body_left(body) == 0) {
-        fcgi_put_header(header, FCGI_STDIN, up->id, 0);
-        if (!buf_put(&up->send, header, sizeof(header)))
-            return false;
-        up->body_sent = true;
-    }
-    return true;
-}
-
 /* Writes until all is out or the socket is full. An error here decides nothing: the worker may have answered
  * without reading to the end, and what it left to read tells. */
 static void send_more(struct upstream *up)
@@ -250,7 +132,7 @@ static void send_more(struct upstream *up)
     while (sending(up)) {
         if (up->sent == up->send.len) {
             up->send.len = up->sent = 0;
-            if (!encode_body(up)) {
+            if (!encode_body(&up->send, &up->request->body, up->id, &up->body_sent)) {
                 log_error("a request body could not be read back: %s", strerror(errno));
                 up->body_sent = up->cut = true; /* the worker sees the missing end as a cut body */
                 shutdown(up->fd, SHUT_WR);
@@ -300,15 +182,19 @@ int upstream_start(struct upstream *up, struct request *r, bool ready)
     if (up->state == UPSTREAM_CLOSED && open_connection(up) == -1)
         return -1;
     body_rewind(&r->body);
-    if (!encode_head(up, r)) {
+    up->send.len = up->sent = 0;
+    up->body_sent = false;
+    if (!encode_head(&up->send, r, up->id, true)) {
         shrink(up, &up->send);
         errno = ENOMEM;
         return -1;
     }
     up->state = UPSTREAM_BUSY;
     up->request = r;
-    if (body_left(&r->body) <= BODY_PIECE)
-        (void)encode_body(up); /* in one write with the head; a failure shows again in send_more */
+    if (body_left(&r->body) <= ENCODE_PIECE)
+        (void)encode_body(
+            &up->send, &r->body, up->id,
+            &up->body_sent); /* in one write with the head; a failure shows again in send_more */
     up->cut = up->delivered = false;
     up->stderr_bytes = up->discarded = 0;
     r->up = up;
