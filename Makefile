@@ -22,7 +22,7 @@ JOBS       ?= $(shell nproc)
 
 # The program, by level (docs/ARCHITECTURE.md): from the command line down to the leaves. What runs while nothing happens
 # stands last, side by side with libev, so that an idle gateway keeps few pages of its text.
-GATEWAY = main listener \
+GATEWAY = main banner privileges listener \
           conn conn_proxy conn_head conn_body conn_answer conn_state \
           router status \
           app tell roster \

@@ -69,21 +69,28 @@ struct conf_app {
     int64_t start_timeout;
     int64_t request_timeout;
     int64_t stream_timeout;
+    int64_t slow;
     int64_t stop_timeout;
     int64_t queue;
     int64_t queue_timeout;
     int64_t body_size;
     int64_t max_requests;
+    int64_t max_rss;
+    int64_t max_age;
     bool reload;
     bool debug;
     int lifespan;              /* enum conf_lifespan */
     struct conf_list env;      /* NAME=value */
     struct conf_list env_file; /* absolute paths; conf_env_file() reads one */
     bool clear_env;
+    struct conf_list ignore_idle;      /* as path */
     struct conf_list static_files;     /* "/prefix /absolute/directory" */
     const struct conf_static *statics; /* the same, taken apart */
     uint32_t static_count;
     int64_t umask; /* CONF_OFF: inherited */
+    int64_t limit_address_space;
+    int64_t limit_files;
+    int64_t limit_processes;
 };
 
 struct conf {
@@ -108,12 +115,15 @@ struct conf {
     int64_t response_spool;
     int64_t buffers;
     int64_t spool;
+    int64_t workers; /* of all apps together */
     /* [timeouts] */
     int64_t header;
     int64_t body;
     int64_t send;
     int64_t keepalive;
     int64_t drain;
+    int64_t drain_delay;
+    int64_t idle_exit;
     /* [log] */
     int log_level;
     const char *access; /* "stdout", "stderr", "off" or an absolute path */

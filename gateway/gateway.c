@@ -8,9 +8,7 @@
 #include <errno.h>
 #include <ev.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <limits.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,22 +18,21 @@
 #include <unistd.h>
 
 #include "app.h"
+#include "banner.h"
 #include "conn.h"
 #include "forwarded.h"
 #include "inherit.h"
 #include "listener.h"
 #include "log.h"
 #include "memory.h"
+#include "privileges.h"
 #include "reaper.h"
 #include "router.h"
 #include "spawn.h"
 #include "timeq.h"
-#include "units.h"
-#include "version.h"
 
 enum {
     SIGNALS = 4,
-    BANNER_APPS = 20,     /* apps named at start; the rest is a number */
     KILL_GRACE_MS = 2000, /* after SIGKILL: a process in an uninterruptible call is left to init */
     BURST = 64            /* connections gone that make it worth while to give memory back */
 };
@@ -343,117 +340,6 @@ static enum gateway_exit bind_all(struct gateway *g)
     return GATEWAY_DRAINED;
 }
 
-/* A user by name, or by number, who then must exist as well: its groups and home are needed. */
-static const struct passwd *find_user(const char *text)
-{
-    char *end;
-    const struct passwd *user = getpwnam(text);
-    unsigned long number = strtoul(text, &end, 10);
-    return user == NULL && *end == '\0' ? getpwuid((uid_t)number) : user;
-}
-
-static bool find_group(const char *text, gid_t *gid)
-{
-    char *end;
-    const struct group *group = getgrnam(text);
-    unsigned long number = strtoul(text, &end, 10);
-    if (group == NULL && *end != '\0')
-        return false;
-    *gid = group != NULL ? group->gr_gid : (gid_t)number;
-    return true;
-}
-
-static enum gateway_exit drop_privileges(const struct conf *conf)
-{
-    if (conf->user[0] == '\0' && conf->group[0] == '\0')
-        return GATEWAY_DRAINED;
-    if (geteuid() != 0) {
-        log_error("user and group need root; start leangate as root, or leave them out");
-        return GATEWAY_CANNOT_START;
-    }
-    const struct passwd *user = conf->user[0] != '\0' ? find_user(conf->user) : NULL;
-    if (conf->user[0] != '\0' && user == NULL) {
-        log_error("no user \"%s\" on this machine", conf->user);
-        return GATEWAY_CANNOT_START;
-    }
-    gid_t gid = user != NULL ? user->pw_gid : getegid();
-    if (conf->group[0] != '\0' && !find_group(conf->group, &gid)) {
-        log_error("no group \"%s\" on this machine", conf->group);
-        return GATEWAY_CANNOT_START;
-    }
-    bool failed = user != NULL ? initgroups(user->pw_name, gid) == -1 : setgroups(0, NULL) == -1;
-    failed = failed || setgid(gid) == -1 || (user != NULL && setuid(user->pw_uid) == -1);
-    if (!failed && user != NULL) /* workers inherit it */
-        failed = setenv("HOME", user->pw_dir, 1) == -1 || setenv("USER", user->pw_name, 1) == -1;
-    if (failed)
-        log_error("cannot become user \"%s\": %s", conf->user, strerror(errno));
-    return failed ? GATEWAY_CANNOT_START : GATEWAY_DRAINED;
-}
-
-static void tell_app(const struct conf *conf, const struct conf_app *app)
-{
-    char python[4096], label[128], idle[UNITS_TEXT], when[64] = "stays once started";
-    struct conf_error error;
-    if (access(app->directory, X_OK) == -1)
-        log_warning("app %s: directory %s: %s", app->name, app->directory, strerror(errno));
-    if (conf_python(conf, app, python, label, &error) == -1) {
-        log_warning("%s", error.text);
-        snprintf(label, sizeof(label), "no python");
-    }
-    if (app->idle_timeout != CONF_OFF) {
-        units_time_text(app->idle_timeout, idle);
-        snprintf(when, sizeof(when), "stops after %s idle", idle);
-    }
-    log_info("  %s%s  %s  %s  %s, %s", app->domain.count > 0 ? app->domain.items[0] : "", app->path.items[0],
-             app->module, label, app->start == CONF_START_EAGER ? "starts now" : "asleep: starts on request",
-             when);
-}
-
-static bool in_container(void)
-{
-    return access("/.dockerenv", F_OK) == 0 || access("/run/.containerenv", F_OK) == 0 ||
-           getenv("KUBERNETES_SERVICE_HOST") != NULL;
-}
-
-/* What costs people an hour when nobody says it. */
-static void give_hints(const struct conf *conf)
-{
-    bool outside = false, unix_socket = false, debug = false;
-    for (uint32_t i = 0; i < conf->listen.count; i++) {
-        bool is_unix = strncmp(conf->listen.items[i], "unix:", 5) == 0;
-        unix_socket = unix_socket || is_unix;
-        outside = outside || (!is_unix && !net_is_loopback(conf->listen.items[i]));
-    }
-    for (uint32_t i = 0; i < conf->app_count; i++)
-        debug = debug || conf->apps[i].debug;
-    if (outside && debug)
-        log_warning("debug is on and not only this machine can connect: everybody gets to see tracebacks");
-    if (!outside && !unix_socket && in_container())
-        log_warning("inside a container 127.0.0.1 is reached by nobody else: try --bind :8000");
-}
-
-static void tell_start(const struct gateway *g)
-{
-    char where[512];
-    size_t n = 0;
-    struct list *node, *after;
-    LIST_EACH (node, after, &g->listeners) {
-        const struct listener *l = LIST_OBJECT(node, struct listener, node);
-        int len = snprintf(where + n, sizeof(where) - n, "%s%s", n > 0 ? " and " : "", l->url);
-        if (len > 0 && n + (size_t)len < sizeof(where))
-            n += (size_t)len;
-    }
-    where[n] = '\0';
-    log_info("leangate " LEANGATE_VERSION " on %s  (Ctrl-C stops)", where);
-    give_hints(g->conf);
-    if (forwarded_trusts_all(g->forwarded))
-        log_warning("trusted_proxies = *: whoever connects can claim any address, scheme and host");
-    for (uint32_t i = 0; i < g->conf->app_count && i < BANNER_APPS; i++)
-        tell_app(g->conf, &g->conf->apps[i]);
-    if (g->conf->app_count > BANNER_APPS)
-        log_info("  and %u more apps", g->conf->app_count - BANNER_APPS);
-}
-
 /* ---- checking apps ---- */
 
 /* Starts one app in a process that ends right after. False: it cannot be loaded, which was logged. */
@@ -500,8 +386,8 @@ enum gateway_exit gateway_check(const struct conf *conf)
 {
     struct gateway g;
     enum gateway_exit status = build(&g, conf);
-    if (status == GATEWAY_DRAINED)
-        status = drop_privileges(conf);
+    if (status == GATEWAY_DRAINED && !privileges_drop(conf))
+        status = GATEWAY_CANNOT_START;
     if (status == GATEWAY_DRAINED)
         status = check_apps(&g, true) ? GATEWAY_DRAINED : GATEWAY_APP_BROKEN;
     if (status == GATEWAY_DRAINED)
@@ -513,7 +399,7 @@ enum gateway_exit gateway_check(const struct conf *conf)
 static void serve(struct gateway *g)
 {
     struct list *node, *after;
-    tell_start(g);
+    banner_tell(g->conf, g->forwarded, &g->listeners);
     LIST_EACH (node, after, &g->listeners)
         listener_start(LIST_OBJECT(node, struct listener, node));
     for (uint32_t i = 0; i < g->conf->app_count; i++) {
@@ -533,8 +419,8 @@ enum gateway_exit gateway_run(const struct conf *conf)
     enum gateway_exit status = build(&g, conf);
     if (status == GATEWAY_DRAINED)
         status = bind_all(&g);
-    if (status == GATEWAY_DRAINED)
-        status = drop_privileges(conf);
+    if (status == GATEWAY_DRAINED && !privileges_drop(conf))
+        status = GATEWAY_CANNOT_START;
     if (status == GATEWAY_DRAINED) {
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* no core, no ptrace: requests of all apps pass through here */

@@ -220,13 +220,28 @@ static void build_environment(const struct conf_app *app)
             refuse("no memory for the environment");
 }
 
-static void __attribute__((noreturn)) become_worker(const struct spawn *s, pid_t parent)
+/* `limit` of the app's configuration, or CONF_OFF: as it is. */
+static void limit_resource(int resource, const char *key, int64_t limit)
+{
+    const struct rlimit both = {(rlim_t)limit, (rlim_t)limit};
+    if (limit != CONF_OFF && setrlimit((__rlimit_resource_t)resource, &both) == -1)
+        refuse("%s = %lld: %s", key, (long long)limit, strerror(errno));
+}
+
+static void limit_resources(const struct conf_app *app)
 {
     const struct rlimit no_core = {0, 0};
-    setpgid(0, 0);
     if (files_before.rlim_max != 0)
         (void)setrlimit(RLIMIT_NOFILE, &files_before);
     (void)setrlimit(RLIMIT_CORE, &no_core);
+    limit_resource(RLIMIT_NOFILE, "limit_files", app->limit_files);
+    limit_resource(RLIMIT_NPROC, "limit_processes", app->limit_processes);
+    limit_resource(RLIMIT_AS, "limit_address_space", app->limit_address_space);
+}
+
+static void __attribute__((noreturn)) become_worker(const struct spawn *s, pid_t parent)
+{
+    setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) /* it died before the death signal was set */
         _exit(EXIT_CANNOT_RUN);
@@ -238,6 +253,7 @@ static void __attribute__((noreturn)) become_worker(const struct spawn *s, pid_t
     if (chdir(s->app->directory) == -1)
         refuse("cannot enter directory %s: %s", s->app->directory, strerror(errno));
     build_environment(s->app);
+    limit_resources(s->app);
     union {
         const char *const *in;
         char *const *out;

@@ -49,6 +49,16 @@ static void test_defaults(void **state)
     assert_int_equal(app->start, CONF_START_LAZY);
     assert_int_equal(app->body_size, 10 << 20);
     assert_int_equal(app->umask, CONF_OFF);
+    assert_int_equal(app->slow, 5000);
+    assert_int_equal(app->max_rss, CONF_OFF);
+    assert_int_equal(app->max_age, CONF_OFF);
+    assert_int_equal(app->ignore_idle.count, 0);
+    assert_int_equal(app->limit_address_space, CONF_OFF);
+    assert_int_equal(app->limit_files, CONF_OFF);
+    assert_int_equal(app->limit_processes, CONF_OFF);
+    assert_int_equal(fx.conf->workers, 32);
+    assert_int_equal(fx.conf->drain_delay, 0);
+    assert_int_equal(fx.conf->idle_exit, CONF_OFF);
 }
 
 static void test_every_type(void **state)

@@ -1,0 +1,80 @@
+/* banner.c - see banner.h. */
+#include "banner.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "listener.h"
+#include "log.h"
+#include "net.h"
+#include "units.h"
+#include "version.h"
+
+enum { BANNER_APPS = 20 }; /* apps that are named; the rest is a number */
+
+static void tell_app(const struct conf *conf, const struct conf_app *app)
+{
+    char python[4096], label[128], idle[UNITS_TEXT], when[64] = "stays once started";
+    struct conf_error error;
+    if (access(app->directory, X_OK) == -1)
+        log_warning("app %s: directory %s: %s", app->name, app->directory, strerror(errno));
+    if (conf_python(conf, app, python, label, &error) == -1) {
+        log_warning("%s", error.text);
+        snprintf(label, sizeof(label), "no python");
+    }
+    if (app->idle_timeout != CONF_OFF) {
+        units_time_text(app->idle_timeout, idle);
+        snprintf(when, sizeof(when), "stops after %s idle", idle);
+    }
+    log_info("  %s%s  %s  %s  %s, %s", app->domain.count > 0 ? app->domain.items[0] : "", app->path.items[0],
+             app->module, label, app->start == CONF_START_EAGER ? "starts now" : "asleep: starts on request",
+             when);
+}
+
+static bool in_container(void)
+{
+    return access("/.dockerenv", F_OK) == 0 || access("/run/.containerenv", F_OK) == 0 ||
+           getenv("KUBERNETES_SERVICE_HOST") != NULL;
+}
+
+/* What costs people an hour when nobody says it. */
+static void give_hints(const struct conf *conf)
+{
+    bool outside = false, unix_socket = false, debug = false;
+    for (uint32_t i = 0; i < conf->listen.count; i++) {
+        bool is_unix = strncmp(conf->listen.items[i], "unix:", 5) == 0;
+        unix_socket = unix_socket || is_unix;
+        outside = outside || (!is_unix && !net_is_loopback(conf->listen.items[i]));
+    }
+    for (uint32_t i = 0; i < conf->app_count; i++)
+        debug = debug || conf->apps[i].debug;
+    if (outside && debug)
+        log_warning("debug is on and not only this machine can connect: everybody gets to see tracebacks");
+    if (!outside && !unix_socket && in_container())
+        log_warning("inside a container 127.0.0.1 is reached by nobody else: try --bind :8000");
+}
+
+void banner_tell(const struct conf *conf, const struct forwarded *forwarded, const struct list *listeners)
+{
+    char where[512];
+    size_t n = 0;
+    struct list *node, *after;
+    LIST_EACH (node, after, listeners) {
+        const struct listener *l = LIST_OBJECT(node, struct listener, node);
+        int len = snprintf(where + n, sizeof(where) - n, "%s%s", n > 0 ? " and " : "", l->url);
+        if (len > 0 && n + (size_t)len < sizeof(where))
+            n += (size_t)len;
+    }
+    where[n] = '\0';
+    log_info("leangate " LEANGATE_VERSION " on %s  (Ctrl-C stops)", where);
+    give_hints(conf);
+    if (forwarded_trusts_all(forwarded))
+        log_warning("trusted_proxies = *: whoever connects can claim any address, scheme and host");
+    for (uint32_t i = 0; i < conf->app_count && i < BANNER_APPS; i++)
+        tell_app(conf, &conf->apps[i]);
+    if (conf->app_count > BANNER_APPS)
+        log_info("  and %u more apps", conf->app_count - BANNER_APPS);
+}

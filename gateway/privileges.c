@@ -1,0 +1,58 @@
+/* privileges.c - see privileges.h. */
+#include "privileges.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "log.h"
+
+/* A user by name, or by number, who then must exist as well: its groups and home are needed. */
+static const struct passwd *find_user(const char *text)
+{
+    char *end;
+    const struct passwd *user = getpwnam(text);
+    unsigned long number = strtoul(text, &end, 10);
+    return user == NULL && *end == '\0' ? getpwuid((uid_t)number) : user;
+}
+
+static bool find_group(const char *text, gid_t *gid)
+{
+    char *end;
+    const struct group *group = getgrnam(text);
+    unsigned long number = strtoul(text, &end, 10);
+    if (group == NULL && *end != '\0')
+        return false;
+    *gid = group != NULL ? group->gr_gid : (gid_t)number;
+    return true;
+}
+
+bool privileges_drop(const struct conf *conf)
+{
+    if (conf->user[0] == '\0' && conf->group[0] == '\0')
+        return true;
+    if (geteuid() != 0) {
+        log_error("user and group need root; start leangate as root, or leave them out");
+        return false;
+    }
+    const struct passwd *user = conf->user[0] != '\0' ? find_user(conf->user) : NULL;
+    if (conf->user[0] != '\0' && user == NULL) {
+        log_error("no user \"%s\" on this machine", conf->user);
+        return false;
+    }
+    gid_t gid = user != NULL ? user->pw_gid : getegid();
+    if (conf->group[0] != '\0' && !find_group(conf->group, &gid)) {
+        log_error("no group \"%s\" on this machine", conf->group);
+        return false;
+    }
+    bool failed = user != NULL ? initgroups(user->pw_name, gid) == -1 : setgroups(0, NULL) == -1;
+    failed = failed || setgid(gid) == -1 || (user != NULL && setuid(user->pw_uid) == -1);
+    if (!failed && user != NULL) /* workers inherit it */
+        failed = setenv("HOME", user->pw_dir, 1) == -1 || setenv("USER", user->pw_name, 1) == -1;
+    if (failed)
+        log_error("cannot become user \"%s\": %s", conf->user, strerror(errno));
+    return !failed;
+}

@@ -1,0 +1,13 @@
+/* privileges.h - from root to the user that serves. */
+#ifndef LEANGATE_PRIVILEGES_H
+#define LEANGATE_PRIVILEGES_H
+
+#include <stdbool.h>
+
+#include "config.h"
+
+/* Becomes [gateway] user and group, where they are given, once everything that needs root is open. False with
+ * a message in the log. */
+bool privileges_drop(const struct conf *conf);
+
+#endif
