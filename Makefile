@@ -30,7 +30,7 @@ GATEWAY = main banner privileges listener \
           client encode cgi_reply cgi request file_rules launch command spawn \
           backoff control output reaper forwarded forwarded_hop proxy_protocol http_chunked http_head http_path \
           http_reply http_date file_open file_type body worker_fsm \
-          buf net inherit log memory task timeq gateway
+          json tail buf net inherit stats log memory task timeq gateway
 FCGI    = fcgi_client fcgi_record
 CONFIG  = config load options argument environment reader sections value check check_app finish kind dump help table env_file python \
           suggest network units arena
@@ -43,6 +43,10 @@ PYWORKER_PY = __init__ __main__ fail listen load
 # Each unit test and all that it may link: an extra need is a link error, that is a layer leak.
 UNIT_buf           = gateway/buf
 UNIT_task          = gateway/task
+UNIT_tail          = gateway/tail gateway/buf
+UNIT_stats         = gateway/stats gateway/tail gateway/buf
+UNIT_LIBS_stats    = -lm
+UNIT_json          = gateway/json gateway/buf
 UNIT_body          = gateway/body gateway/buf
 UNIT_worker_fsm    = gateway/worker_fsm
 UNIT_router        = gateway/router

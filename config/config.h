@@ -131,6 +131,7 @@ struct conf {
     int log_format;
     int worker_output;
     const char *request_id; /* header name, or "" when off */
+    bool server_timing;
 
     /* [status] */
     const char *health_path; /* "": off */

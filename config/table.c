@@ -97,6 +97,8 @@ const struct table_row table_rows[] = {
      "workers' output: raw, tagged; auto: raw for one app"},
     {TABLE_LOG, "request_id", TABLE_TEXT, AT(request_id), "X-Request-ID", 0, 0, NULL, check_request_id, 0,
      "the header that carries it; off"},
+    {TABLE_LOG, "server_timing", TABLE_BOOL, AT(server_timing), "off", 0, 0, NULL, NULL, 0,
+     "answer with Server-Timing: queue, start, app"},
 
     {TABLE_STATUS, "health_path", TABLE_TEXT, AT(health_path), "/-/health", 0, 0, NULL, check_own_path, 0,
      "answered by the gateway, wakes nobody; off"},

@@ -4,28 +4,20 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "json.h"
 #include "log.h"
+#include "stats.h"
 
-enum { TEXT_MAX = 2048, JSON_STRING_MAX = 1024, STATUS_CLIENT_GONE = 499 };
-
-/* Durations in seconds; where a phase was not reached it is 0. */
-struct phases {
-    double total;
-    double queue; /* complete, until a worker took it */
-    double start; /* of that, waiting for a worker to start */
-    double app;   /* the worker's time to the head of its answer */
+enum {
+    TEXT_MAX = 2048,
+    JSON_STRING_MAX = 1024,
+    STATUS_CLIENT_GONE = 499,
+    TRACE_START = 3, /* where in "00-TRACE-PARENT-FLAGS" the trace stands */
+    TRACE_DIGITS = 32,
+    TRACE_END = TRACE_START + TRACE_DIGITS + 1
 };
 
-static struct phases measure(const struct request *r, double ended)
-{
-    struct phases p = {.total = ended - r->began};
-    if (r->sent > r->started) {
-        *(r->cold ? &p.start : &p.queue) = r->sent - r->started;
-        if (r->headed > r->sent)
-            p.app = r->headed - r->sent;
-    }
-    return p;
-}
+static const double SHOWN_FROM = 1e-3; /* seconds */
 
 static unsigned status_of(const struct request *r)
 {
@@ -78,18 +70,40 @@ static const char *peer(const struct request *r)
     return r->remote_addr[0] != '\0' ? r->remote_addr : "unix";
 }
 
-static bool put_text(struct buf *out, const struct request *r, const struct phases *p)
+/* " cold (queue 2.0 start 20.1 app 0.1)": parts below a millisecond are left out, but for a cold start's. */
+static bool put_phases(struct buf *out, const struct request *r)
+{
+    struct request_phases p = request_phases(r);
+    const struct {
+        const char *name;
+        double seconds;
+        bool always;
+    } parts[] = {
+        {"queue", p.queue, false  },
+        {"start", p.start, r->cold},
+        {"app",   p.app,   r->cold}
+    };
+    bool ok = true, any = false;
+    for (size_t i = 0; ok && i < sizeof(parts) / sizeof(parts[0]); i++)
+        if (parts[i].always || parts[i].seconds >= SHOWN_FROM) {
+            ok = buf_printf(out, "%s%s %.1f", any ? " " : " (", parts[i].name, parts[i].seconds * 1e3);
+            any = true;
+        }
+    return ok && (!any || buf_putc(out, ')'));
+}
+
+static bool put_text(struct buf *out, const struct request *r, double ended)
 {
     char line[TEXT_MAX];
     size_t n = put_request_line(line, r);
     const char *app = r->app_conf != NULL ? r->app_conf->name : "-";
     bool ok =
         buf_printf(out, "%s%s%s - \"%.*s\" %u %s %.1fms %s", peer(r), r->remote_port[0] != '\0' ? ":" : "",
-                   r->remote_port, (int)n, line, status_of(r), phrase_of(r), p->total * 1e3, app);
-    if (ok && r->app_conf != NULL && r->sent != 0 && r->cold)
-        ok = buf_printf(out, " cold (start %.1f app %.1f)", p->start * 1e3, p->app * 1e3);
-    else if (ok && r->app_conf != NULL)
-        ok = buf_printf(out, " %s", start_of(r));
+                   r->remote_port, (int)n, line, status_of(r), phrase_of(r), (ended - r->began) * 1e3, app);
+    if (ok && r->app_conf != NULL)
+        ok = buf_putc(out, ' ') && buf_puts(out, start_of(r));
+    if (ok && (r->cold || ended - r->began >= SHOWN_FROM))
+        ok = put_phases(out, r);
     return ok && buf_putc(out, '\n');
 }
 
@@ -110,56 +124,81 @@ static bool put_combined(struct buf *out, const struct request *r, time_t now)
                       (int)agent_len, agent);
 }
 
-/* A JSON string of bytes that may be anything: what is not printable ASCII becomes \u00NN (as Latin-1). Cut
- * after JSON_STRING_MAX bytes of the original. */
-static bool put_json_string(struct buf *out, const char *name, const char *text, size_t len)
+static bool put_member(struct buf *out, const char *name, const char *text, size_t len)
 {
-    bool ok = buf_printf(out, ",\"%s\":\"", name);
-    for (size_t i = 0; ok && i < len && i < JSON_STRING_MAX; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if (c == '"' || c == '\\')
-            ok = buf_putc(out, '\\') && buf_putc(out, (char)c);
-        else if (c < 0x20 || c >= 0x7f)
-            ok = buf_printf(out, "\\u%04x", c);
-        else
-            ok = buf_putc(out, (char)c);
-    }
-    return ok && buf_putc(out, '"');
+    return buf_printf(out, ",\"%s\":", name) &&
+           json_string(out, text, len < JSON_STRING_MAX ? len : JSON_STRING_MAX);
 }
 
-static bool put_json(struct buf *out, const struct request *r, const struct phases *p, time_t now)
+/* The trace that the request belongs to, out of its traceparent (W3C Trace Context, version 00). */
+static bool put_trace(struct buf *out, const struct request *r)
 {
+    static const char digits[] = "0123456789abcdef";
+    struct slice field;
+    if (!request_field(r, "traceparent", &field) || field.len < TRACE_END)
+        return true;
+    const char *text = r->in.data + field.off;
+    size_t n = 0;
+    while (n < TRACE_DIGITS && memchr(digits, text[TRACE_START + n], sizeof(digits) - 1) != NULL)
+        n++;
+    if (n < TRACE_DIGITS || text[TRACE_START - 1] != '-' || text[TRACE_END - 1] != '-')
+        return true;
+    return put_member(out, "trace_id", text + TRACE_START, TRACE_DIGITS);
+}
+
+static bool put_json_app(struct buf *out, const struct request *r)
+{
+    if (r->app_conf == NULL)
+        return true;
+    bool ok = put_member(out, "app", r->app_conf->name, strlen(r->app_conf->name)) &&
+              buf_printf(out, ",\"start\":\"%s\"", start_of(r));
+    return ok && (r->worker == 0 || buf_printf(out, ",\"pid\":%d", (int)r->worker));
+}
+
+static bool put_json(struct buf *out, const struct request *r, double ended, time_t now)
+{
+    struct request_phases p = request_phases(r);
     char stamp[40] = "";
     struct tm tm;
     if (gmtime_r(&now, &tm) != NULL)
         strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", &tm);
     const char *base = r->in.data;
-    bool whole = r->head.size > 0;
     bool ok = buf_printf(out, "{\"time\":\"%s\",\"status\":%u,\"bytes_in\":%llu,\"bytes_out\":%llu", stamp,
                          status_of(r), (unsigned long long)body_len(&r->body),
                          (unsigned long long)r->answer_bytes) &&
               buf_printf(out, ",\"duration_s\":%.6f,\"queue_s\":%.6f,\"start_s\":%.6f,\"app_s\":%.6f",
-                         p->total, p->queue, p->start, p->app) &&
-              put_json_string(out, "client", peer(r), strlen(peer(r))) &&
-              put_json_string(out, "id", r->id, strlen(r->id));
-    if (ok && whole)
-        ok = put_json_string(out, "method", base + r->head.method.off, r->head.method.len) &&
-             put_json_string(out, "target", base + r->head.target.off, r->head.target.len);
-    if (ok && r->app_conf != NULL)
-        ok = put_json_string(out, "app", r->app_conf->name, strlen(r->app_conf->name)) &&
-             buf_printf(out, ",\"start\":\"%s\"", start_of(r));
-    return ok && buf_puts(out, "}\n");
+                         ended - r->began, p.queue, p.start, p.app) &&
+              put_member(out, "client", peer(r), strlen(peer(r))) &&
+              put_member(out, "id", r->id, strlen(r->id));
+    if (ok && r->head.size > 0)
+        ok = put_member(out, "method", base + r->head.method.off, r->head.method.len) &&
+             put_member(out, "target", base + r->head.target.off, r->head.target.len) && put_trace(out, r);
+    return ok && put_json_app(out, r) && buf_puts(out, "}\n");
 }
 
 bool access_line(struct buf *out, int format, const struct request *r, double ended, time_t now)
 {
-    struct phases p = measure(r, ended);
     switch (format) {
     case CONF_FORMAT_COMBINED:
         return put_combined(out, r, now);
     case CONF_FORMAT_JSON:
-        return put_json(out, r, &p, now);
+        return put_json(out, r, ended, now);
     default:
-        return put_text(out, r, &p);
+        return put_text(out, r, ended);
     }
+}
+
+void access_count(const struct request *r, double ended)
+{
+    struct stats *s = r->stats != NULL ? r->stats : &stats_unrouted;
+    struct request_phases p = request_phases(r);
+    s->counts[r->status == 0 ? STATS_GONE : STATS_2XX + r->status / 100 - 2]++;
+    s->counts[STATS_COLD] += r->cold;
+    s->counts[STATS_RECEIVED] += body_len(&r->body);
+    s->counts[STATS_SENT] += r->answer_bytes;
+    stats_observe(s, STATS_DURATION, ended - r->began);
+    if (r->sent > 0)
+        stats_observe(s, STATS_QUEUE, p.queue);
+    if (r->cold && r->headed > 0 && r->sent > 0)
+        stats_cold_answer(s, r->started, p.app);
 }

@@ -8,8 +8,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "log.h"
+#include "stats.h"
 #include "tell.h"
 #include "upstream.h"
 
@@ -26,6 +28,14 @@ static void enqueue(struct app *app, struct request *r, bool front)
     /* without a ready worker the clock starts with the first one */
     int64_t ms = roster_ready(&app->roster) ? app->app_conf->queue_timeout : CONF_OFF;
     queue_put(&app->queue, r, front, ms);
+}
+
+/* What leads to a worker's end; the first reason stays. */
+static void end_worker(struct worker *w, enum worker_event event, enum stats_counter why)
+{
+    if (w->why == 0)
+        w->why = why;
+    worker_event(w, event);
 }
 
 /* Text of the failure for the client: nothing internal unless `debug`. */
@@ -95,9 +105,9 @@ static void take_result(struct app *app, struct worker *w, struct upstream *up)
     else if (result == UPSTREAM_DIED)
         worker_lost(w);
     else if (result == UPSTREAM_TIMEOUT)
-        worker_event(w, WORKER_ON_REQUEST_TIMEOUT);
+        end_worker(w, WORKER_ON_REQUEST_TIMEOUT, STATS_EXIT_REQUEST_TIMEOUT);
     else if (result == UPSTREAM_OVERLOADED)
-        worker_event(w, WORKER_ON_RETIRE);
+        end_worker(w, WORKER_ON_RETIRE, STATS_EXIT_REPLACED);
 }
 
 static void take_results(struct app *app, struct worker *w)
@@ -116,7 +126,9 @@ static void on_ready(struct app *app, const struct worker *w)
     if (app->checking)
         log_info("%s: imports in %.0f ms", app->app_conf->name, (double)w->import_us / 1e3);
     else
-        tell_ready(w);
+        tell_ready(w, app->stats);
+    if (roster_ready(&app->roster) == 1)
+        queue_mark_cold(&app->queue, w->spawned, w->ready);
     queue_start_clocks(&app->queue, app->app_conf->queue_timeout);
 }
 
@@ -147,7 +159,7 @@ static void on_failed(struct app *app, struct worker *w)
     const char *text = w->failure != NULL ? w->failure
                        : w->start_expired ? "not ready within start_timeout; its process was killed"
                                           : "it cannot be loaded, and did not say why";
-    tell_failure(w, text);
+    tell_failure(w, app->stats, text);
     take_back(app, w);
     give_up(app, w->start_expired ? 503 : 500, text);
 }
@@ -163,7 +175,7 @@ static void on_stillborn(struct app *app)
 
 static void on_gone(struct app *app, struct worker *w)
 {
-    tell_exit(w);
+    tell_exit(w, app->stats);
     if (w->ready == 0 && w->failure == NULL && !w->start_expired && w->state != WORKER_TERM)
         on_stillborn(app);
     roster_remove(&app->roster, w);
@@ -183,13 +195,13 @@ static void look_after(struct app *app, struct worker *w)
     if (idle)
         worker_event(w, WORKER_ON_EMPTY);
     if (app->shared->stopping && worker_serving(w) == 0 && app->queue.count == 0)
-        worker_event(w, WORKER_ON_STOP);
+        end_worker(w, WORKER_ON_STOP, STATS_EXIT_STOPPED);
     if (!idle || w->state != WORKER_READY) {
         timeq_stop(&w->idle);
     } else if (w->idle.expired) {
         timeq_stop(&w->idle);
         tell_idle_stop(w);
-        worker_event(w, WORKER_ON_IDLE);
+        end_worker(w, WORKER_ON_IDLE, STATS_EXIT_IDLE);
     } else if (!timeq_waiting(&w->idle)) {
         timeq_start(timeq_get(app->app_conf->idle_timeout), &w->idle, &app->task);
     }
@@ -211,11 +223,13 @@ static bool start_worker(struct app *app)
     struct worker *w = worker_new(&owner, &error);
     if (w == NULL) {
         log_error("%s", error.text);
+        stats_error(app->stats, time(NULL), error.text);
         give_up(app, 500, error.text);
         return false;
     }
     if (app->roster.count == 0)
         app->shared->live++;
+    app->stats->counts[STATS_STARTS]++;
     roster_add(&app->roster, w);
     return true;
 }
@@ -229,11 +243,15 @@ static bool hand_out(struct app *app, struct request *r)
         if (backoff_active(&app->backoff) || roster_starting(&app->roster) ||
             roster_serving(&app->roster) >= (uint64_t)app->app_conf->workers)
             return false;
-        r->cold = true;
         return start_worker(app);
     }
     if (upstream_start(up, r, w->state == WORKER_READY) == 0) {
-        r->cold = r->cold || w->state != WORKER_READY;
+        r->worker = w->child.pid;
+        if (w->state != WORKER_READY) {
+            r->cold = true;
+            r->spawned = w->spawned;
+            r->ready = 0; /* r->sent will be that */
+        }
         timeq_stop(&w->idle);
         queue_take(&app->queue, r);
         return true;
@@ -285,8 +303,10 @@ static void handle_start(struct request *r)
     struct app *app = r->app;
     request_identify(r);
     if (backoff_active(&app->backoff) && !roster_ready(&app->roster) && !roster_starting(&app->roster)) {
+        app->stats->counts[STATS_CANNOT_START]++;
         request_fail(r, app->backoff.status, failure_detail(app));
     } else if (app->queue.count >= (uint64_t)app->app_conf->queue) {
+        app->stats->counts[STATS_QUEUE_FULL]++;
         request_fail(r, 503, "too many requests wait");
     } else {
         enqueue(app, r, false);
@@ -323,15 +343,19 @@ const struct handler app_handler = {"app", handle_start, handle_resume, handle_c
 struct app *app_new(struct app_shared *shared, const struct conf *conf, const struct conf_app *app_conf)
 {
     struct app *app = calloc(1, sizeof(*app));
-    if (app == NULL || timeq_get(RETRY_MS) == NULL) { /* a retry must come, however short memory is then */
+    struct stats *stats = stats_new();
+    /* a retry must come, however short memory is then */
+    if (app == NULL || stats == NULL || timeq_get(RETRY_MS) == NULL) {
+        stats_unref(stats);
         free(app);
         return NULL;
     }
+    app->stats = stats;
     app->shared = shared;
     app->conf = conf;
     app->app_conf = app_conf;
     roster_init(&app->roster);
-    queue_init(&app->queue, &app->task);
+    queue_init(&app->queue, &app->task, stats);
     task_init(&app->task, run);
     return app;
 }
@@ -341,6 +365,7 @@ void app_free(struct app *app)
     timeq_stop(&app->retry);
     task_cancel(&app->task);
     backoff_clear(&app->backoff);
+    stats_unref(app->stats);
     free(app);
 }
 
@@ -360,7 +385,8 @@ void app_stop(struct app *app, bool now)
     struct list *node, *after;
     if (now)
         LIST_EACH (node, after, &app->roster.workers)
-            worker_event(LIST_OBJECT(node, struct worker, node),
-                         WORKER_ON_BROKEN); /* leads to KILL from anywhere */
+            end_worker(LIST_OBJECT(node, struct worker, node),
+                       WORKER_ON_BROKEN, /* leads to KILL from anywhere */
+                       STATS_EXIT_STOPPED);
     task_wake(&app->task);
 }

@@ -31,6 +31,7 @@ struct app {
     struct app_shared *shared;
     const struct conf *conf;
     const struct conf_app *app_conf;
+    struct stats *stats; /* a reference */
     struct roster roster;
     struct queue queue;
     struct backoff backoff; /* the failure is answered at once during it */

@@ -12,6 +12,7 @@
 #include "file.h"
 #include "file_rules.h"
 #include "memory.h"
+#include "stats.h"
 #include "status.h"
 
 /* ---- WAIT ---- */
@@ -101,13 +102,15 @@ static bool find_app(struct conn *c, uint32_t *index)
 static void answer_routed(struct conn *c, uint32_t index)
 {
     struct request *r = c->request;
+    struct app *app = app_for(c->pool, index);
+    r->stats = app != NULL ? stats_ref(app->stats) : NULL;
     r->files = file_rules_find(r->app_conf, request_path(r), r->path_len);
     if (r->files != NULL) {
         answer_early(c, &file_handler);
         return;
     }
-    r->app = app_for(c->pool, index);
-    if (r->app != NULL)
+    r->app = app;
+    if (app != NULL)
         await_body(c);
     else
         conn_state_refuse(c, 503, NULL);

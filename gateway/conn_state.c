@@ -104,9 +104,11 @@ void conn_state_log(const struct conn *c)
 {
     static struct buf line = {.max = ACCESS_LINE_MAX};
     const struct conf *conf = c->pool->conf;
+    double ended = timeq_clock();
     line.len = 0;
+    access_count(c->request, ended);
     if (strcmp(conf->access, "off") != 0 &&
-        access_line(&line, conf->log_format, c->request, timeq_clock(), time(NULL)))
+        access_line(&line, conf->log_format, c->request, ended, time(NULL)))
         log_access(line.data, line.len);
 }
 

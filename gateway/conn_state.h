@@ -71,7 +71,7 @@ void conn_state_dispatch(struct conn *c, const struct handler *handler);
  * its form; else what the client still sends is not looked at. `detail` may be NULL. */
 void conn_state_refuse(struct conn *c, unsigned status, const char *detail);
 
-/* The access line of an exchange that is over. */
+/* An exchange is over: its access line, and it counts. */
 void conn_state_log(const struct conn *c);
 
 /* The client is gone, or must not be served any longer: its exchange ends without it. */

@@ -243,6 +243,8 @@ bool http_reply_head(struct buf *out, const struct http_reply *reply, enum http_
         most += strlen(reply->server);
     if (reply->id_name != NULL)
         most += strlen(reply->id_name) + strlen(reply->id);
+    if (reply->timing != NULL)
+        most += strlen("Server-Timing: \r\n") + strlen(reply->timing);
     if (!buf_reserve(out, most))
         return false;
 
@@ -257,6 +259,8 @@ bool http_reply_head(struct buf *out, const struct http_reply *reply, enum http_
         at = put(at, reply->fields, reply->fields_len);
     if (reply->id_name != NULL)
         at = put_field(at, reply->id_name, reply->id);
+    if (reply->timing != NULL)
+        at = put_field(at, "Server-Timing", reply->timing);
     at = put_framing(at, reply, *framing, *keep_alive);
     at = PUT_TEXT(at, "\r\n");
     out->len = (uint32_t)(at - out->data);

@@ -34,6 +34,7 @@ struct http_reply {
     const char *server;     /* text for Server, or NULL */
     const char *id_name;    /* name of the request-id field, or NULL */
     const char *id;
+    const char *timing; /* value for Server-Timing, or NULL */
     time_t now;
 };
 

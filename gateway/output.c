@@ -20,6 +20,7 @@ enum {
 static void emit(const struct output *o, const char *text, size_t len)
 {
     char tag[128];
+    tail_add(o->tail, text, len);
     snprintf(tag, sizeof(tag), "%s[%d]: ", o->name != NULL ? o->name : "", o->pid);
     log_worker(o->to_stdout, o->name != NULL ? tag : NULL, text, len);
 }

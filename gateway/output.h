@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "buf.h"
+#include "tail.h"
 #include "task.h"
 
 struct output {
@@ -14,6 +15,7 @@ struct output {
     const char *name; /* the worker's, for the tag; NULL: lines go out as they are */
     int pid;
     bool to_stdout;
+    struct tail *tail; /* where its last lines are kept */
 
     /* private */
     struct ev_loop *loop;

@@ -1,6 +1,7 @@
 /* queue.c - see queue.h. */
 #include "queue.h"
 
+#include "stats.h"
 #include "timeq.h"
 
 static struct request *request_of(struct list *node)
@@ -8,11 +9,12 @@ static struct request *request_of(struct list *node)
     return LIST_OBJECT(node, struct request, waiting);
 }
 
-void queue_init(struct queue *q, struct task *task)
+void queue_init(struct queue *q, struct task *task, struct stats *stats)
 {
     list_init(&q->waiting);
     q->count = 0;
     q->task = task;
+    q->stats = stats;
 }
 
 void queue_put(struct queue *q, struct request *r, bool front, int64_t ms)
@@ -22,6 +24,8 @@ void queue_put(struct queue *q, struct request *r, bool front, int64_t ms)
     else
         list_append(&q->waiting, &r->waiting);
     q->count++;
+    if (q->count > q->stats->queue_most)
+        q->stats->queue_most = q->count;
     timeq_start(timeq_get(ms), &r->queue_deadline, q->task);
 }
 
@@ -49,6 +53,17 @@ void queue_start_clocks(struct queue *q, int64_t ms)
     }
 }
 
+void queue_mark_cold(struct queue *q, double spawned, double ready)
+{
+    struct list *node, *after;
+    LIST_EACH (node, after, &q->waiting) {
+        struct request *r = request_of(node);
+        r->cold = true;
+        r->spawned = spawned;
+        r->ready = ready;
+    }
+}
+
 void queue_fail(struct queue *q, struct request *r, unsigned status, const char *detail)
 {
     queue_take(q, r);
@@ -57,8 +72,10 @@ void queue_fail(struct queue *q, struct request *r, unsigned status, const char 
 
 void queue_fail_all(struct queue *q, unsigned status, const char *detail)
 {
-    while (q->count > 0)
+    while (q->count > 0) {
+        q->stats->counts[STATS_CANNOT_START]++;
         queue_fail(q, queue_first(q), status, detail);
+    }
 }
 
 void queue_expire(struct queue *q)
@@ -66,7 +83,9 @@ void queue_expire(struct queue *q)
     struct list *node, *after;
     LIST_EACH (node, after, &q->waiting) {
         struct request *r = request_of(node);
-        if (r->queue_deadline.expired)
+        if (r->queue_deadline.expired) {
+            q->stats->counts[STATS_QUEUE_TIMEOUT]++;
             queue_fail(q, r, 503, "no worker became free in time");
+        }
     }
 }

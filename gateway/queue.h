@@ -9,13 +9,16 @@
 #include "request.h"
 #include "task.h"
 
+struct stats;
+
 struct queue {
     struct list waiting; /* struct request */
     uint32_t count;
-    struct task *task; /* woken when a request has waited too long */
+    struct stats *stats; /* the app's */
+    struct task *task;   /* woken when a request has waited too long */
 };
 
-void queue_init(struct queue *q, struct task *task);
+void queue_init(struct queue *q, struct task *task, struct stats *stats);
 
 /* Puts a request at the end, or at the front: it was given out already and came back. ms: its clock, or
  * CONF_OFF: none runs yet. */
@@ -30,10 +33,13 @@ struct request *queue_first(const struct queue *q);
 /* Starts the clock of all that wait without one; ms: queue_timeout. */
 void queue_start_clocks(struct queue *q, int64_t ms);
 
+/* All that wait have waited for a worker that was spawned, and is ready, at these times. */
+void queue_mark_cold(struct queue *q, double spawned, double ready);
+
 /* Takes a request out, if it waits, and answers it with an error. */
 void queue_fail(struct queue *q, struct request *r, unsigned status, const char *detail);
 
-/* The same to all of them. */
+/* The same to all of them, for no worker can be started. */
 void queue_fail_all(struct queue *q, unsigned status, const char *detail);
 
 /* Answers those whose time is over with 503. */

@@ -2,6 +2,7 @@
 #include "request.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 
 #include "http_path.h"
 #include "log.h"
+#include "stats.h"
 #include "version.h"
 
 enum {
@@ -19,6 +21,7 @@ enum {
     IN_SPARE = 16 * 1024,   /* bytes of following requests that are taken while one is answered */
     HEAD_SLACK = 4096,      /* what an answer's head has more than the worker's: Date, framing, our id */
     OUT_SLACK = 256 * 1024, /* put on top of the ceilings: framing, and what one read of a worker brings */
+    TIMING_MAX = 128,
     ERROR_PAGE_MAX = 128 * 1024 /* bytes of our own error pages, an escaped traceback included */
 };
 
@@ -73,6 +76,8 @@ static void release(struct request *r)
     body_free(&r->out);
     free(r->path_memory);
     r->path_memory = NULL;
+    stats_unref(r->stats);
+    r->stats = NULL;
 }
 
 void request_free(struct request *r)
@@ -170,11 +175,40 @@ bool request_field(const struct request *r, const char *name, struct slice *valu
     return false;
 }
 
+struct request_phases request_phases(const struct request *r)
+{
+    struct request_phases p = {0};
+    if (r->app == NULL || r->started == 0)
+        return p;
+    double taken = r->sent > 0 ? r->sent : r->headed;
+    p.queue = fmax(taken - r->started, 0);
+    if (r->cold && r->sent > 0)
+        p.start = fmin(p.queue, (r->ready > 0 ? r->ready : r->sent) - fmax(r->started, r->spawned));
+    p.start = fmax(p.start, 0);
+    p.queue -= p.start;
+    if (r->sent > 0 && r->headed > r->sent)
+        p.app = r->headed - r->sent;
+    return p;
+}
+
+/* `timing` as the value of Server-Timing, milliseconds. */
+static void describe_timing(const struct request *r, char timing[TIMING_MAX])
+{
+    struct request_phases p = request_phases(r);
+    snprintf(timing, TIMING_MAX, "queue;dur=%.3f, start;dur=%.3f, app;dur=%.3f", p.queue * 1e3, p.start * 1e3,
+             p.app * 1e3);
+}
+
 bool request_head(struct request *r, unsigned status, const char *reason, size_t reason_len,
                   const char *fields, size_t fields_len, int64_t content_length, bool has_date,
                   bool has_server)
 {
+    char timing[TIMING_MAX];
     request_identify(r);
+    r->headed = timeq_clock();
+    bool timed = r->conf->server_timing && r->app != NULL;
+    if (timed)
+        describe_timing(r, timing);
     bool has_id = r->conf->request_id[0] != '\0';
     struct http_reply reply = {
         .status = (uint16_t)status,
@@ -191,10 +225,10 @@ bool request_head(struct request *r, unsigned status, const char *reason, size_t
         .server = r->conf->server_header ? "leangate/" LEANGATE_VERSION : NULL,
         .id_name = has_id ? r->conf->request_id : NULL,
         .id = r->id,
+        .timing = timed ? timing : NULL,
         .now = time(NULL),
     };
     r->status = (uint16_t)status;
-    r->headed = timeq_clock();
     if (!http_reply_head(&r->out.mem, &reply, &r->framing, &r->keep_alive)) {
         request_cut(r);
         return false;

@@ -24,6 +24,7 @@
 
 struct app;
 struct request;
+struct stats;
 struct upstream;
 
 /* Whoever answers. All three are called by the connection only. */
@@ -66,12 +67,14 @@ struct request {
     const struct conf_static *files;
     uint32_t script_len; /* bytes of path that are SCRIPT_NAME */
     struct app *app;     /* the app that has it, from start to end or cancel */
+    struct stats *stats; /* a reference: where it counts when it is over; NULL: it belongs to no app */
     struct list waiting; /* in the app's queue */
     struct upstream *up; /* the slot that serves it, or NULL */
     struct timeq_entry queue_deadline;
     uint8_t refused; /* how many workers did not begin it */
     uint8_t died;    /* how many workers were lost under it */
     bool cold;       /* a worker was started for it or under it */
+    pid_t worker;    /* the last one that it was given to; 0: none */
 
     /* The answer. */
     struct body out; /* bytes for the client: head and framed body */
@@ -89,6 +92,8 @@ struct request {
     double began;   /* first byte */
     double started; /* complete, handed to the handler */
     double sent;    /* given to a worker that was ready */
+    double spawned; /* cold: the start that it waited for began */
+    double ready;   /* cold: and ended, unless it was given to that worker before */
     double headed;  /* the answer's head */
 };
 
@@ -120,6 +125,16 @@ void request_expect_body(struct request *r);
 
 /* Takes body bytes from data[0..len), which is decoded in place; *consumed of them belonged to the body. */
 enum request_intake request_take(struct request *r, char *data, size_t len, size_t *consumed);
+
+/* Where the time from the whole request to the head of its answer went: seconds, 0 where it did not come so
+ * far. */
+struct request_phases {
+    double queue; /* no worker was free */
+    double start; /* one was starting */
+    double app;   /* a worker had it */
+};
+
+struct request_phases request_phases(const struct request *r);
 
 /* Gives it its id, if it has none yet. */
 void request_identify(struct request *r);

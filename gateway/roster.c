@@ -26,13 +26,13 @@ void roster_remove(struct roster *roster, struct worker *w)
     worker_free(w);
 }
 
-bool roster_ready(const struct roster *roster)
+uint32_t roster_ready(const struct roster *roster)
 {
+    uint32_t n = 0;
     struct list *node, *after;
     LIST_EACH (node, after, &roster->workers)
-        if (worker_of(node)->state == WORKER_READY)
-            return true;
-    return false;
+        n += worker_of(node)->state == WORKER_READY;
+    return n;
 }
 
 bool roster_starting(const struct roster *roster)

@@ -20,8 +20,8 @@ void roster_add(struct roster *roster, struct worker *w);
 /* Frees the worker. */
 void roster_remove(struct roster *roster, struct worker *w);
 
-/* Whether one is READY. */
-bool roster_ready(const struct roster *roster);
+/* How many are READY. */
+uint32_t roster_ready(const struct roster *roster);
 
 /* Whether one is on its way to READY. */
 bool roster_starting(const struct roster *roster);

@@ -2,14 +2,20 @@
 #include "tell.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "log.h"
 #include "units.h"
 
-void tell_ready(const struct worker *w)
+enum { HOW_MAX = 64 }; /* bytes of "was killed by signal 11 (Segmentation fault)" and the like */
+
+void tell_ready(const struct worker *w, struct stats *stats)
 {
+    double import = w->import_us > 0 ? (double)w->import_us / 1e6 : 0;
+    stats_cold_start(stats, w->spawned, w->made - w->spawned, w->ready - w->made - import, import);
     log_info("%s: ready in %.0f ms (import %.0f)", w->owner.app->name, (w->ready - w->spawned) * 1e3,
              (double)w->import_us / 1e3);
 }
@@ -22,38 +28,55 @@ void tell_idle_stop(const struct worker *w)
              (double)worker_memory(w->child.pid) / 1e6, (double)worker_memory(0) / 1e6);
 }
 
-void tell_failure(const struct worker *w, const char *text)
+void tell_failure(const struct worker *w, struct stats *stats, const char *text)
 {
     char line[1024];
     size_t n = strcspn(text, "\n");
     log_error("app %s: %.*s", w->owner.app->name, (int)log_clean(line, sizeof(line), text, n), line);
     if (text[n] == '\n')
         log_text(text + n + 1, strlen(text + n + 1));
+    stats_error(stats, time(NULL), text);
 }
 
-/* An exit that nobody asked for. */
-static void tell_crash(const struct worker *w)
+/* How a process has ended, and for what. */
+static enum stats_counter judge(const struct worker *w, char how[HOW_MAX])
 {
-    const char *name = w->owner.app->name;
-    int pid = (int)w->child.pid, status = w->child.status;
-    if (WIFSIGNALED(status))
-        log_error("%s: worker %d was killed by signal %d (%s)", name, pid, WTERMSIG(status),
-                  strsignal(WTERMSIG(status)));
-    else
-        log_error("%s: worker %d exited with status %d%s", name, pid, WEXITSTATUS(status),
-                  w->ready == 0 ? " before it was ready" : "");
-}
-
-void tell_exit(const struct worker *w)
-{
-    const char *name = w->owner.app->name;
-    int pid = (int)w->child.pid, status = w->child.status;
+    int status = w->child.status;
     bool killed = w->state == WORKER_KILL && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
     bool asked = w->state == WORKER_TERM || w->state == WORKER_KILL;
     if (w->stop_expired)
-        log_error("%s: worker %d did not stop within stop_timeout and was killed", name, pid);
+        snprintf(how, HOW_MAX, "did not stop within stop_timeout and was killed");
     else if (killed && w->lost)
-        log_error("%s: worker %d closed its socket before it was ready and was killed", name, pid);
-    else if (w->failure == NULL && !killed && (!asked || status != 0 || w->lost))
-        tell_crash(w);
+        snprintf(how, HOW_MAX, "closed its socket before it was ready and was killed");
+    else if (WIFSIGNALED(status))
+        snprintf(how, HOW_MAX, "was killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else
+        snprintf(how, HOW_MAX, "exited with status %d%s", WEXITSTATUS(status),
+                 w->ready == 0 ? " before it was ready" : "");
+    if (w->stop_expired)
+        return STATS_EXIT_STOP_TIMEOUT;
+    if (w->failure != NULL)
+        return STATS_EXIT_FAILED;
+    if (w->start_expired)
+        return STATS_EXIT_START_TIMEOUT;
+    if (w->lost || !(killed || (asked && status == 0)))
+        return STATS_EXIT_CRASHED;
+    return w->why != 0 ? (enum stats_counter)w->why : STATS_EXIT_BROKEN;
+}
+
+void tell_exit(struct worker *w, struct stats *stats)
+{
+    char how[HOW_MAX], text[HOW_MAX + 32];
+    enum stats_counter reason = judge(w, how);
+    bool failed = w->failure != NULL || w->start_expired; /* which was told already */
+    bool unasked = reason == STATS_EXIT_CRASHED || reason == STATS_EXIT_STOP_TIMEOUT;
+    stats_exit(stats, time(NULL), w->child.pid, reason, how);
+    if (unasked) {
+        snprintf(text, sizeof(text), "worker %d %s", (int)w->child.pid, how);
+        log_error("%s: %s", w->owner.app->name, text);
+    }
+    if (unasked && !failed)
+        stats_error(stats, time(NULL), text);
+    if (unasked || failed)
+        stats_output(stats, &w->tail);
 }

@@ -1,20 +1,22 @@
-/* tell.h - what the log says about the life of workers. */
+/* tell.h - what the log says about the life of workers, and what is counted and remembered of it. */
 #ifndef LEANGATE_TELL_H
 #define LEANGATE_TELL_H
 
 #include "config.h"
+#include "stats.h"
 #include "worker.h"
 
 /* It serves. */
-void tell_ready(const struct worker *w);
+void tell_ready(const struct worker *w, struct stats *stats);
 
 /* It was idle for too long and is told to stop. */
 void tell_idle_stop(const struct worker *w);
 
 /* The app cannot be loaded, or takes too long. text: a summary line, then what else there is. */
-void tell_failure(const struct worker *w, const char *text);
+void tell_failure(const struct worker *w, struct stats *stats, const char *text);
 
-/* It is gone; nothing is said of an end that was asked for and went well. */
-void tell_exit(const struct worker *w);
+/* It is gone; the log says nothing of an end that was asked for and went well. What it printed last is taken
+ * from it when it failed. */
+void tell_exit(struct worker *w, struct stats *stats);
 
 #endif

@@ -205,6 +205,7 @@ static void open_output(struct worker *w, struct output *o, int fd)
     o->name = tagged(&w->owner) ? w->owner.app->name : NULL;
     o->pid = (int)w->child.pid;
     o->to_stdout = o == &w->out;
+    o->tail = &w->tail;
     output_open(o, w->owner.loop, fd, &w->task);
 }
 
@@ -234,12 +235,14 @@ struct worker *worker_new(const struct worker_owner *owner, struct conf_error *e
     w->import_us = -1;
     list_init(&w->slots);
     list_init(&w->done);
+    tail_init(&w->tail);
     task_init(&w->task, run);
     w->spawned = timeq_clock();
     if (launch_worker(&launch, owner->conf, owner->app, owner->library, error) == -1) {
         free(w);
         return NULL;
     }
+    w->made = timeq_clock();
     watch(w, &launch);
     return w;
 }
@@ -258,6 +261,7 @@ void worker_free(struct worker *w)
     task_cancel(&w->task);
     list_remove(&w->node);
     spawn_socket_close(&w->socket);
+    tail_free(&w->tail);
     free(w->failure);
     free(w);
 }

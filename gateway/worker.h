@@ -14,6 +14,7 @@
 #include "output.h"
 #include "reaper.h"
 #include "spawn.h"
+#include "tail.h"
 #include "task.h"
 #include "timeq.h"
 #include "upstream.h"
@@ -49,10 +50,13 @@ struct worker {
     bool lost;          /* see worker_lost */
     bool start_expired; /* it was killed because start_timeout passed */
     bool stop_expired;  /* likewise stop_timeout */
+    unsigned why;       /* enum stats_counter: for what its owner ended it; 0: not ended */
     int64_t import_us;  /* what READY told; -1: nothing */
     double spawned;     /* monotonic seconds */
+    double made;        /* its process exists */
     double up;          /* START came; 0: not yet */
     double ready;       /* READY came; 0: not yet */
+    struct tail tail;   /* what it printed last */
 
     /* private */
     struct task task;
