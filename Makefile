@@ -119,7 +119,7 @@ replays         = $(fuzz_targets:%=$(B)/replay/fuzz_%)
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all run test test-unit test-corpus check-libfcgi lint fmt fmt-check install uninstall clean help fuzz bench-memory bench-front \
+.PHONY: all run test test-unit test-corpus check-libfcgi lint fmt fmt-check install uninstall clean help fuzz bench-memory bench-front bench-warm \
         valgrind torture san FORCE
 
 # --- targets -------------------------------------------------------------------------------------------------------
@@ -159,6 +159,11 @@ valgrind: $(program) $(worker) ## the integration tests with the gateway under v
 
 bench-memory: all ## print the memory and start-up figures
 	@$(PYTHON) bench/memory.py
+
+bench-warm: all ## requests/s and CPU of warm apps beside Granian, gunicorn, uvicorn, uWSGI and bjoern (ARGS=--app flask)
+	@tests/support/need-packages bench
+	@tests/support/need-venv $(PYTHON) $(B)/bench-venv bench/requirements.txt
+	@$(B)/bench-venv/bin/python bench/warm.py $(ARGS)
 
 bench-front: $(program) $(worker) ## requests/s of a 1 KB static file beside lighttpd's (ARGS=--no-log)
 	@tests/support/need-packages bench

@@ -1,0 +1,101 @@
+"""What the benches share: servers that run beside each other, load from wrk, and what a process tree has spent."""
+
+import contextlib
+import http.client
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BINARY = os.environ.get("LEANGATE_BIN") or str(ROOT / "build/leangate")
+PATIENCE = 20
+# Bytecode is cached as everywhere, and no variable of the caller steers a server.
+FAIR = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LEANGATE_", "UVICORN_", "GRANIAN_"))}
+
+
+def find(program):
+    """Debian keeps some servers where only root's PATH leads."""
+    path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+    if path is None:
+        raise SystemExit(f"{program} is missing: tests/support/need-packages bench")
+    return path
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def get(port, path="/"):
+    """(status, body) of one GET on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    with contextlib.closing(connection):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+def tree(pid):
+    """The process and all below it."""
+    pids = [pid]
+    for parent in pids:
+        with contextlib.suppress(OSError):
+            for task in Path(f"/proc/{parent}/task").iterdir():
+                pids += [int(child) for child in (task / "children").read_text().split()]
+    return pids
+
+
+def cpu(pid):
+    """Seconds that a process and all below it have spent so far."""
+    ticks = 0
+    for one in tree(pid):
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+class Failed(Exception):
+    """A server that does not serve."""
+
+
+@contextlib.contextmanager
+def server(command, port, directory, path="/", expected=None):
+    """The pid of a server, once it answers 200 (with these bytes); it is gone afterwards with all its children."""
+    log = Path(directory, f"{Path(command[0]).name}-{port}.log")
+    with open(log, "wb") as out, subprocess.Popen(command, cwd=directory, env=FAIR, stdout=out, stderr=out,
+                                                  start_new_session=True) as process:
+        try:
+            deadline = time.monotonic() + PATIENCE
+            while True:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise Failed(f"{' '.join(map(str, command))} does not serve:\n{log.read_text()[-2000:]}")
+                with contextlib.suppress(OSError):
+                    status, body = get(port, path)
+                    if status == 200 and expected in (None, body):
+                        break
+                time.sleep(0.02)
+            yield process.pid
+        finally:
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(PATIENCE)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def load(port, connections, seconds, path="/"):
+    """What wrk counts in so many seconds: (requests, requests/s, median latency in seconds)."""
+    command = [find("wrk"), "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--latency", f"http://127.0.0.1:{port}{path}"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 30).stdout
+    if re.search(r"Non-2xx|Socket errors", text):
+        raise SystemExit(f"wrk saw errors:\n{text}")
+    number, unit = re.search(r"50%\s+([\d.]+)(us|ms|s)", text).groups()
+    latency = float(number) * {"us": 1e-6, "ms": 1e-3, "s": 1}[unit]
+    return int(re.search(r"(\d+) requests in", text)[1]), float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1]), latency
