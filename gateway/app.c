@@ -26,7 +26,8 @@ enum {
 static void enqueue(struct app *app, struct request *r, bool front)
 {
     /* without a ready worker the clock starts with the first one */
-    int64_t ms = roster_ready(&app->roster) ? app->app_conf->queue_timeout : CONF_OFF;
+    bool ready = app->remote != NULL || roster_ready(&app->roster);
+    int64_t ms = ready ? app->app_conf->queue_timeout : CONF_OFF;
     queue_put(&app->queue, r, front, ms);
 }
 
@@ -56,58 +57,72 @@ static void give_up(struct app *app, unsigned status, const char *failure)
 
 /* ---- what became of a request ---- */
 
-static bool may_send_again(const struct request *r)
+/* The worker was lost under a request that has no answer yet. A copy had begun it, and is lost with it. */
+static void lost(struct app *app, struct worker *w, struct request *r)
 {
-    static const char *const safe[] = {"GET", "HEAD", "OPTIONS"};
-    const char *method = r->in.data + r->head.method.off;
-    for (size_t i = 0; i < sizeof(safe) / sizeof(safe[0]); i++)
-        if (r->head.method.len == strlen(safe[i]) && memcmp(method, safe[i], r->head.method.len) == 0)
-            return true;
-    return false;
-}
-
-/* The worker was lost under a request that has no answer yet. `ready`: it had begun. */
-static void lost(struct app *app, struct request *r, bool ready)
-{
+    bool ready = w->ready != 0;
     r->died++;
-    bool again = ready ? may_send_again(r) && r->died < DEATHS_READY : r->died < DEATHS_UNREADY;
-    if (again)
+    bool again = ready ? request_repeats(r) && r->died < DEATHS_READY : r->died < DEATHS_UNREADY;
+    if (again && !(ready && w->link == UPSTREAM_COPY))
         enqueue(app, r, true);
     else
         queue_fail(&app->queue, r, 502, NULL);
 }
 
-static void take_result(struct app *app, struct worker *w, struct upstream *up)
+static void settle_request(struct app *app, struct worker *w, struct request *r, enum upstream_result result)
 {
-    struct request *r = up->request;
-    bool ready = w->ready != 0;
-    enum upstream_result result = upstream_take_result(up);
-    if (r != NULL) {
-        r->up = NULL;
-        up->request = NULL;
-    }
-    if (result == UPSTREAM_BROKEN)
-        log_error("%s: worker %d does not speak FastCGI: %s", app->app_conf->name, (int)w->child.pid,
-                  up->reason);
-    if (result == UPSTREAM_TIMEOUT)
-        log_error("%s: worker %d exceeded the time for a request (id %s); it is replaced",
-                  app->app_conf->name, (int)w->child.pid, r != NULL ? r->id : "-");
-    if (r != NULL && r->head_sent)
+    bool unbegun = result == UPSTREAM_OVERLOADED || result == UPSTREAM_UNREACHED;
+    if (r->head_sent)
         request_cut(r);
-    else if (r != NULL && result == UPSTREAM_OVERLOADED && r->refused++ < REFUSALS)
+    else if (unbegun && r->refused++ < REFUSALS)
         enqueue(app, r, true);
-    else if (r != NULL && result == UPSTREAM_DIED)
-        lost(app, r, ready);
-    else if (r != NULL)
+    else if (result == UPSTREAM_DIED)
+        lost(app, w, r);
+    else
         queue_fail(&app->queue, r, result == UPSTREAM_TIMEOUT ? 504 : 502, NULL);
+}
+
+/* In mode fork one copy is at fault, and its end is asked for while it still has its slot. */
+static void settle_copy(struct worker *w, const struct upstream *up, enum upstream_result result)
+{
+    if (result == UPSTREAM_HUNG)
+        end_worker(w, WORKER_ON_REQUEST_TIMEOUT, STATS_EXIT_REQUEST_TIMEOUT);
+    else if (result == UPSTREAM_OVERLOADED || result == UPSTREAM_UNREACHED)
+        end_worker(w, WORKER_ON_RETIRE, STATS_EXIT_REPLACED);
+    else if (result == UPSTREAM_DIED && w->ready == 0)
+        worker_lost(w);
+    else if ((result == UPSTREAM_TIMEOUT || result == UPSTREAM_BROKEN) && up->state != UPSTREAM_CLOSED)
+        worker_kill_slot(w, up->id);
+}
+
+static void settle_worker(struct worker *w, enum upstream_result result)
+{
     if (result == UPSTREAM_BROKEN)
         worker_event(w, WORKER_ON_BROKEN);
     else if (result == UPSTREAM_DIED)
         worker_lost(w);
     else if (result == UPSTREAM_TIMEOUT)
         end_worker(w, WORKER_ON_REQUEST_TIMEOUT, STATS_EXIT_REQUEST_TIMEOUT);
-    else if (result == UPSTREAM_OVERLOADED)
+    else if (result == UPSTREAM_OVERLOADED || result == UPSTREAM_UNREACHED)
         end_worker(w, WORKER_ON_RETIRE, STATS_EXIT_REPLACED);
+}
+
+static void take_result(struct app *app, struct worker *w, struct upstream *up)
+{
+    struct request *r = up->request;
+    enum upstream_result result = upstream_take_result(up);
+    if (result == UPSTREAM_DIED) /* READY may have come before, unread */
+        worker_look(w);
+    tell_result(w, up, result);
+    if (r != NULL) {
+        r->up = NULL;
+        up->request = NULL;
+        settle_request(app, w, r, result);
+    }
+    if (w->link == UPSTREAM_COPY)
+        settle_copy(w, up, result);
+    else
+        settle_worker(w, result);
 }
 
 static void take_results(struct app *app, struct worker *w)
@@ -270,6 +285,13 @@ static bool hand_out(struct app *app, struct request *r)
     return false;
 }
 
+/* A server that runs already has no life to look after. */
+static void run_remote(struct task *task)
+{
+    struct app *app = LIST_OBJECT(task, struct app, task);
+    remote_run(app->remote, &app->queue);
+}
+
 static void run(struct task *task)
 {
     struct app *app = LIST_OBJECT(task, struct app, task);
@@ -357,7 +379,15 @@ struct app *app_new(struct app_shared *shared, const struct conf *conf, const st
     roster_init(&app->roster);
     queue_init(&app->queue, &app->task, stats);
     task_init(&app->task, run);
-    return app;
+    if (*app_conf->address == '\0')
+        return app;
+    task_init(&app->task, run_remote);
+    app->remote = remote_new(shared->loop, conf, app_conf, &app->task);
+    if (app->remote != NULL)
+        return app;
+    stats_unref(stats);
+    free(app);
+    return NULL;
 }
 
 void app_free(struct app *app)
@@ -366,12 +396,15 @@ void app_free(struct app *app)
     task_cancel(&app->task);
     backoff_clear(&app->backoff);
     stats_unref(app->stats);
+    remote_free(app->remote);
     free(app);
 }
 
 void app_warm(struct app *app)
 {
-    if (app->roster.count == 0 && start_worker(app))
+    if (app->remote != NULL)
+        app->checked = app->check_ok = true; /* whether it answers is for its own people to watch */
+    else if (app->roster.count == 0 && start_worker(app))
         task_wake(&app->task);
 }
 

@@ -12,6 +12,7 @@
 #include "backoff.h"
 #include "config.h"
 #include "queue.h"
+#include "remote.h"
 #include "request.h"
 #include "roster.h"
 #include "task.h"
@@ -33,6 +34,7 @@ struct app {
     const struct conf_app *app_conf;
     struct stats *stats; /* a reference */
     struct roster roster;
+    struct remote *remote; /* a server that runs already, in place of workers; NULL: there is none */
     struct queue queue;
     struct backoff backoff; /* the failure is answered at once during it */
     unsigned stillborn;     /* workers in a row that ended before READY without a word */

@@ -15,23 +15,44 @@
 
 enum { BANNER_APPS = 20 }; /* apps that are named; the rest is a number */
 
+/* What answers: a module, a file, a directory, another server. */
+static const char *name_of(const struct conf_app *app)
+{
+    const char *const names[] = {app->module, app->script, app->root, app->address, app->command};
+    size_t i = 0;
+    while (*names[i] == '\0') /* one is there: the configuration sees to it */
+        i++;
+    return names[i];
+}
+
+static void find_python(const struct conf *conf, const struct conf_app *app, char label[128])
+{
+    char python[4096];
+    struct conf_error error;
+    if (conf_python(conf, app, python, label, &error) == 0)
+        return;
+    log_warning("%s", error.text);
+    snprintf(label, 128, "no python");
+}
+
 static void tell_app(const struct conf *conf, const struct conf_app *app)
 {
-    char python[4096], label[128], idle[UNITS_TEXT], when[64] = "stays once started";
-    struct conf_error error;
+    char label[128] = "fastcgi", idle[UNITS_TEXT], when[64] = "stays once started";
+    const char *domain = app->domain.count > 0 ? app->domain.items[0] : "";
+    if (*app->address != '\0') {
+        log_info("  %s%s  %s  %s  runs already", domain, app->path.items[0], app->address, label);
+        return;
+    }
     if (access(app->directory, X_OK) == -1)
         log_warning("app %s: directory %s: %s", app->name, app->directory, strerror(errno));
-    if (conf_python(conf, app, python, label, &error) == -1) {
-        log_warning("%s", error.text);
-        snprintf(label, sizeof(label), "no python");
-    }
+    if (app->kind != CONF_KIND_FASTCGI)
+        find_python(conf, app, label);
     if (app->idle_timeout != CONF_OFF) {
         units_time_text(app->idle_timeout, idle);
         snprintf(when, sizeof(when), "stops after %s idle", idle);
     }
-    log_info("  %s%s  %s  %s  %s, %s", app->domain.count > 0 ? app->domain.items[0] : "", app->path.items[0],
-             app->module, label, app->start == CONF_START_EAGER ? "starts now" : "asleep: starts on request",
-             when);
+    log_info("  %s%s  %s  %s  %s, %s", domain, app->path.items[0], name_of(app), label,
+             app->start == CONF_START_EAGER ? "starts now" : "asleep: starts on request", when);
 }
 
 static bool in_container(void)

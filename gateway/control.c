@@ -20,6 +20,25 @@ static const struct {
     {"NOTE ",    CONTROL_NOTE  }
 };
 
+static bool parse_kind(const char *word, enum conf_kind *kind)
+{
+    static const struct {
+        const char *word;
+        enum conf_kind kind;
+    } kinds[] = {
+        {"wsgi",  CONF_KIND_WSGI },
+        {"asgi",  CONF_KIND_ASGI },
+        {"cgi",   CONF_KIND_CGI  },
+        {"files", CONF_KIND_FILES}
+    };
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        *kind = kinds[i].kind;
+        if (strcmp(kinds[i].word, word) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* "kind mode concurrency import_us" */
 static enum control_type parse_ready(struct control_message *m)
 {
@@ -27,7 +46,10 @@ static enum control_type parse_ready(struct control_message *m)
     unsigned concurrency;
     long long import_us;
     if (sscanf(m->text, "%15s %15s %u %lld", kind, mode, &concurrency, &import_us) != 4 || concurrency == 0 ||
-        concurrency > 65535)
+        concurrency > 65535 || !parse_kind(kind, &m->kind))
+        return CONTROL_NONSENSE;
+    m->fork = strcmp(mode, "fork") == 0;
+    if (!m->fork && strcmp(mode, "persistent") != 0)
         return CONTROL_NONSENSE;
     m->concurrency = concurrency;
     m->import_us = import_us;

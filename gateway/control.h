@@ -5,7 +5,10 @@
 #define LEANGATE_CONTROL_H
 
 #include <ev.h>
+#include <stdbool.h>
 #include <stdint.h>
+
+#include "config.h"
 
 enum control_type {
     CONTROL_NOTHING, /* none waits now */
@@ -20,6 +23,8 @@ enum control_type {
 struct control_message {
     enum control_type type;
     const char *text;     /* FAILED, NOTE: what comes with it; in memory_scratch, terminated */
+    enum conf_kind kind;  /* READY: never AUTO */
+    bool fork;            /* READY: a process of its own for each request */
     uint32_t concurrency; /* READY: 1 to 65535 */
     int64_t import_us;    /* READY */
 };

@@ -5,13 +5,11 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 union address {
@@ -238,6 +236,42 @@ bool net_is_loopback(const char *spec)
     if (a.any.sa_family == AF_INET)
         return (ntohl(a.v4.sin_addr.s_addr) >> 24) == 127;
     return IN6_IS_ADDR_LOOPBACK(&a.v6.sin6_addr);
+}
+
+bool net_unix_address(const char *path, struct net_address *address)
+{
+    size_t len = strlen(path);
+    *address = (struct net_address){.len = sizeof(address->to.un)};
+    address->to.un.sun_family = AF_UNIX;
+    if (len >= sizeof(address->to.un.sun_path))
+        return false;
+    memcpy(address->to.un.sun_path, path, len + 1);
+    return true;
+}
+
+bool net_address(const char *spec, struct net_address *address)
+{
+    union address a;
+    bool dual;
+    if (strncmp(spec, "unix:", 5) == 0)
+        return net_unix_address(spec + 5, address);
+    *address = (struct net_address){.len = tcp_address(spec, &a, &dual)};
+    memcpy(&address->to, &a, address->len);
+    return address->len > 0;
+}
+
+int net_connect(const struct net_address *address)
+{
+    int fd = socket(address->to.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd == -1)
+        return -1;
+    net_set_nodelay(fd);
+    if (connect(fd, &address->to.any, address->len) == 0 || errno == EINPROGRESS)
+        return fd;
+    int code = errno;
+    close(fd);
+    errno = code;
+    return -1;
 }
 
 void net_set_nodelay(int fd)

@@ -5,9 +5,22 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 enum { NET_ADDRESS_MAX = 64, NET_ERROR_MAX = 256, NET_URL_MAX = 128 };
+
+/* Where to connect to. */
+struct net_address {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+        struct sockaddr_un un;
+    } to;
+    socklen_t len;
+};
 
 struct net_listen {
     const char *spec; /* host:port, :port, [v6]:port, unix:/path */
@@ -33,6 +46,14 @@ void net_peer_address(const struct sockaddr *peer, socklen_t len, char address[N
 
 /* Whether the specification names a TCP socket that only this machine reaches. */
 bool net_is_loopback(const char *spec);
+
+/* From the path of a unix socket; from unix:/path or host:port. False: it cannot be read, or is too long. */
+bool net_unix_address(const char *path, struct net_address *address);
+bool net_address(const char *spec, struct net_address *address);
+
+/* A non-blocking, close-on-exec connection, or one that is on its way (TCP): then the first write or read
+ * tells how it went. -1 with errno. */
+int net_connect(const struct net_address *address);
 
 /* No delay for small answers; a no-op for unix sockets. */
 void net_set_nodelay(int fd);

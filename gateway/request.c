@@ -348,3 +348,13 @@ void request_refuse(struct request *r, unsigned status, const char *detail, cons
         request_end(r);
     buf_free(&page);
 }
+
+bool request_repeats(const struct request *r)
+{
+    static const char *const safe[] = {"GET", "HEAD", "OPTIONS"};
+    const char *method = r->in.data + r->head.method.off;
+    for (size_t i = 0; i < sizeof(safe) / sizeof(safe[0]); i++)
+        if (r->head.method.len == strlen(safe[i]) && memcmp(method, safe[i], r->head.method.len) == 0)
+            return true;
+    return false;
+}

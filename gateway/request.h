@@ -170,6 +170,9 @@ void request_fail(struct request *r, unsigned status, const char *detail);
  */
 void request_refuse(struct request *r, unsigned status, const char *detail, const char *fields);
 
+/* Whether it may be given out once more although somebody may have begun it (RFC 9110 9.2.1, 9.2.2). */
+bool request_repeats(const struct request *r);
+
 /* The value of a header field of the request by its name; false when there is none. */
 bool request_field(const struct request *r, const char *name, struct slice *value);
 

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 enum {
+    CONTROL_FD = 3,
     CHILD_FDS = 4,        /* 0 listening socket, 1 2 output, 3 control channel */
     FD_PARKING = 16,      /* descriptors are first moved above this, so that none is overwritten */
     EXIT_CANNOT_RUN = 127 /* as a shell says it */
@@ -141,7 +142,7 @@ static void __attribute__((noreturn, format(printf, 1, 2))) refuse(const char *f
     int n = vsnprintf(text + head, sizeof(text) - head, format, ap);
     va_end(ap);
     if (n > 0) /* nothing is left to do if even this fails: the exit says enough */
-        (void)!send(3, text, strlen(text), MSG_NOSIGNAL);
+        (void)!send(CONTROL_FD, text, strlen(text), MSG_NOSIGNAL);
     _exit(EXIT_CANNOT_RUN);
 }
 
@@ -157,6 +158,8 @@ static void place_descriptors(const struct spawn *s)
     for (int i = 0; i < CHILD_FDS; i++)
         if (dup2(parked[i], i) == -1)
             _exit(EXIT_CANNOT_RUN);
+    if (s->app->kind == CONF_KIND_FASTCGI && fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC) == -1)
+        _exit(EXIT_CANNOT_RUN);
     if (syscall(SYS_close_range, CHILD_FDS, ~0u, 0) == -1) {
         struct rlimit limit;
         int end =
@@ -258,7 +261,10 @@ static void __attribute__((noreturn)) become_worker(const struct spawn *s, pid_t
         const char *const *in;
         char *const *out;
     } argv = {.in = s->argv}; /* execv takes char *const[] for historical reasons and changes nothing */
-    execv(s->program, argv.out);
+    if (s->app->kind == CONF_KIND_FASTCGI)
+        execvp(s->program, argv.out);
+    else
+        execv(s->program, argv.out);
     refuse("cannot run %s: %s", s->program, strerror(errno));
 }
 

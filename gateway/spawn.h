@@ -24,12 +24,12 @@ void spawn_socket_close(struct spawn_socket *s);
 
 struct spawn {
     const struct conf_app *app;
-    const char *program;     /* absolute path */
+    const char *program;     /* absolute path; kind fastcgi: or a name, looked for in the app's $PATH */
     const char *const *argv; /* NULL at the end; argv[0] included */
     int listen_fd;           /* becomes 0 */
     int out_fd;              /* becomes 1 */
     int err_fd;              /* becomes 2 */
-    int control_fd;          /* becomes 3 */
+    int control_fd;          /* becomes 3; kind fastcgi: is closed by the exec */
 };
 
 /* Starts the process in a process group of its own. The caller still owns all descriptors. Returns the pid,

@@ -16,8 +16,28 @@ void tell_ready(const struct worker *w, struct stats *stats)
 {
     double import = w->import_us > 0 ? (double)w->import_us / 1e6 : 0;
     stats_cold_start(stats, w->spawned, w->made - w->spawned, w->ready - w->made - import, import);
-    log_info("%s: ready in %.0f ms (import %.0f)", w->owner.app->name, (w->ready - w->spawned) * 1e3,
-             (double)w->import_us / 1e3);
+    if (w->owner.app->kind == CONF_KIND_FASTCGI) /* it cannot tell when it really is */
+        log_info("%s: started %s", w->owner.app->name, w->owner.app->command_words.items[0]);
+    else
+        log_info("%s: ready in %.0f ms (import %.0f)", w->owner.app->name, (w->ready - w->spawned) * 1e3,
+                 (double)w->import_us / 1e3);
+}
+
+void tell_result(const struct worker *w, const struct upstream *up, enum upstream_result result)
+{
+    const char *name = w->owner.app->name;
+    const char *id = up->request != NULL ? up->request->id : "-";
+    const char *who = w->link == UPSTREAM_COPY ? "a copy of worker" : "worker";
+    int pid = (int)w->child.pid;
+    if (result == UPSTREAM_BROKEN)
+        log_error("%s: %s %d does not speak FastCGI: %s", name, who, pid, up->reason);
+    else if (result == UPSTREAM_TIMEOUT)
+        log_error("%s: %s %d exceeded the time for a request (id %s); it is %s", name, who, pid, id,
+                  w->link == UPSTREAM_COPY ? "killed" : "replaced");
+    else if (result == UPSTREAM_DIED && w->link == UPSTREAM_COPY)
+        log_error("%s: a copy of worker %d ended without an answer (id %s)", name, pid, id);
+    else if (result == UPSTREAM_HUNG)
+        log_error("%s: worker %d did not kill a copy that it was told to; it is replaced", name, pid);
 }
 
 void tell_idle_stop(const struct worker *w)

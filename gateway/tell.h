@@ -4,10 +4,14 @@
 
 #include "config.h"
 #include "stats.h"
+#include "upstream.h"
 #include "worker.h"
 
 /* It serves. */
 void tell_ready(const struct worker *w, struct stats *stats);
+
+/* What became of a request, where that is its fault. */
+void tell_result(const struct worker *w, const struct upstream *up, enum upstream_result result);
 
 /* It was idle for too long and is told to stop. */
 void tell_idle_stop(const struct worker *w);

@@ -3,7 +3,11 @@
  *   CLOSED --start--> BUSY --empty STDOUT--> TAIL --END_REQUEST--> FREE --start--> BUSY ...
  *                      |  \--END_REQUEST--------------------------/
  *                      +--client gone--> ORPHAN --END_REQUEST--> CLOSED
- *   End of file, an error or a timeout leads to CLOSED from everywhere; `result` says what it meant. */
+ *   End of file, an error or a timeout leads to CLOSED from everywhere; `result` says what it meant.
+ *
+ * A SINGLE connection is closed at END_REQUEST. Behind a COPY stands a process: END_REQUEST leads to TAIL and
+ * the end of the connection to CLOSED; one that is given up is an ORPHAN until then, for its owner kills by
+ * slot. */
 #include "upstream.h"
 
 #include <errno.h>
@@ -11,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "cgi.h"
@@ -63,7 +66,9 @@ static void watch_clock(struct upstream *up)
 {
     const struct request *r = up->request;
     int64_t ms = CONF_OFF;
-    if (up->ready && (up->state == UPSTREAM_ORPHAN || (r != NULL && !r->head_sent)))
+    if (up->doomed)
+        ms = up->owner.app->stop_timeout;
+    else if (up->ready && (up->state == UPSTREAM_ORPHAN || (r != NULL && !r->head_sent)))
         ms = up->owner.app->request_timeout;
     else if (r != NULL && up->ready && !up->paused)
         ms = up->owner.app->stream_timeout;
@@ -91,12 +96,25 @@ static void settle(struct upstream *up, enum upstream_state next, enum upstream_
         close(up->fd);
         up->fd = -1;
     }
-    if (result == UPSTREAM_NOTHING)
-        return;
+    if (result == UPSTREAM_NOTHING || (result == UPSTREAM_DONE && list_linked(&up->done)))
+        return; /* the end of what was given up: its owner is yet to look at why */
     up->result = result;
     if (!list_linked(&up->done))
         list_append(up->owner.done, &up->done);
     task_wake(up->owner.task);
+}
+
+/* It did not do what it should. The owner kills a COPY by the number of its slot, so that is free only when
+ * the copy has ended. */
+static void give_up(struct upstream *up, enum upstream_result result)
+{
+    bool waits = up->link == UPSTREAM_COPY && !up->doomed;
+    up->doomed = waits;
+    if (waits)
+        up->body_sent = up->cut = true;
+    settle(up, waits ? UPSTREAM_ORPHAN : UPSTREAM_CLOSED, result);
+    if (waits)
+        watch_clock(up);
 }
 
 /* The request has its whole answer, or an error page: the slot goes on without it. */
@@ -146,6 +164,7 @@ static void send_more(struct upstream *up)
         } else if (errno == EAGAIN) {
             return;
         } else if (errno != EINTR) {
+            up->error = errno;
             up->sent = up->send.len;
             up->body_sent = up->cut = true;
             return;
@@ -155,23 +174,9 @@ static void send_more(struct upstream *up)
 
 static int open_connection(struct upstream *up)
 {
-    struct sockaddr_un a = {.sun_family = AF_UNIX};
-    size_t len = strlen(up->owner.path);
-    if (len >= sizeof(a.sun_path)) {
-        errno = ENAMETOOLONG;
-        return -1;
-    }
-    memcpy(a.sun_path, up->owner.path, len + 1);
-    up->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    up->fd = net_connect(up->owner.address);
     if (up->fd == -1)
         return -1;
-    if (connect(up->fd, (const struct sockaddr *)&a, sizeof(a)) == -1) {
-        int code = errno;
-        close(up->fd);
-        up->fd = -1;
-        errno = code;
-        return -1;
-    }
     fcgi_client_init(&up->decoder);
     up->state = UPSTREAM_FREE;
     return 0;
@@ -184,18 +189,17 @@ int upstream_start(struct upstream *up, struct request *r, bool ready)
     body_rewind(&r->body);
     up->send.len = up->sent = 0;
     up->body_sent = false;
-    if (!encode_head(&up->send, r, up->id, true)) {
-        shrink(up, &up->send);
+    if (!encode_head(&up->send, r, up->id, up->link == UPSTREAM_KEPT)) {
+        settle(up, UPSTREAM_CLOSED, UPSTREAM_NOTHING);
         errno = ENOMEM;
         return -1;
     }
     up->state = UPSTREAM_BUSY;
     up->request = r;
-    if (body_left(&r->body) <= ENCODE_PIECE)
-        (void)encode_body(
-            &up->send, &r->body, up->id,
-            &up->body_sent); /* in one write with the head; a failure shows again in send_more */
-    up->cut = up->delivered = false;
+    if (body_left(&r->body) <= ENCODE_PIECE) /* in one write with the head; a failure shows in send_more */
+        (void)encode_body(&up->send, &r->body, up->id, &up->body_sent);
+    up->cut = up->delivered = up->doomed = false;
+    up->error = 0;
     up->stderr_bytes = up->discarded = 0;
     r->up = up;
     up->ready = ready;
@@ -220,7 +224,7 @@ static void refuse_head(struct upstream *up, const char *why, bool endless)
     upstream_orphan(up);
     if (endless) {
         up->reason = "an answer whose head has no end";
-        settle(up, UPSTREAM_CLOSED, UPSTREAM_BROKEN);
+        give_up(up, UPSTREAM_BROKEN);
     }
 }
 
@@ -296,10 +300,24 @@ static void take_stdout_end(struct upstream *up)
     release_request(up, UPSTREAM_TAIL);
 }
 
+/* END_REQUEST has been dealt with: the slot is free, or waits for the end of its copy. */
+static void end_exchange(struct upstream *up, bool whole)
+{
+    bool kept = up->link == UPSTREAM_KEPT && up->state != UPSTREAM_ORPHAN && whole;
+    if (up->link != UPSTREAM_COPY) {
+        settle(up, kept ? UPSTREAM_FREE : UPSTREAM_CLOSED, UPSTREAM_DONE);
+    } else {
+        up->state = UPSTREAM_TAIL;
+        up->paused = false;
+        up->sent = up->send.len;
+        up->body_sent = true;
+        watch_clock(up);
+    }
+}
+
 static void take_end(struct upstream *up, const struct fcgi_event *event)
 {
     bool whole = !up->cut && up->body_sent && up->sent == up->send.len;
-    enum upstream_state next = up->state != UPSTREAM_ORPHAN && whole ? UPSTREAM_FREE : UPSTREAM_CLOSED;
     struct request *r = up->request;
     if (event->protocol_status == FCGI_OVERLOADED && (r == NULL || !r->head_sent)) {
         settle(up, UPSTREAM_CLOSED, UPSTREAM_OVERLOADED);
@@ -307,7 +325,7 @@ static void take_end(struct upstream *up, const struct fcgi_event *event)
     }
     if (event->protocol_status != FCGI_REQUEST_COMPLETE) {
         up->reason = "it refused the request";
-        settle(up, UPSTREAM_CLOSED, UPSTREAM_BROKEN);
+        give_up(up, UPSTREAM_BROKEN);
         return;
     }
     if (r != NULL) {
@@ -323,7 +341,7 @@ static void take_end(struct upstream *up, const struct fcgi_event *event)
             request_end(r);
         }
     }
-    settle(up, next, UPSTREAM_DONE);
+    end_exchange(up, whole);
 }
 
 static void take_stderr(struct upstream *up, const char *data, size_t len)
@@ -340,11 +358,14 @@ static void take_stderr(struct upstream *up, const char *data, size_t len)
         log_error("%s: the rest of what it says about this request is dropped", up->owner.app->name);
 }
 
-/* Feeds what was read to the decoder and acts on its facts. False once the connection is settled. */
+/* Feeds what was read to the decoder and acts on its facts. False once the request is settled; what a doomed
+ * copy still says is not looked at. */
 static bool take_bytes(struct upstream *up, const uint8_t *data, size_t len)
 {
     struct fcgi_event event;
-    while (up->fd != -1) {
+    if (up->doomed)
+        return true;
+    while (up->fd != -1 && !up->doomed) {
         size_t n = fcgi_client_next(&up->decoder, data, len, &event);
         data += n;
         len -= n;
@@ -365,7 +386,7 @@ static bool take_bytes(struct upstream *up, const uint8_t *data, size_t len)
             break;
         case FCGI_EVENT_BAD:
             up->reason = event.reason;
-            settle(up, UPSTREAM_CLOSED, UPSTREAM_BROKEN);
+            give_up(up, UPSTREAM_BROKEN);
             return false;
         }
     }
@@ -378,7 +399,7 @@ static void take_close(struct upstream *up)
     if (up->state == UPSTREAM_FREE)
         settle(up, UPSTREAM_CLOSED, UPSTREAM_NOTHING);
     else if (up->state == UPSTREAM_BUSY)
-        settle(up, UPSTREAM_CLOSED, up->delivered ? UPSTREAM_DIED : UPSTREAM_OVERLOADED);
+        settle(up, UPSTREAM_CLOSED, up->delivered ? UPSTREAM_DIED : UPSTREAM_UNREACHED);
     else
         settle(up, UPSTREAM_CLOSED, UPSTREAM_DONE);
 }
@@ -397,6 +418,8 @@ static void receive_more(struct upstream *up, int reads)
         if (n == -1 && errno == EAGAIN)
             return;
         if (n <= 0) {
+            if (n == -1 && up->error == 0)
+                up->error = errno;
             take_close(up);
             return;
         }
@@ -415,7 +438,7 @@ static void run(struct task *task)
     if (up->fd == -1)
         return;
     if (up->deadline.expired) {
-        settle(up, UPSTREAM_CLOSED, UPSTREAM_TIMEOUT);
+        give_up(up, up->doomed ? UPSTREAM_HUNG : UPSTREAM_TIMEOUT);
         return;
     }
     if (sending(up))
@@ -433,8 +456,9 @@ void upstream_resume(struct upstream *up)
     task_wake(&up->task);
 }
 
-void upstream_set_ready(struct upstream *up)
+void upstream_set_ready(struct upstream *up, enum upstream_link link)
 {
+    up->link = link;
     up->ready = true;
     if (up->request != NULL)
         up->request->sent = timeq_clock();
@@ -460,13 +484,14 @@ void upstream_drain(struct upstream *up)
 
 /* ---- life ---- */
 
-struct upstream *upstream_new(const struct upstream_owner *owner, uint16_t id)
+struct upstream *upstream_new(const struct upstream_owner *owner, uint16_t id, enum upstream_link link)
 {
     struct upstream *up = calloc(1, sizeof(*up));
     if (up == NULL)
         return NULL;
     up->owner = *owner;
     up->id = id;
+    up->link = link;
     up->fd = -1;
     up->io.data = up;
     ev_init(&up->io, on_event);

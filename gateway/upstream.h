@@ -13,9 +13,17 @@
 #include "config.h"
 #include "fcgi_client.h"
 #include "list.h"
+#include "net.h"
 #include "request.h"
 #include "task.h"
 #include "timeq.h"
+
+/* What a connection is to its server. */
+enum upstream_link {
+    UPSTREAM_KEPT,   /* goes on after a request */
+    UPSTREAM_SINGLE, /* one request each, over with END_REQUEST */
+    UPSTREAM_COPY    /* one request each, to a process of its own, whose end is the connection's */
+};
 
 enum upstream_state {
     UPSTREAM_CLOSED, /* not connected */
@@ -30,9 +38,11 @@ enum upstream_result {
     UPSTREAM_NOTHING,    /* nothing to look at */
     UPSTREAM_DONE,       /* the slot is free again */
     UPSTREAM_OVERLOADED, /* the worker did not begin: `request` is to be sent elsewhere */
+    UPSTREAM_UNREACHED,  /* likewise, for no byte of it could be sent: `error` */
     UPSTREAM_DIED,       /* the connection ended before the answer; `request` is set unless the client left */
     UPSTREAM_BROKEN,     /* the worker does not speak FastCGI: likewise */
-    UPSTREAM_TIMEOUT     /* request_timeout or stream_timeout: likewise */
+    UPSTREAM_TIMEOUT,    /* request_timeout or stream_timeout: likewise */
+    UPSTREAM_HUNG        /* a COPY that was given up did not end within stop_timeout */
 };
 
 /* What an upstream needs to know of its owner. */
@@ -40,7 +50,7 @@ struct upstream_owner {
     struct ev_loop *loop;
     const struct conf *conf;
     const struct conf_app *app;
-    const char *path;  /* of the worker's socket */
+    const struct net_address *address;
     struct list *done; /* results are linked here */
     struct task *task; /* and this is woken */
 };
@@ -51,7 +61,9 @@ struct upstream {
     struct upstream_owner owner;
     enum upstream_state state;
     enum upstream_result result;
+    enum upstream_link link;
     const char *reason; /* BROKEN: static text */
+    int error;          /* UNREACHED: an errno */
     struct request *request;
     uint16_t id;
 
@@ -72,11 +84,12 @@ struct upstream {
     bool cut;              /* not all of the body was sent: the connection cannot be kept */
     bool ready;            /* the worker is READY: the request's clock runs */
     bool readable;         /* a read may bring something */
+    bool doomed;           /* a COPY that was given up: only its end is waited for */
     bool paused;           /* not read from: the client is slower */
 };
 
 /* A closed slot with request id `id`; NULL when out of memory. */
-struct upstream *upstream_new(const struct upstream_owner *owner, uint16_t id);
+struct upstream *upstream_new(const struct upstream_owner *owner, uint16_t id, enum upstream_link link);
 
 /* Closes and frees it. It has no request any more. */
 void upstream_free(struct upstream *up);
@@ -86,8 +99,8 @@ void upstream_free(struct upstream *up);
  * untouched then. */
 int upstream_start(struct upstream *up, struct request *r, bool ready);
 
-/* The worker became READY: request_timeout counts from now. */
-void upstream_set_ready(struct upstream *up);
+/* The worker became READY and told what its connections are: request_timeout counts from now. */
+void upstream_set_ready(struct upstream *up, enum upstream_link link);
 
 /* The client has taken what there was: go on reading. */
 void upstream_resume(struct upstream *up);

@@ -12,9 +12,10 @@
 #include "log.h"
 
 enum {
-    MESSAGES = 16,        /* control messages of one turn */
-    MESSAGES_DRAIN = 256, /* the same when the process has ended */
-    NOTES_MAX = 100       /* NOTEs of one worker that are logged */
+    MESSAGES = 16,            /* control messages of one turn */
+    MESSAGES_DRAIN = 256,     /* the same when the process has ended */
+    FASTCGI_CONCURRENCY = 16, /* of what is not pyworker and cannot tell */
+    NOTES_MAX = 100           /* NOTEs of one worker that are logged */
 };
 
 /* ---- actions of the state machine ---- */
@@ -78,8 +79,11 @@ static void on_ready(struct worker *w, const struct control_message *message)
     w->ready = timeq_clock();
     w->concurrency = message->concurrency;
     w->import_us = message->import_us;
+    w->link = message->kind == CONF_KIND_FASTCGI ? UPSTREAM_SINGLE
+              : message->fork                    ? UPSTREAM_COPY
+                                                 : UPSTREAM_KEPT;
     LIST_EACH (node, after, &w->slots)
-        upstream_set_ready(LIST_OBJECT(node, struct upstream, node));
+        upstream_set_ready(LIST_OBJECT(node, struct upstream, node), w->link);
     worker_event(w, WORKER_ON_READY);
 }
 
@@ -101,6 +105,19 @@ static void close_control(struct worker *w)
     ev_io_set(&w->control, -1, EV_READ);
 }
 
+/* Our end is all there is of a channel of kind fastcgi: the other one was closed by the exec that went well.
+ */
+static void on_exec(struct worker *w)
+{
+    const struct conf_app *app = w->owner.app;
+    const struct control_message ready = {
+        .kind = CONF_KIND_FASTCGI,
+        .concurrency = app->concurrency != CONF_AUTO ? (uint32_t)app->concurrency : FASTCGI_CONCURRENCY,
+    };
+    if (app->kind == CONF_KIND_FASTCGI && w->state == WORKER_STARTING)
+        on_ready(w, &ready);
+}
+
 static void take_message(struct worker *w, const struct control_message *message)
 {
     switch (message->type) {
@@ -108,6 +125,7 @@ static void take_message(struct worker *w, const struct control_message *message
         break;
     case CONTROL_END: /* what it means the exit tells */
         close_control(w);
+        on_exec(w);
         break;
     case CONTROL_START:
         w->up = timeq_clock();
@@ -212,6 +230,7 @@ static void open_output(struct worker *w, struct output *o, int fd)
 static void watch(struct worker *w, const struct launch *launch)
 {
     w->socket = launch->socket;
+    (void)net_unix_address(w->socket.path, &w->address); /* whose path fits by its type */
     reaper_watch(&w->child, launch->pid, &w->task);
     ev_io_init(&w->control, on_io, launch->control_fd, EV_READ);
     w->control.data = w;
@@ -219,6 +238,16 @@ static void watch(struct worker *w, const struct launch *launch)
     open_output(w, &w->out, launch->out_fd);
     open_output(w, &w->err, launch->err_fd);
     start_timer(w, w->owner.app->start_timeout);
+}
+
+/* As far as the configuration tells; kind auto may turn out to fork. */
+static enum upstream_link link_of(const struct conf_app *app)
+{
+    bool script = app->kind == CONF_KIND_CGI || app->kind == CONF_KIND_FILES;
+    if (app->kind == CONF_KIND_FASTCGI)
+        return UPSTREAM_SINGLE;
+    return app->mode == CONF_MODE_FORK || (app->mode == CONF_MODE_AUTO && script) ? UPSTREAM_COPY
+                                                                                  : UPSTREAM_KEPT;
 }
 
 struct worker *worker_new(const struct worker_owner *owner, struct conf_error *error)
@@ -232,6 +261,7 @@ struct worker *worker_new(const struct worker_owner *owner, struct conf_error *e
     w->owner = *owner;
     w->state = WORKER_STARTING;
     w->concurrency = 1;
+    w->link = link_of(owner->app);
     w->import_us = -1;
     list_init(&w->slots);
     list_init(&w->done);
@@ -274,6 +304,19 @@ void worker_lost(struct worker *w)
     worker_event(w, w->state == WORKER_STARTING ? WORKER_ON_BROKEN : WORKER_ON_RETIRE);
 }
 
+void worker_look(struct worker *w)
+{
+    read_control(w, MESSAGES);
+}
+
+void worker_kill_slot(const struct worker *w, uint16_t id)
+{
+    char text[16];
+    (void)snprintf(text, sizeof(text), "KILL %u", id);
+    if (w->control.fd != -1)
+        control_send(w->control.fd, text);
+}
+
 struct upstream *worker_slot(struct worker *w)
 {
     struct list *node, *after;
@@ -290,11 +333,11 @@ struct upstream *worker_slot(struct worker *w)
         .loop = w->owner.loop,
         .conf = w->owner.conf,
         .app = w->owner.app,
-        .path = w->socket.path,
+        .address = &w->address,
         .done = &w->done,
         .task = w->owner.task,
     };
-    struct upstream *up = upstream_new(&owner, (uint16_t)(w->slot_count + 1));
+    struct upstream *up = upstream_new(&owner, (uint16_t)(w->slot_count + 1), w->link);
     if (up == NULL)
         return NULL;
     w->slot_count++;

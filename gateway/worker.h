@@ -44,6 +44,7 @@ struct worker {
     struct list done;          /* those of them with a result */
     uint32_t slot_count;
     uint32_t concurrency;
+    enum upstream_link link; /* what its connections are; until READY as far as it is known */
     struct timeq_entry idle; /* the owner's: runs while nothing is under way */
 
     char *failure;      /* text of FAILED: a summary line, then the traceback; owned, or NULL */
@@ -62,6 +63,7 @@ struct worker {
     struct task task;
     struct timeq_entry deadline;
     struct spawn_socket socket;
+    struct net_address address; /* of the socket */
     ev_io control;
     struct output out;
     struct output err;
@@ -81,6 +83,12 @@ void worker_event(struct worker *w, enum worker_event event);
 /* A connection ended under a request: the process is dying, although its exit was not seen yet (its
  * connections close before its socket does). It gets nothing more. */
 void worker_lost(struct worker *w);
+
+/* Takes what it has told and nobody has read yet: its READY, say. */
+void worker_look(struct worker *w);
+
+/* In mode fork: ends the process that serves a slot. */
+void worker_kill_slot(const struct worker *w, uint16_t id);
 
 /* A slot that can take a request now: FREE, or CLOSED below the concurrency; NULL: none. */
 struct upstream *worker_slot(struct worker *w);

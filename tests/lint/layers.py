@@ -19,7 +19,7 @@ LEVELS = {
     6: ["router"],
     5: ["status"],
     4: ["app", "tell", "roster"],
-    3: ["queue", "worker", "upstream", "file", "file_find", "access"],
+    3: ["remote", "queue", "worker", "upstream", "file", "file_find", "access"],
     2: ["client", "encode", "cgi_reply", "cgi", "request", "file_rules", "launch", "command", "spawn"],
     1: ["backoff", "forwarded", "forwarded_hop", "proxy_protocol", "http_chunked", "http_head", "http_path", "http_reply", "http_date", "file_open", "file_type", "body", "control", "output", "reaper", "worker_fsm"],
     0: ["buf", "task", "timeq", "log", "memory", "net", "inherit", "stats", "json", "tail", "list", "slice", "http_parse", "version"],
