@@ -30,7 +30,7 @@ GATEWAY = main banner privileges listener \
           client encode cgi_reply cgi request file_rules launch command spawn \
           backoff control output reaper forwarded forwarded_hop proxy_protocol http_chunked http_head http_path \
           http_reply http_date file_open file_type body worker_fsm \
-          json tail buf net inherit stats log memory task timeq gateway
+          json tail buf net inherit stats log memory epoll task timeq gateway
 FCGI    = fcgi_client fcgi_record
 CONFIG  = config load options argument environment reader sections value check check_app finish kind dump help table env_file python \
           suggest network units arena
@@ -87,7 +87,7 @@ FUZZ_LIBS_conf     = -l:libinih.a
 warnings = -Wall -Wextra $(WERROR) -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual \
            -Wformat=2 -Wvla
 must_cflags   = -std=gnu11 -D_GNU_SOURCE= -ffunction-sections -fdata-sections $(warnings) -Igateway -Ifcgi -Iconfig -MMD -MP
-must_libs     = -l:libev.a -l:libinih.a -lm
+must_libs     = -Wl,--wrap=epoll_wait -l:libev.a -l:libinih.a -lm
 harden_cflags = -fPIE -fstack-protector-strong -fno-asynchronous-unwind-tables
 harden_ldflags = -Wl,-z,relro,-z,now -Wl,--gc-sections
 san_cflags    = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all

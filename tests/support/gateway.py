@@ -241,8 +241,8 @@ class Gateway:
         host, _, port = url.removeprefix("http://").rstrip("/").rpartition(":")
         return host.strip("[]"), int(port)
 
-    def connect(self, index=0, timeout=PATIENCE):
-        return rawhttp.Connection(self.address(index), timeout)
+    def connect(self, index=0, timeout=PATIENCE, source=None):
+        return rawhttp.Connection(self.address(index), timeout, source)
 
     def get(self, target="/", **more):
         """One request on a connection of its own."""
