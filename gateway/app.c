@@ -271,9 +271,11 @@ static bool hand_out(struct app *app, struct request *r)
         queue_take(&app->queue, r);
         return true;
     }
-    if (errno == EAGAIN) {
+    bool short_of = errno == ENOMEM || errno == EMFILE || errno == ENFILE;
+    if (errno == EAGAIN ||
+        (short_of && worker_serving(w) > 0)) { /* one of its slots will be free, at the latest */
         timeq_start(timeq_get(RETRY_MS), &app->retry, &app->task);
-    } else if (errno == ENOMEM || errno == EMFILE || errno == ENFILE) {
+    } else if (short_of) {
         queue_fail(&app->queue, r, 503, NULL);
         return true;
     } else {

@@ -317,18 +317,9 @@ void worker_kill_slot(const struct worker *w, uint16_t id)
         control_send(w->control.fd, text);
 }
 
-struct upstream *worker_slot(struct worker *w)
+/* One more slot. NULL: out of memory. */
+static struct upstream *add_slot(struct worker *w)
 {
-    struct list *node, *after;
-    if (w->lost || (w->state != WORKER_STARTING && w->state != WORKER_READY))
-        return NULL;
-    LIST_EACH (node, after, &w->slots) {
-        struct upstream *up = LIST_OBJECT(node, struct upstream, node);
-        if (up->state == UPSTREAM_FREE || (up->state == UPSTREAM_CLOSED && up->result == UPSTREAM_NOTHING))
-            return up;
-    }
-    if (w->slot_count >= w->concurrency)
-        return NULL;
     struct upstream_owner owner = {
         .loop = w->owner.loop,
         .conf = w->owner.conf,
@@ -343,6 +334,24 @@ struct upstream *worker_slot(struct worker *w)
     w->slot_count++;
     list_append(&w->slots, &up->node);
     return up;
+}
+
+struct upstream *worker_slot(struct worker *w)
+{
+    struct upstream *closed = NULL;
+    struct list *node, *after;
+    if (w->lost || (w->state != WORKER_STARTING && w->state != WORKER_READY))
+        return NULL;
+    LIST_EACH (node, after, &w->slots) {
+        struct upstream *up = LIST_OBJECT(node, struct upstream, node);
+        if (up->state == UPSTREAM_FREE)
+            return up;
+        if (up->state == UPSTREAM_CLOSED && up->result == UPSTREAM_NOTHING)
+            closed = up;
+    }
+    if (closed != NULL)
+        return closed;
+    return w->slot_count < w->concurrency ? add_slot(w) : NULL;
 }
 
 uint32_t worker_busy(const struct worker *w)

@@ -90,7 +90,8 @@ void worker_look(struct worker *w);
 /* In mode fork: ends the process that serves a slot. */
 void worker_kill_slot(const struct worker *w, uint16_t id);
 
-/* A slot that can take a request now: FREE, or CLOSED below the concurrency; NULL: none. */
+/* A slot that can take a request now: one that is connected already, else one below the concurrency; NULL:
+ * none. */
 struct upstream *worker_slot(struct worker *w);
 
 /* Slots with anything under way. */
