@@ -25,8 +25,8 @@ JOBS       ?= $(shell nproc)
 GATEWAY = main banner privileges listener \
           conn conn_proxy conn_head conn_body conn_answer conn_state \
           router status \
-          app tell roster \
-          remote queue worker upstream file file_find access \
+          app succession fleet tell roster \
+          ignored remote queue worker upstream file file_find access \
           client encode cgi_reply cgi request file_rules launch command spawn \
           backoff control output reaper forwarded forwarded_hop proxy_protocol http_chunked http_head http_path \
           http_reply http_date file_open file_type body worker_fsm \

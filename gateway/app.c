@@ -10,8 +10,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "ignored.h"
 #include "log.h"
 #include "stats.h"
+#include "succession.h"
 #include "tell.h"
 #include "upstream.h"
 
@@ -29,14 +31,6 @@ static void enqueue(struct app *app, struct request *r, bool front)
     bool ready = app->remote != NULL || roster_ready(&app->roster);
     int64_t ms = ready ? app->app_conf->queue_timeout : CONF_OFF;
     queue_put(&app->queue, r, front, ms);
-}
-
-/* What leads to a worker's end; the first reason stays. */
-static void end_worker(struct worker *w, enum worker_event event, enum stats_counter why)
-{
-    if (w->why == 0)
-        w->why = why;
-    worker_event(w, event);
 }
 
 /* Text of the failure for the client: nothing internal unless `debug`. */
@@ -86,9 +80,9 @@ static void settle_request(struct app *app, struct worker *w, struct request *r,
 static void settle_copy(struct worker *w, const struct upstream *up, enum upstream_result result)
 {
     if (result == UPSTREAM_HUNG)
-        end_worker(w, WORKER_ON_REQUEST_TIMEOUT, STATS_EXIT_REQUEST_TIMEOUT);
+        worker_end(w, WORKER_ON_REQUEST_TIMEOUT, STATS_EXIT_REQUEST_TIMEOUT);
     else if (result == UPSTREAM_OVERLOADED || result == UPSTREAM_UNREACHED)
-        end_worker(w, WORKER_ON_RETIRE, STATS_EXIT_REPLACED);
+        worker_end(w, WORKER_ON_RETIRE, STATS_EXIT_REPLACED);
     else if (result == UPSTREAM_DIED && w->ready == 0)
         worker_lost(w);
     else if ((result == UPSTREAM_TIMEOUT || result == UPSTREAM_BROKEN) && up->state != UPSTREAM_CLOSED)
@@ -102,9 +96,9 @@ static void settle_worker(struct worker *w, enum upstream_result result)
     else if (result == UPSTREAM_DIED)
         worker_lost(w);
     else if (result == UPSTREAM_TIMEOUT)
-        end_worker(w, WORKER_ON_REQUEST_TIMEOUT, STATS_EXIT_REQUEST_TIMEOUT);
+        worker_end(w, WORKER_ON_REQUEST_TIMEOUT, STATS_EXIT_REQUEST_TIMEOUT);
     else if (result == UPSTREAM_OVERLOADED || result == UPSTREAM_UNREACHED)
-        end_worker(w, WORKER_ON_RETIRE, STATS_EXIT_REPLACED);
+        worker_end(w, WORKER_ON_RETIRE, STATS_EXIT_REPLACED);
 }
 
 static void take_result(struct app *app, struct worker *w, struct upstream *up)
@@ -114,6 +108,7 @@ static void take_result(struct app *app, struct worker *w, struct upstream *up)
     if (result == UPSTREAM_DIED) /* READY may have come before, unread */
         worker_look(w);
     tell_result(w, up, result);
+    w->served += result == UPSTREAM_DONE;
     if (r != NULL) {
         r->up = NULL;
         up->request = NULL;
@@ -129,11 +124,12 @@ static void take_results(struct app *app, struct worker *w)
 {
     while (!list_empty(&w->done))
         take_result(app, w, LIST_OBJECT(w->done.next, struct upstream, done));
+    succession_look(w);
 }
 
 /* ---- what became of a worker ---- */
 
-static void on_ready(struct app *app, const struct worker *w)
+static void on_ready(struct app *app, struct worker *w)
 {
     backoff_clear(&app->backoff);
     app->stillborn = 0;
@@ -144,6 +140,9 @@ static void on_ready(struct app *app, const struct worker *w)
         tell_ready(w, app->stats);
     if (roster_ready(&app->roster) == 1)
         queue_mark_cold(&app->queue, w->spawned, w->ready);
+    succession_begin(w, &app->task);
+    if (w->successor)
+        succession_complete(&app->roster, w);
     queue_start_clocks(&app->queue, app->app_conf->queue_timeout);
 }
 
@@ -193,9 +192,9 @@ static void on_gone(struct app *app, struct worker *w)
     tell_exit(w, app->stats);
     if (w->ready == 0 && w->failure == NULL && !w->start_expired && w->state != WORKER_TERM)
         on_stillborn(app);
+    fleet_leave(&app->shared->fleet, w);
     roster_remove(&app->roster, w);
     if (app->roster.count == 0) {
-        app->shared->live--;
         app->shared->fell_asleep = true;
         task_wake(app->shared->idle);
     }
@@ -203,29 +202,36 @@ static void on_gone(struct app *app, struct worker *w)
 
 /* ---- idle ---- */
 
-/* Starts, stops and obeys the clocks of a worker that has nothing to do. */
+/* Starts, stops and obeys the clock of idle_timeout. A request of ignore_idle does not stop it; it only waits
+ * for its end. */
+static void watch_idle(struct app *app, struct worker *w, bool idle)
+{
+    if (w->state != WORKER_READY || worker_awake(w) > 0) {
+        timeq_stop(&w->idle);
+    } else if (w->idle.expired && idle) {
+        timeq_stop(&w->idle);
+        tell_idle_stop(w);
+        worker_end(w, WORKER_ON_IDLE, STATS_EXIT_IDLE);
+    } else if (!w->idle.expired && !timeq_waiting(&w->idle)) {
+        timeq_start(timeq_get(app->app_conf->idle_timeout), &w->idle, &app->task);
+    }
+}
+
 static void look_after(struct app *app, struct worker *w)
 {
     bool idle = worker_busy(w) == 0;
     if (idle)
         worker_event(w, WORKER_ON_EMPTY);
     if (app->shared->stopping && worker_serving(w) == 0 && app->queue.count == 0)
-        end_worker(w, WORKER_ON_STOP, STATS_EXIT_STOPPED);
-    if (!idle || w->state != WORKER_READY) {
-        timeq_stop(&w->idle);
-    } else if (w->idle.expired) {
-        timeq_stop(&w->idle);
-        tell_idle_stop(w);
-        end_worker(w, WORKER_ON_IDLE, STATS_EXIT_IDLE);
-    } else if (!timeq_waiting(&w->idle)) {
-        timeq_start(timeq_get(app->app_conf->idle_timeout), &w->idle, &app->task);
-    }
+        worker_end(w, WORKER_ON_STOP, STATS_EXIT_STOPPED);
+    watch_idle(app, w, idle);
+    fleet_set_idle(&app->shared->fleet, w, idle && w->state == WORKER_READY);
 }
 
 /* ---- dispatch ---- */
 
-/* False when no process can be started now; what waits has been answered. */
-static bool start_worker(struct app *app)
+/* NULL when no process can be started now; what waits has been answered. */
+static struct worker *start_worker(struct app *app)
 {
     struct conf_error error;
     struct worker_owner owner = {
@@ -240,13 +246,57 @@ static bool start_worker(struct app *app)
         log_error("%s", error.text);
         stats_error(app->stats, time(NULL), error.text);
         give_up(app, 500, error.text);
-        return false;
+        return NULL;
     }
-    if (app->roster.count == 0)
-        app->shared->live++;
     app->stats->counts[STATS_STARTS]++;
+    fleet_join(&app->shared->fleet, w);
     roster_add(&app->roster, w);
+    return w;
+}
+
+static void start_successor(struct app *app)
+{
+    if (app->shared->stopping || backoff_active(&app->backoff) ||
+        !succession_due(&app->roster, app->queue.count))
+        return;
+    struct worker *w = start_worker(app);
+    if (w != NULL)
+        w->successor = true;
+}
+
+/* Whether one more worker may be started for what waits. */
+static bool may_grow(struct app *app)
+{
+    if (backoff_active(&app->backoff) || roster_starting(&app->roster) ||
+        roster_serving(&app->roster) >= (uint64_t)app->app_conf->workers)
+        return false;
+    app->seat.task = &app->task;
+    app->seat.name = app->app_conf->name;
+    app->seat.destitute = !roster_ready(&app->roster);
+    if (fleet_admit(&app->shared->fleet, &app->seat))
+        return true;
+    queue_start_clocks(&app->queue, app->app_conf->queue_timeout); /* there is no worker to wait for */
+    return false;
+}
+
+/* A request of ignore_idle is not what a worker is started for. */
+static bool answer_ignored(struct app *app, struct request *r)
+{
+    if (!r->ignored || roster_serving(&app->roster) > 0)
+        return false;
+    queue_take(&app->queue, r);
+    ignored_answer(r);
     return true;
+}
+
+/* No slot is free for a request. False: it waits. */
+static bool grow(struct app *app, struct request *r)
+{
+    if (answer_ignored(app, r))
+        return true;
+    if (!may_grow(app))
+        return false;
+    return start_worker(app) != NULL;
 }
 
 /* Gives one request to a slot. False: nothing more can be handed out now. */
@@ -254,12 +304,8 @@ static bool hand_out(struct app *app, struct request *r)
 {
     struct worker *w = NULL;
     struct upstream *up = roster_slot(&app->roster, &w);
-    if (up == NULL) {
-        if (backoff_active(&app->backoff) || roster_starting(&app->roster) ||
-            roster_serving(&app->roster) >= (uint64_t)app->app_conf->workers)
-            return false;
-        return start_worker(app);
-    }
+    if (up == NULL)
+        return grow(app, r);
     if (upstream_start(up, r, w->state == WORKER_READY) == 0) {
         r->worker = w->child.pid;
         if (w->state != WORKER_READY) {
@@ -267,7 +313,7 @@ static bool hand_out(struct app *app, struct request *r)
             r->spawned = w->spawned;
             r->ready = 0; /* r->sent will be that */
         }
-        timeq_stop(&w->idle);
+        w->given++;
         queue_take(&app->queue, r);
         return true;
     }
@@ -318,6 +364,9 @@ static void run(struct task *task)
         queue_fail_all(&app->queue, app->backoff.status, failure_detail(app));
     LIST_EACH (node, after, &app->roster.workers)
         look_after(app, LIST_OBJECT(node, struct worker, node));
+    start_successor(app);
+    if (app->queue.count == 0)
+        fleet_withdraw(&app->shared->fleet, &app->seat);
 }
 
 /* ---- the handler's three verbs ---- */
@@ -326,7 +375,11 @@ static void handle_start(struct request *r)
 {
     struct app *app = r->app;
     request_identify(r);
-    if (backoff_active(&app->backoff) && !roster_ready(&app->roster) && !roster_starting(&app->roster)) {
+    r->ignored = ignored_matches(r);
+    if (r->ignored && roster_serving(&app->roster) == 0) {
+        ignored_answer(r);
+    } else if (backoff_active(&app->backoff) && !roster_ready(&app->roster) &&
+               !roster_starting(&app->roster)) {
         app->stats->counts[STATS_CANNOT_START]++;
         request_fail(r, app->backoff.status, failure_detail(app));
     } else if (app->queue.count >= (uint64_t)app->app_conf->queue) {
@@ -396,6 +449,7 @@ void app_free(struct app *app)
 {
     timeq_stop(&app->retry);
     task_cancel(&app->task);
+    fleet_withdraw(&app->shared->fleet, &app->seat);
     backoff_clear(&app->backoff);
     stats_unref(app->stats);
     remote_free(app->remote);
@@ -404,9 +458,12 @@ void app_free(struct app *app)
 
 void app_warm(struct app *app)
 {
+    const struct fleet *fleet = &app->shared->fleet;
     if (app->remote != NULL)
         app->checked = app->check_ok = true; /* whether it answers is for its own people to watch */
-    else if (app->roster.count == 0 && start_worker(app))
+    else if (fleet->count >= fleet->limit)
+        log_warning("%s: not started: [limits] workers = %lld", app->app_conf->name, (long long)fleet->limit);
+    else if (app->roster.count == 0 && start_worker(app) != NULL)
         task_wake(&app->task);
 }
 
@@ -420,7 +477,7 @@ void app_stop(struct app *app, bool now)
     struct list *node, *after;
     if (now)
         LIST_EACH (node, after, &app->roster.workers)
-            end_worker(LIST_OBJECT(node, struct worker, node),
+            worker_end(LIST_OBJECT(node, struct worker, node),
                        WORKER_ON_BROKEN, /* leads to KILL from anywhere */
                        STATS_EXIT_STOPPED);
     task_wake(&app->task);

@@ -11,6 +11,7 @@
 
 #include "backoff.h"
 #include "config.h"
+#include "fleet.h"
 #include "queue.h"
 #include "remote.h"
 #include "request.h"
@@ -22,10 +23,10 @@
 struct app_shared {
     struct ev_loop *loop;
     const char *library; /* the directory that holds the package pyworker */
-    bool fell_asleep;    /* the last worker of an app went; for the gateway to see and clear */
-    uint32_t live;       /* apps that have a worker process now */
-    bool stopping;       /* the gateway ends: a worker with nothing to do is stopped */
-    struct task *idle;   /* woken when the last worker of an app is gone */
+    struct fleet fleet;
+    bool fell_asleep;  /* the last worker of an app went; for the gateway to see and clear */
+    bool stopping;     /* the gateway ends: a worker with nothing to do is stopped */
+    struct task *idle; /* woken when the last worker of an app is gone */
 };
 
 struct app {
@@ -36,6 +37,7 @@ struct app {
     struct roster roster;
     struct remote *remote; /* a server that runs already, in place of workers; NULL: there is none */
     struct queue queue;
+    struct fleet_seat seat;
     struct backoff backoff; /* the failure is answered at once during it */
     unsigned stillborn;     /* workers in a row that ended before READY without a word */
     struct task task;

@@ -132,7 +132,7 @@ static void run(struct task *task)
         stop_now(g);
     else if (expired)
         ev_break(g->loop, EVBREAK_ALL);
-    bool asleep = g->shared.live == 0 && list_empty(&g->pool.active);
+    bool asleep = g->shared.fleet.count == 0 && list_empty(&g->pool.active);
     if (asleep && (g->shared.fell_asleep || g->most_connections > g->pool.count + BURST)) {
         g->shared.fell_asleep = false;
         g->most_connections = g->pool.count;
@@ -278,6 +278,7 @@ static enum gateway_exit build(struct gateway *g, const struct conf *conf)
         return GATEWAY_CANNOT_START;
     }
     g->shared = (struct app_shared){.loop = g->loop, .library = library, .idle = &g->task};
+    fleet_init(&g->shared.fleet, conf->workers);
     g->router = router_new(conf);
     g->forwarded = forwarded_new(&conf->trusted_proxies, &conf->forwarded);
     g->pool.apps = calloc(conf->app_count, sizeof(g->pool.apps[0]));
@@ -304,6 +305,7 @@ static void destroy(struct gateway *g)
         for (uint32_t i = 0; i < g->conf->app_count; i++)
             if (g->pool.apps[i] != NULL)
                 app_free(g->pool.apps[i]);
+    fleet_close(&g->shared.fleet);
     timeq_stop(&g->deadline);
     task_cancel(&g->task);
     if (g->loop != NULL) {

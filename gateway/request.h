@@ -73,6 +73,7 @@ struct request {
     struct timeq_entry queue_deadline;
     uint8_t refused; /* how many workers did not begin it */
     uint8_t died;    /* how many workers were lost under it */
+    bool ignored;    /* it neither wakes a worker nor keeps one awake */
     bool cold;       /* a worker was started for it or under it */
     pid_t worker;    /* the last one that it was given to; 0: none */
 

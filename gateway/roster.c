@@ -60,10 +60,13 @@ uint32_t roster_serving(const struct roster *roster)
 struct upstream *roster_slot(const struct roster *roster, struct worker **owner)
 {
     struct upstream *best = NULL;
+    bool ready = roster_ready(roster);
     long best_rank = -1;
     struct list *node, *after;
     LIST_EACH (node, after, &roster->workers) {
         struct worker *w = worker_of(node);
+        if (ready && w->state != WORKER_READY)
+            continue;
         struct upstream *up = worker_slot(w);
         long rank = w->state == WORKER_READY ? 1 + (long)worker_busy(w) : 0;
         if (up != NULL && rank > best_rank) {

@@ -30,7 +30,7 @@ bool roster_starting(const struct roster *roster);
 uint32_t roster_serving(const struct roster *roster);
 
 /* The free slot of the busiest worker that has one, so that the others can go idle; a starting worker's only
- * when no ready one has any. NULL: none is free. */
+ * when none is ready: a ready one may be free long before it. NULL: none is free. */
 struct upstream *roster_slot(const struct roster *roster, struct worker **owner);
 
 #endif

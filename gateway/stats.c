@@ -23,6 +23,7 @@ const struct stats_row stats_rows[STATS_COUNTERS] = {
     [STATS_SENT]     = {"bytes", "sent", "sent_bytes_total", NULL, "Bytes of answers' bodies."},
     [STATS_STARTS]   = {"worker_starts", NULL, "worker_starts_total", NULL, "Processes started."},
     [STATS_EXIT_IDLE]            = {"worker_exits", "idle", "worker_exits_total", "reason", "Processes that have ended."},
+    [STATS_EXIT_ROOM]            = {"worker_exits", "made_room", "worker_exits_total", "reason", NULL},
     [STATS_EXIT_REPLACED]        = {"worker_exits", "replaced", "worker_exits_total", "reason", NULL},
     [STATS_EXIT_STOPPED]         = {"worker_exits", "stopped", "worker_exits_total", "reason", NULL},
     [STATS_EXIT_FAILED]          = {"worker_exits", "failed", "worker_exits_total", "reason", NULL},

@@ -48,6 +48,18 @@ void tell_idle_stop(const struct worker *w)
              (double)worker_memory(w->child.pid) / 1e6, (double)worker_memory(0) / 1e6);
 }
 
+void tell_room(const struct worker *w, const char *other, int64_t limit)
+{
+    log_info("%s: worker %d makes room for %s ([limits] workers = %lld)", w->owner.app->name,
+             (int)w->child.pid, other, (long long)limit);
+}
+
+void tell_replaced(const struct worker *w)
+{
+    log_info("%s: worker %d is replaced after %u requests (%s)", w->owner.app->name, (int)w->child.pid,
+             w->served, w->outdated ? "reload" : w->worn);
+}
+
 void tell_failure(const struct worker *w, struct stats *stats, const char *text)
 {
     char line[1024];

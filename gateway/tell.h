@@ -16,6 +16,12 @@ void tell_result(const struct worker *w, const struct upstream *up, enum upstrea
 /* It was idle for too long and is told to stop. */
 void tell_idle_stop(const struct worker *w);
 
+/* It stops so that another app can start a worker. */
+void tell_room(const struct worker *w, const char *other, int64_t limit);
+
+/* Its successor is ready. */
+void tell_replaced(const struct worker *w);
+
 /* The app cannot be loaded, or takes too long. text: a summary line, then what else there is. */
 void tell_failure(const struct worker *w, struct stats *stats, const char *text);
 

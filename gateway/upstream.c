@@ -196,6 +196,7 @@ int upstream_start(struct upstream *up, struct request *r, bool ready)
     }
     up->state = UPSTREAM_BUSY;
     up->request = r;
+    up->ignored = r->ignored;
     if (body_left(&r->body) <= ENCODE_PIECE) /* in one write with the head; a failure shows in send_more */
         (void)encode_body(&up->send, &r->body, up->id, &up->body_sent);
     up->cut = up->delivered = up->doomed = false;

@@ -66,6 +66,7 @@ struct upstream {
     int error;          /* UNREACHED: an errno */
     struct request *request;
     uint16_t id;
+    bool ignored; /* the request does not keep the worker awake */
 
     /* private */
     int fd;

@@ -71,6 +71,13 @@ void worker_event(struct worker *w, enum worker_event event)
         tell_owner(w, WORKER_NEWS_GONE);
 }
 
+void worker_end(struct worker *w, enum worker_event event, unsigned why)
+{
+    if (w->why == 0)
+        w->why = why;
+    worker_event(w, event);
+}
+
 /* ---- the control channel ---- */
 
 static void on_ready(struct worker *w, const struct control_message *message)
@@ -288,6 +295,7 @@ void worker_free(struct worker *w)
     reaper_forget(&w->child);
     timeq_stop(&w->deadline);
     timeq_stop(&w->idle);
+    timeq_stop(&w->age);
     task_cancel(&w->task);
     list_remove(&w->node);
     spawn_socket_close(&w->socket);
@@ -342,6 +350,8 @@ struct upstream *worker_slot(struct worker *w)
     struct list *node, *after;
     if (w->lost || (w->state != WORKER_STARTING && w->state != WORKER_READY))
         return NULL;
+    if (w->owner.app->max_requests == 1 && w->given > 0)
+        return NULL;
     LIST_EACH (node, after, &w->slots) {
         struct upstream *up = LIST_OBJECT(node, struct upstream, node);
         if (up->state == UPSTREAM_FREE)
@@ -354,26 +364,43 @@ struct upstream *worker_slot(struct worker *w)
     return w->slot_count < w->concurrency ? add_slot(w) : NULL;
 }
 
+static uint32_t count_slots(const struct worker *w, bool (*counts)(const struct upstream *up))
+{
+    uint32_t n = 0;
+    struct list *node, *after;
+    LIST_EACH (node, after, &w->slots)
+        n += counts(LIST_OBJECT(node, struct upstream, node));
+    return n;
+}
+
+static bool is_busy(const struct upstream *up)
+{
+    return up->state != UPSTREAM_FREE && up->state != UPSTREAM_CLOSED;
+}
+
+static bool is_awake(const struct upstream *up)
+{
+    return is_busy(up) && !up->ignored;
+}
+
+static bool is_serving(const struct upstream *up)
+{
+    return up->state == UPSTREAM_BUSY || up->state == UPSTREAM_TAIL;
+}
+
 uint32_t worker_busy(const struct worker *w)
 {
-    uint32_t busy = 0;
-    struct list *node, *after;
-    LIST_EACH (node, after, &w->slots) {
-        enum upstream_state state = LIST_OBJECT(node, struct upstream, node)->state;
-        busy += state != UPSTREAM_FREE && state != UPSTREAM_CLOSED;
-    }
-    return busy;
+    return count_slots(w, is_busy);
+}
+
+uint32_t worker_awake(const struct worker *w)
+{
+    return count_slots(w, is_awake);
 }
 
 uint32_t worker_serving(const struct worker *w)
 {
-    uint32_t serving = 0;
-    struct list *node, *after;
-    LIST_EACH (node, after, &w->slots) {
-        enum upstream_state state = LIST_OBJECT(node, struct upstream, node)->state;
-        serving += state == UPSTREAM_BUSY || state == UPSTREAM_TAIL;
-    }
-    return serving;
+    return count_slots(w, is_serving);
 }
 
 uint64_t worker_memory(pid_t pid)

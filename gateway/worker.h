@@ -45,7 +45,19 @@ struct worker {
     uint32_t slot_count;
     uint32_t concurrency;
     enum upstream_link link; /* what its connections are; until READY as far as it is known */
-    struct timeq_entry idle; /* the owner's: runs while nothing is under way */
+
+    /* The owner's. */
+    struct list in_fleet;    /* of all workers */
+    struct list in_idle;     /* of those with nothing to do */
+    struct timeq_entry idle; /* runs while nothing is under way that keeps it awake */
+    struct timeq_entry age;
+    double idle_since; /* on timeq_now's clock */
+    double looked;     /* at its memory last */
+    uint32_t given;    /* requests */
+    uint32_t served;   /* of these, finished */
+    const char *worn;  /* why a successor is to take over; NULL: nothing */
+    bool successor;    /* it was started to take over */
+    bool outdated;     /* its configuration is not the current one */
 
     char *failure;      /* text of FAILED: a summary line, then the traceback; owned, or NULL */
     bool lost;          /* see worker_lost */
@@ -80,6 +92,9 @@ void worker_free(struct worker *w);
 /* Applies an event: the next state and all its actions. */
 void worker_event(struct worker *w, enum worker_event event);
 
+/* The same for an event that leads to its end; the first `why`, a STATS_EXIT_, stays. */
+void worker_end(struct worker *w, enum worker_event event, unsigned why);
+
 /* A connection ended under a request: the process is dying, although its exit was not seen yet (its
  * connections close before its socket does). It gets nothing more. */
 void worker_lost(struct worker *w);
@@ -97,8 +112,11 @@ struct upstream *worker_slot(struct worker *w);
 /* Slots with anything under way. */
 uint32_t worker_busy(const struct worker *w);
 
-/* Of these, slots whose work somebody waits for, or that finish what a client was promised: all but the
- * orphans. */
+/* Of these, slots whose request keeps the worker awake: all but those of ignore_idle. */
+uint32_t worker_awake(const struct worker *w);
+
+/* Of the busy ones, slots whose work somebody waits for, or that finish what a client was promised: all but
+ * the orphans. */
 uint32_t worker_serving(const struct worker *w);
 
 /* Private memory of the process in bytes; 0: unknown. pid 0: the gateway's own. */

@@ -163,6 +163,15 @@ def stubborn(environ, start_response, query):
     return plain(start_response, "stubborn")
 
 
+def eat(environ, start_response, query):
+    """Keeps `size` bytes for good."""
+    EATEN.append(b"x" * int(query["size"]))
+    return plain(start_response, str(os.getpid()))
+
+
+EATEN = []
+
+
 def modules(environ, start_response, query):
     return plain(start_response, "\n".join(sorted(sys.modules)))
 
@@ -171,7 +180,7 @@ ROUTES = {
     "/environ": environ_, "/process-environ": process_environ, "/descriptors": descriptors, "/pid": pid, "/echo": echo,
     "/checksum": checksum, "/unread": unread, "/big": big, "/wait": wait, "/drip": drip, "/hang": hang,
     "/status": status, "/header": header, "/print": print_, "/raise": raise_, "/raise-late": raise_late, "/die": die,
-    "/subprocess": subprocess_, "/stubborn": stubborn, "/modules": modules,
+    "/subprocess": subprocess_, "/stubborn": stubborn, "/modules": modules, "/eat": eat,
 }
 
 

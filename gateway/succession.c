@@ -1,0 +1,90 @@
+/* succession.c - see succession.h. */
+#include "succession.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "stats.h"
+#include "tell.h"
+#include "timeq.h"
+
+static const double LOOK_SECONDS = 0.01; /* between two looks at a worker's memory */
+
+/* Resident bytes of a process; 0: unknown. */
+static int64_t resident(pid_t pid)
+{
+    char text[128];
+    long long pages;
+    snprintf(text, sizeof(text), "/proc/%d/statm", (int)pid);
+    int fd = open(text, O_RDONLY | O_CLOEXEC);
+    if (fd == -1)
+        return 0;
+    ssize_t n = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    return sscanf(text, "%*d %lld", &pages) == 1 ? pages * sysconf(_SC_PAGESIZE) : 0;
+}
+
+static bool too_large(struct worker *w)
+{
+    double now = timeq_clock();
+    if (w->owner.app->max_rss == CONF_OFF || now - w->looked < LOOK_SECONDS)
+        return false;
+    w->looked = now;
+    return resident(w->child.pid) > w->owner.app->max_rss;
+}
+
+void succession_begin(struct worker *w, struct task *task)
+{
+    timeq_start(timeq_get(w->owner.app->max_age), &w->age, task);
+}
+
+void succession_look(struct worker *w)
+{
+    int64_t most = w->owner.app->max_requests;
+    if (w->state != WORKER_READY || w->worn != NULL)
+        return;
+    if (most == 1 && w->served > 0)
+        worker_end(w, WORKER_ON_RETIRE, STATS_EXIT_REPLACED);
+    else if (most > 1 && w->served >= most)
+        w->worn = "max_requests";
+    else if (w->age.expired)
+        w->worn = "max_age";
+    else if (too_large(w))
+        w->worn = "max_rss";
+}
+
+static bool replaceable(const struct worker *w)
+{
+    return w->state == WORKER_READY && !w->lost && (w->worn != NULL || w->outdated);
+}
+
+bool succession_due(const struct roster *roster, uint32_t waiting)
+{
+    bool wanted = false, busy = waiting > 0;
+    struct list *node, *after;
+    LIST_EACH (node, after, &roster->workers) {
+        const struct worker *w = LIST_OBJECT(node, struct worker, node);
+        if (w->state == WORKER_STARTING)
+            return false;
+        wanted = wanted || replaceable(w);
+        busy = busy || worker_awake(w) > 0;
+    }
+    return wanted && busy;
+}
+
+void succession_complete(struct roster *roster, struct worker *successor)
+{
+    bool replaced = false;
+    struct list *node, *after;
+    successor->successor = false;
+    LIST_EACH (node, after, &roster->workers) {
+        struct worker *w = LIST_OBJECT(node, struct worker, node);
+        if (w == successor || !replaceable(w) || (replaced && !w->outdated))
+            continue;
+        tell_replaced(w);
+        worker_end(w, WORKER_ON_RETIRE, STATS_EXIT_REPLACED);
+        replaced = true;
+    }
+}

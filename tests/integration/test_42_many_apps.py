@@ -1,0 +1,165 @@
+"""Many apps, few processes: how many workers one app has, how many all have, who makes room, and who is next."""
+
+import re
+import time
+
+from fakeworker import install, journal
+from gateway import app, proc_file, wait_until
+from load import Load
+
+
+def kitchen(**keys):
+    return app("kitchen", **keys)
+
+
+def waiting(gateway, path, tmp_path, name):
+    """A request under way that is answered when the file is there."""
+    connection = gateway.connect()
+    connection.request("GET", f"{path}/wait?file={tmp_path}/{name}")
+    wait_until((tmp_path / f"{name}.here").exists, name)
+    return connection
+
+
+def test_the_longest_idle_worker_makes_room(launch):
+    gateway = launch({"limits": {"workers": 2}} | {f"app:{n}": kitchen(path=f"/{n}", idle_timeout="off") for n in "abc"})
+    pids = {n: gateway.get(f"/{n}/pid").text for n in "ab"}
+    gateway.get("/a/pid")  # b has been idle for longer now
+    assert gateway.get("/c/pid").status == 200
+    gateway.err.wait(rf"^b: worker {pids['b']} makes room for c \(\[limits\] workers = 2\)$")
+    assert gateway.get("/a/pid").text == pids["a"]
+    assert len(gateway.workers) == 2
+
+
+def test_a_busy_worker_makes_no_room_but_goes_when_it_is_idle(launch, tmp_path):
+    gateway = launch({"limits": {"workers": 1}, "app:a": kitchen(path="/a"), "app:b": kitchen(path="/b")})
+    with waiting(gateway, "/a", tmp_path, "one") as first, gateway.connect() as second:
+        second.request("GET", "/b/pid")
+        assert second.silent(0.3)
+        (tmp_path / "one").touch()
+        assert first.answer().text == "waited"
+        assert second.answer().status == 200
+    assert len(gateway.workers) == 1
+
+
+def test_who_starves_for_too_long_is_told(launch, tmp_path):
+    gateway = launch({"limits": {"workers": 1}, "app:a": kitchen(path="/a"),
+                      "app:b": kitchen(path="/b", queue_timeout="300ms")})
+    with waiting(gateway, "/a", tmp_path, "one") as first:
+        answer = gateway.get("/b/")
+        assert answer.status == 503 and answer.get("Retry-After")
+        (tmp_path / "one").touch()
+        assert first.answer().text == "waited"
+
+
+def test_apps_that_starve_are_served_in_turn(launch):
+    """Five apps that never go idle share two places: each is served, none is refused."""
+    names = "abcde"
+    gateway = launch({"limits": {"workers": 2}} | {f"app:{n}": kitchen(path=f"/{n}") for n in names})
+    loads = {n: Load(gateway, f"/{n}/pid", clients=2) for n in names}
+    most = 0
+    deadline = time.monotonic() + 30
+    served = set()
+    while served != set(names) and time.monotonic() < deadline:
+        most = max(most, len(gateway.workers))
+        served = set(re.findall(r"^(\w): ready", gateway.err.text, re.M))
+        time.sleep(0.02)
+    counts = {n: load.stop().all_good() for n, load in loads.items()}
+    assert served == set(names) and all(counts.values()), counts
+    assert most <= 2, "more processes than the limit"
+
+
+def test_the_next_worker_starts_only_when_something_waits(launch, tmp_path):
+    gateway = launch({"app:k": kitchen(workers=3, concurrency=1)})
+    with waiting(gateway, "", tmp_path, "one") as first:
+        assert len(gateway.workers) == 1
+        with waiting(gateway, "", tmp_path, "two") as second:
+            assert len(gateway.workers) == 2
+            (tmp_path / "one").touch()
+            (tmp_path / "two").touch()
+            assert first.answer().text == second.answer().text == "waited"
+    for _ in range(20):
+        assert gateway.get("/").status == 200
+    assert len(gateway.workers) == 2
+
+
+def test_workers_that_are_not_needed_go_one_by_one(launch, tmp_path):
+    """Requests go to the busiest worker that has room, so the others become idle although the app never is."""
+    gateway = launch({"app:k": kitchen(workers=2, concurrency=2, idle_timeout="500ms")})
+    connections = [waiting(gateway, "", tmp_path, f"w{n}") for n in range(3)]
+    assert len(gateway.workers) == 2
+    for n, connection in enumerate(connections):
+        (tmp_path / f"w{n}").touch()
+        assert connection.answer().text == "waited"
+        connection.close()
+    load = Load(gateway, "/pid", clients=1, pause=0.05)
+    wait_until(lambda: len(gateway.workers) == 1, "the end of the second worker")
+    load.stop().all_good()
+
+
+# --- ignore_idle
+
+
+def test_ignored_paths_wake_nobody(launch):
+    gateway = launch({"app:k": kitchen(ignore_idle="/ping /deep/down")})
+    for target in ("/ping", "/ping/more", "/deep/down?x=1"):
+        answer = gateway.get(target)
+        assert answer.status == 200 and answer.text == "asleep\n"
+    assert not gateway.workers
+    assert gateway.get("/pingpong").text == "GET /pingpong"
+    assert gateway.get("/ping").text == "GET /ping"
+
+
+def test_ignored_paths_keep_nobody_awake(launch):
+    gateway = launch({"app:k": kitchen(ignore_idle="/ping", idle_timeout="700ms")})
+    began = time.monotonic()
+    assert gateway.get("/").status == 200
+    load = Load(gateway, "/ping", clients=1, pause=0.01)
+    gateway.err.wait("^k: stopped after")
+    assert time.monotonic() - began < 10
+    assert load.stop().all_good() > 10
+    gateway.no_worker()
+    assert load.texts["asleep\n"] + load.texts["GET /ping"] == load.sent
+
+
+def test_an_ignored_request_under_way_is_finished(launch, tmp_path):
+    gateway = launch({"app:k": kitchen(ignore_idle="/wait", idle_timeout="300ms")})
+    assert gateway.get("/").status == 200
+    with waiting(gateway, "", tmp_path, "one") as connection:
+        time.sleep(0.6)
+        assert len(gateway.workers) == 1
+        (tmp_path / "one").touch()
+        assert connection.answer().text == "waited"
+    gateway.no_worker()
+
+
+# --- limits of a process
+
+
+def test_limits_of_a_process(launch):
+    gateway = launch({"app:k": kitchen(limit_files=64, limit_processes=5000, limit_address_space="2g")})
+    assert gateway.get("/").status == 200
+    limits = proc_file(gateway.one_worker(), "limits")
+    for name, value in ("Max open files", 64), ("Max processes", 5000), ("Max address space", 2 << 30):
+        assert re.search(rf"^{name} +{value} +{value} ", limits, re.M), limits
+
+
+def test_a_limit_that_cannot_be_set_says_so(launch):
+    gateway = launch({"app:k": kitchen(limit_files=1 << 30)})  # above fs.nr_open
+    assert gateway.get("/").status == 500
+    gateway.err.wait(rf"app k: limit_files = {1 << 30}: ")
+
+
+# --- a thousand
+
+
+def test_a_thousand_apps(launch, tmp_path):
+    """All of them are served by two processes at a time, one after the other; the fake worker costs little to start."""
+    python = install(tmp_path, "good")
+    apps = {f"app:a{n}": {"path": f"/a{n}", "module": "m", "directory": tmp_path, "python": python}
+            for n in range(1000)}
+    gateway = launch({"limits": {"workers": 2}} | apps)
+    for n in range(0, 1000, 97):
+        assert gateway.get(f"/a{n}/x").text == "good 0"
+    assert len(journal(tmp_path, "start")) == 11
+    assert len(gateway.workers) <= 2
+    assert gateway.get("/a1000").status == 404

@@ -1,0 +1,69 @@
+"""Requests in number against a gateway, each one counted: what was sent, what was answered, with what."""
+
+import threading
+import time
+from collections import Counter
+
+from rawhttp import Cut
+
+
+class Load:
+    """`clients` threads, each with a connection of its own that asks for `target` again and again.
+
+    After stop() `answers` counts statuses, "cut" and "refused"; their sum is what was sent."""
+
+    def __init__(self, gateway, target="/", clients=4, requests=None, pause=0.0):
+        self.gateway, self.target, self.requests, self.pause = gateway, target, requests, pause
+        self.answers = Counter()
+        self.texts = Counter()
+        self.lock = threading.Lock()
+        self.over = threading.Event()
+        self.threads = [threading.Thread(target=self.ask, daemon=True) for _ in range(clients)]
+        for thread in self.threads:
+            thread.start()
+
+    def ask(self):
+        connection, sent = None, 0
+        answers, texts = Counter(), Counter()
+        while not self.over.is_set() and sent != self.requests:
+            sent += 1
+            try:
+                if connection is None:
+                    connection = self.gateway.connect()
+                answer = connection.get(self.target)
+                answers[answer.status] += 1
+                texts[answer.text] += 1
+                if answer.get("Connection") == "close":
+                    connection = connection.close()
+            except ConnectionRefusedError:
+                answers["refused"] += 1
+            except (Cut, OSError):
+                answers["cut"] += 1
+                connection = connection.close() if connection else None
+            if self.pause:
+                time.sleep(self.pause)
+        with self.lock:
+            self.answers += answers
+            self.texts += texts
+        if connection:
+            connection.close()
+
+    def join(self, patience=60):
+        """All `requests` of each client are done."""
+        for thread in self.threads:
+            thread.join(patience)
+            assert not thread.is_alive(), "a request hangs"
+        return self
+
+    def stop(self):
+        self.over.set()
+        return self.join()
+
+    @property
+    def sent(self):
+        return sum(self.answers.values())
+
+    def all_good(self):
+        """Every request was answered with 200; the number of them."""
+        assert set(self.answers) == {200}, self.answers
+        return self.answers[200]
