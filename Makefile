@@ -133,6 +133,7 @@ run: ## install what is missing, build, and serve ./gateway.ini in the foregroun
 
 test: ## install what the tests need, build everything, run all tests (T=pattern: only those of the Python tests)
 	@tests/support/need-packages build test
+	@tests/support/need-servers $(B)/servers
 	@tests/support/need-venv $(PYTHON) $(B)/venv
 	@$(MAKE) --no-print-directory -j$(JOBS) all san $(unit_tests:%=$(B)/unit/test_%) $(replays) $(test_programs)
 	@$(PYTHON) tests/support/run_tests.py --build $(B) --unit '$(unit_tests)' --fuzz '$(fuzz_targets)' --match '$(T)' \

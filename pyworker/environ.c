@@ -15,8 +15,11 @@ PyObject *environ_base(const struct worker *w)
 {
     PyObject *environ = PyDict_New();
     Py_INCREF(w->file_wrapper_type);
-    /* multiprocess: the gateway may run several workers of one app, and another web server may too. */
+    /* multiprocess: the gateway may run several workers of one app, and another web server may too.
+     * SCRIPT_NAME, PATH_INFO: other web servers leave out what is empty, and many apps do not expect it. */
     if (environ == NULL || !set(environ, "wsgi.file_wrapper", w->file_wrapper_type) ||
+        !set(environ, "SCRIPT_NAME", PyUnicode_FromString("")) ||
+        !set(environ, "PATH_INFO", PyUnicode_FromString("")) ||
         !set(environ, "wsgi.version", Py_BuildValue("(ii)", 1, 0)) ||
         !set(environ, "wsgi.url_scheme", PyUnicode_FromString("http")) ||
         !set(environ, "wsgi.multiprocess", PyBool_FromLong(1)) ||
@@ -31,7 +34,8 @@ static bool is(const char *name, size_t len, const char *expected)
     return len == strlen(expected) && memcmp(name, expected, len) == 0;
 }
 
-/* CONTENT_LENGTH: -1 if it is absent, empty (as some web servers send it for no body) or no number. */
+/* CONTENT_LENGTH: -1 if it is absent, empty (as some web servers send it for no body) or no number (as Caddy
+ * sends -1 for a chunked body). */
 static long long parse_length(const char *value)
 {
     char *end = NULL;
@@ -85,6 +89,8 @@ PyObject *environ_make(struct exchange *x)
         if (len == 0)
             continue; /* a name that was empty or cut by a NUL byte */
         https = note(x, *p, len, equals + 1) || https;
+        if (x->length == -1 && is(*p, len, "CONTENT_LENGTH"))
+            continue; /* apps read it as a number */
         if (!put(x, environ, *p, len, equals + 1)) {
             Py_DECREF(environ);
             return NULL;

@@ -53,6 +53,17 @@ def test_scheme(serve, extra, scheme):
     assert environ_of(serve(ENVIRON), **extra)["wsgi.url_scheme"] == scheme
 
 
+def test_what_other_web_servers_leave_out_or_send_amiss(serve):
+    params = cgi_params("POST", "/", b"abc")
+    del params["SCRIPT_NAME"], params["PATH_INFO"]
+    params["CONTENT_LENGTH"] = "-1"
+    worker = serve(ENVIRON)
+    with worker.connect() as connection:
+        connection.send(request(params, b"abc"))
+        told = json.loads(connection.read_answer().body)
+    assert told["SCRIPT_NAME"] == told["PATH_INFO"] == "" and "CONTENT_LENGTH" not in told
+
+
 def test_environ_of_one_request_is_not_seen_by_the_next(serve):
     worker = serve("""
         def app(environ, start_response):
