@@ -119,7 +119,7 @@ replays         = $(fuzz_targets:%=$(B)/replay/fuzz_%)
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all run test test-unit test-corpus check-libfcgi lint fmt fmt-check install uninstall clean help fuzz bench-memory bench-front bench-warm \
+.PHONY: all run test test-unit test-corpus check-libfcgi lint fmt fmt-check install uninstall clean help fuzz bench-memory bench-front bench-slow bench-warm \
         valgrind torture san FORCE
 
 # --- targets -------------------------------------------------------------------------------------------------------
@@ -169,6 +169,9 @@ bench-warm: all ## requests/s and CPU of warm apps beside Granian, gunicorn, uvi
 bench-front: $(program) $(worker) ## requests/s of a 1 KB static file beside lighttpd's (ARGS=--no-log)
 	@tests/support/need-packages bench
 	@$(PYTHON) bench/front.py $(ARGS)
+
+bench-slow: all ## latency of an ordinary client beside 1,100 slow ones
+	@$(PYTHON) bench/slow.py $(ARGS)
 
 fuzz: ## fuzz one parser with clang's libFuzzer (TARGET=http_head SECS=60)
 	@tests/support/need-packages fuzz
