@@ -25,7 +25,7 @@ JOBS       ?= $(shell nproc)
 GATEWAY = main banner privileges listener \
           conn conn_proxy conn_head conn_body conn_answer conn_state \
           router status \
-          app succession fleet tell roster \
+          app app_outcome app_supply app_state succession fleet tell roster \
           ignored remote queue worker upstream file file_find access \
           client encode cgi_reply cgi request file_rules launch command spawn \
           backoff control output reaper forwarded forwarded_hop proxy_protocol http_chunked http_head http_path \

@@ -5,49 +5,7 @@
 #ifndef LEANGATE_APP_H
 #define LEANGATE_APP_H
 
-#include <ev.h>
-#include <stdbool.h>
-#include <stdint.h>
-
-#include "backoff.h"
-#include "config.h"
-#include "fleet.h"
-#include "queue.h"
-#include "remote.h"
-#include "request.h"
-#include "roster.h"
-#include "task.h"
-#include "timeq.h"
-
-/* What all apps share. */
-struct app_shared {
-    struct ev_loop *loop;
-    const char *library; /* the directory that holds the package pyworker */
-    struct fleet fleet;
-    bool fell_asleep;  /* the last worker of an app went; for the gateway to see and clear */
-    bool stopping;     /* the gateway ends: a worker with nothing to do is stopped */
-    struct task *idle; /* woken when the last worker of an app is gone */
-};
-
-struct app {
-    struct app_shared *shared;
-    const struct conf *conf;
-    const struct conf_app *app_conf;
-    struct stats *stats; /* a reference */
-    struct roster roster;
-    struct remote *remote; /* a server that runs already, in place of workers; NULL: there is none */
-    struct queue queue;
-    struct fleet_seat seat;
-    struct backoff backoff; /* the failure is answered at once during it */
-    unsigned stillborn;     /* workers in a row that ended before READY without a word */
-    struct task task;
-    struct timeq_entry retry; /* a worker's backlog was full */
-
-    /* For `check`: what the first start came to. */
-    bool checking;
-    bool checked;
-    bool check_ok;
-};
+#include "app_state.h"
 
 /* The handler of all apps. r->app and r->app_conf must be set before start. */
 extern const struct handler app_handler;

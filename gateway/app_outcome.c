@@ -1,0 +1,178 @@
+/* app_outcome.c - see app_outcome.h. */
+#include "app_outcome.h"
+
+#include "log.h"
+#include "stats.h"
+#include "succession.h"
+#include "tell.h"
+#include "upstream.h"
+
+enum {
+    REFUSALS = 5,       /* workers that may answer OVERLOADED to one request */
+    DEATHS_UNREADY = 2, /* workers that may end before READY under one request */
+    DEATHS_READY = 2    /* the same with READY, for methods that may be sent again */
+};
+
+/* ---- what became of a request ---- */
+
+/* The worker was lost under a request that has no answer yet. A copy had begun it, and is lost with it. */
+static void lost(struct app *app, struct worker *w, struct request *r)
+{
+    bool ready = w->ready != 0;
+    r->died++;
+    bool again = ready ? request_repeats(r) && r->died < DEATHS_READY : r->died < DEATHS_UNREADY;
+    if (again && !(ready && w->link == UPSTREAM_COPY))
+        app_enqueue(app, r, true);
+    else
+        queue_fail(&app->queue, r, 502, NULL);
+}
+
+static void settle_request(struct app *app, struct worker *w, struct request *r, enum upstream_result result)
+{
+    bool unbegun = result == UPSTREAM_OVERLOADED || result == UPSTREAM_UNREACHED;
+    if (r->head_sent)
+        request_cut(r);
+    else if (unbegun && r->refused++ < REFUSALS)
+        app_enqueue(app, r, true);
+    else if (result == UPSTREAM_DIED)
+        lost(app, w, r);
+    else
+        queue_fail(&app->queue, r, result == UPSTREAM_TIMEOUT ? 504 : 502, NULL);
+}
+
+/* In mode fork one copy is at fault, and its end is asked for while it still has its slot. */
+static void settle_copy(struct worker *w, const struct upstream *up, enum upstream_result result)
+{
+    if (result == UPSTREAM_HUNG)
+        worker_end(w, WORKER_ON_REQUEST_TIMEOUT, STATS_EXIT_REQUEST_TIMEOUT);
+    else if (result == UPSTREAM_OVERLOADED || result == UPSTREAM_UNREACHED)
+        worker_end(w, WORKER_ON_RETIRE, STATS_EXIT_REPLACED);
+    else if (result == UPSTREAM_DIED && w->ready == 0)
+        worker_lost(w);
+    else if ((result == UPSTREAM_TIMEOUT || result == UPSTREAM_BROKEN) && up->state != UPSTREAM_CLOSED)
+        worker_kill_slot(w, up->id);
+}
+
+static void settle_worker(struct worker *w, enum upstream_result result)
+{
+    if (result == UPSTREAM_BROKEN)
+        worker_event(w, WORKER_ON_BROKEN);
+    else if (result == UPSTREAM_DIED)
+        worker_lost(w);
+    else if (result == UPSTREAM_TIMEOUT)
+        worker_end(w, WORKER_ON_REQUEST_TIMEOUT, STATS_EXIT_REQUEST_TIMEOUT);
+    else if (result == UPSTREAM_OVERLOADED || result == UPSTREAM_UNREACHED)
+        worker_end(w, WORKER_ON_RETIRE, STATS_EXIT_REPLACED);
+}
+
+static void take_result(struct app *app, struct worker *w, struct upstream *up)
+{
+    struct request *r = up->request;
+    enum upstream_result result = upstream_take_result(up);
+    if (result == UPSTREAM_DIED) /* READY may have come before, unread */
+        worker_look(w);
+    tell_result(w, up, result);
+    w->served += result == UPSTREAM_DONE;
+    if (r != NULL) {
+        r->up = NULL;
+        up->request = NULL;
+        settle_request(app, w, r, result);
+    }
+    if (w->link == UPSTREAM_COPY)
+        settle_copy(w, up, result);
+    else
+        settle_worker(w, result);
+}
+
+static void take_results(struct app *app, struct worker *w)
+{
+    while (!list_empty(&w->done))
+        take_result(app, w, LIST_OBJECT(w->done.next, struct upstream, done));
+    succession_look(w);
+}
+
+/* ---- what became of a worker ---- */
+
+static void on_ready(struct app *app, struct worker *w)
+{
+    backoff_clear(&app->backoff);
+    app->stillborn = 0;
+    app->checked = app->check_ok = true;
+    if (app->checking)
+        log_info("%s: imports in %.0f ms", app->app_conf->name, (double)w->import_us / 1e3);
+    else
+        tell_ready(w, app->stats);
+    if (roster_ready(&app->roster) == 1)
+        queue_mark_cold(&app->queue, w->spawned, w->ready);
+    succession_begin(w, &app->task);
+    if (w->successor)
+        succession_complete(&app->roster, w);
+    queue_start_clocks(&app->queue, app->app_conf->queue_timeout);
+}
+
+/* Takes back what a worker was given before it could begin. A slot whose connection has ended already has a
+ * result, which must not be looked at again: the request would be queued twice. */
+static void take_back(struct app *app, struct worker *w)
+{
+    struct list *node, *after;
+    LIST_EACH (node, after, &w->slots) {
+        struct upstream *up = LIST_OBJECT(node, struct upstream, node);
+        struct request *r = up->request;
+        if (r == NULL)
+            continue;
+        (void)upstream_take_result(up);
+        upstream_orphan(up);
+        up->request = NULL;
+        r->up = NULL;
+        if (r->head_sent)
+            request_cut(r);
+        else
+            app_enqueue(app, r, true);
+    }
+}
+
+/* The app cannot be loaded, or takes too long. */
+static void on_failed(struct app *app, struct worker *w)
+{
+    const char *text = w->failure != NULL ? w->failure
+                       : w->start_expired ? "not ready within start_timeout; its process was killed"
+                                          : "it cannot be loaded, and did not say why";
+    tell_failure(w, app->stats, text);
+    take_back(app, w);
+    app_give_up(app, w->start_expired ? 503 : 500, text);
+}
+
+/* A start that ended neither READY nor FAILED: those who waited are sent again once, then there is back-off.
+ */
+static void on_stillborn(struct app *app)
+{
+    app->checked = true;
+    if (++app->stillborn >= DEATHS_UNREADY || app->queue.count == 0)
+        app_give_up(app, 502, "its process ended before it was ready");
+}
+
+static void on_gone(struct app *app, struct worker *w)
+{
+    tell_exit(w, app->stats);
+    if (w->ready == 0 && w->failure == NULL && !w->start_expired && w->state != WORKER_TERM)
+        on_stillborn(app);
+    fleet_leave(&app->shared->fleet, w);
+    roster_remove(&app->roster, w);
+    if (app->roster.count == 0) {
+        app->shared->fell_asleep = true;
+        task_wake(app->shared->idle);
+    }
+}
+
+void app_outcome(struct app *app, struct worker *w)
+{
+    unsigned news = w->news;
+    w->news = 0;
+    if (news & WORKER_NEWS_READY)
+        on_ready(app, w);
+    if (news & WORKER_NEWS_FAILED)
+        on_failed(app, w);
+    take_results(app, w);
+    if (news & WORKER_NEWS_GONE)
+        on_gone(app, w);
+}

@@ -1,0 +1,24 @@
+/* app_state.c - see app_state.h. */
+#include "app_state.h"
+
+void app_enqueue(struct app *app, struct request *r, bool front)
+{
+    /* without a ready worker the clock starts with the first one */
+    bool ready = app->remote != NULL || roster_ready(&app->roster);
+    int64_t ms = ready ? app->app_conf->queue_timeout : CONF_OFF;
+    queue_put(&app->queue, r, front, ms);
+}
+
+const char *app_failure_detail(const struct app *app)
+{
+    return app->app_conf->debug ? app->backoff.failure : NULL;
+}
+
+void app_give_up(struct app *app, unsigned status, const char *failure)
+{
+    app->checked = true;
+    app->stillborn = 0;
+    backoff_begin(&app->backoff, status, failure);
+    if (!roster_ready(&app->roster))
+        queue_fail_all(&app->queue, status, app_failure_detail(app));
+}

@@ -1,0 +1,168 @@
+/* app_supply.c - see app_supply.h.
+ *
+ * A request goes to a free slot of the busiest worker that has one, so that the others can go idle; else,
+ * below `workers`, one more is started; else it waits. Where no worker is ready the one that starts gets its
+ * first request at once: the records are written while Python starts. One worker starts at a time. */
+#include "app_supply.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "ignored.h"
+#include "log.h"
+#include "stats.h"
+#include "succession.h"
+#include "tell.h"
+#include "upstream.h"
+
+/* ---- idle ---- */
+
+/* Starts, stops and obeys the clock of idle_timeout. A request of ignore_idle does not stop it; it only waits
+ * for its end. */
+static void watch_idle(struct app *app, struct worker *w, bool idle)
+{
+    if (w->state != WORKER_READY || worker_awake(w) > 0) {
+        timeq_stop(&w->idle);
+    } else if (w->idle.expired && idle) {
+        timeq_stop(&w->idle);
+        tell_idle_stop(w);
+        worker_end(w, WORKER_ON_IDLE, STATS_EXIT_IDLE);
+    } else if (!w->idle.expired && !timeq_waiting(&w->idle)) {
+        timeq_start(timeq_get(app->app_conf->idle_timeout), &w->idle, &app->task);
+    }
+}
+
+static void look_after(struct app *app, struct worker *w)
+{
+    bool idle = worker_busy(w) == 0;
+    if (idle)
+        worker_event(w, WORKER_ON_EMPTY);
+    if (app->shared->stopping && worker_serving(w) == 0 && app->queue.count == 0)
+        worker_end(w, WORKER_ON_STOP, STATS_EXIT_STOPPED);
+    watch_idle(app, w, idle);
+    fleet_set_idle(&app->shared->fleet, w, idle && w->state == WORKER_READY);
+}
+
+/* ---- dispatch ---- */
+
+struct worker *app_start_worker(struct app *app)
+{
+    struct conf_error error;
+    struct worker_owner owner = {
+        .loop = app->shared->loop,
+        .conf = app->conf,
+        .app = app->app_conf,
+        .library = app->shared->library,
+        .task = &app->task,
+    };
+    struct worker *w = worker_new(&owner, &error);
+    if (w == NULL) {
+        log_error("%s", error.text);
+        stats_error(app->stats, time(NULL), error.text);
+        app_give_up(app, 500, error.text);
+        return NULL;
+    }
+    app->stats->counts[STATS_STARTS]++;
+    fleet_join(&app->shared->fleet, w);
+    roster_add(&app->roster, w);
+    return w;
+}
+
+static void start_successor(struct app *app)
+{
+    if (app->shared->stopping || backoff_active(&app->backoff) ||
+        !succession_due(&app->roster, app->queue.count))
+        return;
+    struct worker *w = app_start_worker(app);
+    if (w != NULL)
+        w->successor = true;
+}
+
+/* Whether one more worker may be started for what waits. */
+static bool may_grow(struct app *app)
+{
+    if (backoff_active(&app->backoff) || roster_starting(&app->roster) ||
+        roster_serving(&app->roster) >= (uint64_t)app->app_conf->workers)
+        return false;
+    app->seat.task = &app->task;
+    app->seat.name = app->app_conf->name;
+    app->seat.destitute = !roster_ready(&app->roster);
+    if (fleet_admit(&app->shared->fleet, &app->seat))
+        return true;
+    queue_start_clocks(&app->queue, app->app_conf->queue_timeout); /* there is no worker to wait for */
+    return false;
+}
+
+/* A request of ignore_idle is not what a worker is started for. */
+static bool answer_ignored(struct app *app, struct request *r)
+{
+    if (!r->ignored || roster_serving(&app->roster) > 0)
+        return false;
+    queue_take(&app->queue, r);
+    ignored_answer(r);
+    return true;
+}
+
+/* No slot is free for a request. False: it waits. */
+static bool grow(struct app *app, struct request *r)
+{
+    if (answer_ignored(app, r))
+        return true;
+    if (!may_grow(app))
+        return false;
+    return app_start_worker(app) != NULL;
+}
+
+/* Gives one request to a slot. False: nothing more can be handed out now. */
+static bool hand_out(struct app *app, struct request *r)
+{
+    struct worker *w = NULL;
+    struct upstream *up = roster_slot(&app->roster, &w);
+    if (up == NULL)
+        return grow(app, r);
+    if (upstream_start(up, r, w->state == WORKER_READY) == 0) {
+        r->worker = w->child.pid;
+        if (w->state != WORKER_READY) {
+            r->cold = true;
+            r->spawned = w->spawned;
+            r->ready = 0; /* r->sent will be that */
+        }
+        w->given++;
+        queue_take(&app->queue, r);
+        return true;
+    }
+    bool short_of = errno == ENOMEM || errno == EMFILE || errno == ENFILE;
+    if (errno == EAGAIN ||
+        (short_of && worker_serving(w) > 0)) { /* one of its slots will be free, at the latest */
+        timeq_start(timeq_get(APP_RETRY_MS), &app->retry, &app->task);
+    } else if (short_of) {
+        queue_fail(&app->queue, r, 503, NULL);
+        return true;
+    } else {
+        log_debug("%s: worker %d cannot be reached: %s", app->app_conf->name, (int)w->child.pid,
+                  strerror(errno));
+        worker_lost(w);
+        return true;
+    }
+    return false;
+}
+
+void app_supply(struct app *app)
+{
+    timeq_stop(&app->retry);
+    while (app->queue.count > 0 && hand_out(app, queue_first(&app->queue)))
+        ;
+    if (backoff_active(&app->backoff) && !roster_ready(&app->roster) && !roster_starting(&app->roster))
+        queue_fail_all(&app->queue, app->backoff.status, app_failure_detail(app));
+}
+
+void app_look_after(struct app *app)
+{
+    struct list *node, *after;
+    LIST_EACH (node, after, &app->roster.workers)
+        look_after(app, LIST_OBJECT(node, struct worker, node));
+    start_successor(app);
+    if (app->queue.count == 0)
+        fleet_withdraw(&app->shared->fleet, &app->seat);
+}
