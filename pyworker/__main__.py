@@ -11,7 +11,11 @@ import os
 import sys
 
 SWITCHES = ("--factory", "--debug")
-VALUES = {"--kind": "auto", "--concurrency": "4", "--listen": ""}
+REPEATED = "--preload"
+VALUES = {"--kind": "auto", "--mode": "auto", "--concurrency": "", "--listen": ""}
+CHOICES = {"--kind": ("auto", "wsgi", "cgi", "files"), "--mode": ("auto", "persistent", "fork")}
+COPIES = 4  # mode fork, any kind
+REQUESTS = {"wsgi": 4, "cgi": 1, "files": 1}  # mode persistent
 INTERRUPTED = 130  # the exit code of a shell's own commands after Ctrl-C
 
 
@@ -23,20 +27,23 @@ def parse(arguments):
     """Split the command line into (options, APP, the arguments of the app itself)."""
     options = dict.fromkeys(SWITCHES, False)
     options.update(VALUES)
+    options[REPEATED] = []
     rest = list(arguments)
     while rest and rest[0].startswith("--"):
         name, equals, value = rest.pop(0).partition("=")
         if name in SWITCHES and not equals:
             options[name] = True
-        elif name not in VALUES:
+        elif name not in VALUES and name != REPEATED:
             raise Usage("unknown option %s" % name)
-        elif equals or rest:
-            options[name] = value if equals else rest.pop(0)
-        else:
+        elif not equals and not rest:
             raise Usage("%s needs a value" % name)
-    if options["--kind"] not in ("auto", "wsgi"):
-        raise Usage("--kind %s is not known: wsgi or auto" % options["--kind"])
-    if not options["--concurrency"].isdigit() or not 0 < int(options["--concurrency"]) <= 1000:
+        else:
+            value = value if equals else rest.pop(0)
+            options[name] = options[name] + [value] if name == REPEATED else value
+    for name, choices in CHOICES.items():
+        if options[name] not in choices:
+            raise Usage("%s %s is not known: %s" % (name, options[name], ", ".join(choices)))
+    if options["--concurrency"] and not (options["--concurrency"].isdigit() and 0 < int(options["--concurrency"]) <= 1000):
         raise Usage("--concurrency %s is not a number from 1 to 1000" % options["--concurrency"])
     if not rest:
         raise Usage("no app given: python -m pyworker --listen HOST:PORT|unix:PATH module:app")
@@ -69,14 +76,42 @@ def set_path():
     sys.path.insert(0, directory)
 
 
-def load_app(spec, arguments, factory):
-    """Import the app; return it with the microseconds that it took."""
-    import time
-    from pyworker.load import load
+def load_app(options, spec, arguments):
+    """Import the app, or get ready for scripts; return (app, kind, whether to fork)."""
+    from pyworker.load import guess_kind, load
 
-    begin = time.monotonic_ns()
-    app = load(spec, arguments, factory)
-    return app, (time.monotonic_ns() - begin) // 1000  # floats would map a part of libm
+    kind = options["--kind"] if options["--kind"] != "auto" else guess_kind(spec)
+    scripts = kind in ("cgi", "files")
+    fork = options["--mode"] == "fork" or (options["--mode"] == "auto" and scripts)
+    if fork and options[REPEATED]:
+        from pyworker.zygote import preload
+
+        preload(options[REPEATED])
+    if scripts:
+        from pyworker.scripts import open_scripts
+
+        return open_scripts(kind, spec, arguments), kind, fork
+    return load(spec, arguments, options["--factory"]), kind, fork
+
+
+def serve(core, app, kind, fork, options, took):
+    """Tell the gateway READY, and serve; in mode fork from copies of this process."""
+    scripts = kind in ("cgi", "files")
+    concurrency = int(options["--concurrency"] or (COPIES if fork else REQUESTS[kind]))
+    if scripts and not fork:
+        concurrency = 1  # they share one environment, one standard output
+    ready = b"READY %s %s %d %d" % (kind.encode(), b"fork" if fork else b"persistent", concurrency, took)
+    if fork:
+        from pyworker.zygote import become_copy, prepare
+
+        prepare(core)
+        if not core.fork(ready, concurrency):
+            return
+        become_copy()
+        concurrency = 1
+        if scripts:
+            app.alone = True
+    core.serve(app, ready, options["--debug"], concurrency, scripts)
 
 
 def work(core):
@@ -87,9 +122,12 @@ def work(core):
     if sys.stdout is not None:
         sys.stdout.reconfigure(line_buffering=True)  # a pipe would keep what is printed for minutes
     set_path()
-    app, took = load_app(spec, arguments, options["--factory"])
-    concurrency = int(options["--concurrency"])
-    core.serve(app, b"READY wsgi persistent %d %d" % (concurrency, took), options["--debug"], concurrency)
+    import time
+
+    begin = time.monotonic_ns()
+    app, kind, fork = load_app(options, spec, arguments)
+    took = (time.monotonic_ns() - begin) // 1000  # floats would map a part of libm
+    serve(core, app, kind, fork, options, took)
 
 
 def finish(code, join):

@@ -161,7 +161,7 @@ void answer_finish(struct exchange *x, unsigned app_status)
     threads_done(&x->worker->threads, x);
     Py_BEGIN_ALLOW_THREADS if (!x->broken)
     {
-        keep = preset_drain(&x->request) && x->request.fcgi.keepConnection;
+        keep = preset_drain(&x->request) && x->request.fcgi.keepConnection && !x->worker->core.single;
         if (!keep) /* before the peer can believe that it may go on: what it sends then fails, and is not lost
                     */
             (void)shutdown(x->request.fd, SHUT_RD);

@@ -73,7 +73,7 @@ bool core_is_child(void)
 
 void core_init(struct core *core)
 {
-    *core = (struct core){.epoll = -1, .listener = -1, .control = -1, .wake = -1};
+    *core = (struct core){.epoll = -1, .listener = -1, .control = -1, .wake = -1, .limit = CONN_MAX};
     (void)pthread_mutex_init(&core->lock, NULL); /* glibc's cannot fail without attributes */
 }
 
@@ -105,7 +105,7 @@ static void listener_pause(struct core *core)
 
 static void listener_resume(struct core *core)
 {
-    if (!core->listening && !core->stopping && core->open < CONN_MAX)
+    if (!core->listening && !core->stopping && core->open < core->limit)
         core->listening = watch(core, core->listener, EPOLLIN, 0);
 }
 
@@ -114,8 +114,18 @@ static void listener_resume(struct core *core)
 void core_take_control(struct core *core)
 {
     core->control = inherit_control();
-    if (core->control != -1)
+    core->guarded = core->control != -1;
+    if (core->guarded)
         core->gateway_uid = control_peer_uid(core->control);
+}
+
+void core_become_copy(struct core *core, int control)
+{
+    if (core->control != -1)
+        (void)close(core->control);
+    core->control = control;
+    core->single = true;
+    core->limit = 1;
 }
 
 bool core_take_listener(struct core *core, int listener)
@@ -203,22 +213,27 @@ static void conn_close(struct core *core, int fd)
 /* Returns whether there may be more to accept. */
 static bool accept_one(struct core *core)
 {
+    static const char accepted[] = "ACCEPTED";
     int fd = accept4(core->listener, NULL, NULL, SOCK_CLOEXEC);
     if (fd == -1) {
         if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
             listener_pause(core);
         return errno == ECONNABORTED || errno == EINTR;
     }
-    bool trusted = core->control == -1 || !core->is_unix || peer_is_trusted(fd, core->gateway_uid);
+    bool trusted = !core->guarded || !core->is_unix || peer_is_trusted(fd, core->gateway_uid);
     if (!trusted)
         peer_report(core->control, fd);
     if (!trusted || !peer_limit_silence(fd) || !conn_add(core, fd))
         (void)close(fd);
-    if (core->open >= CONN_MAX) {
-        listener_pause(core);
-        return false;
+    if (core->open < core->limit)
+        return true;
+    listener_pause(core);
+    if (core->single) {
+        core->stopping = true; /* whatever comes of this connection, it is the last */
+        (void)control_send(core->control, accepted,
+                           sizeof(accepted) - 1); /* a zygote that is gone kills us */
     }
-    return true;
+    return false;
 }
 
 static void accept_some(struct core *core)
@@ -282,7 +297,7 @@ static bool own_event(struct core *core, int fd)
 /* With the lock, which it gives away while it waits. As epoll_wait(). */
 static int wait_event(struct core *core, struct epoll_event *event)
 {
-    int pause = core->listening || core->open >= CONN_MAX ? -1 : ACCEPT_PAUSE_MS;
+    int pause = core->listening || core->open >= core->limit ? -1 : ACCEPT_PAUSE_MS;
     unlock(core);
     int n = epoll_wait(core->epoll, event, 1, pause);
     lock(core);
@@ -293,8 +308,10 @@ static enum core_event next(struct core *core, struct preset *request)
 {
     for (;;) {
         struct epoll_event event;
-        int n = wait_event(core, &event);
 
+        if (core->single && core->stopping && core->open == 0)
+            return CORE_STOP; /* the one connection came to nothing */
+        int n = wait_event(core, &event);
         if (n == -1 && errno != EINTR)
             return CORE_ERROR;
         if (sigterm_came)
@@ -352,10 +369,10 @@ void core_close(struct core *core)
         return;
     if (core->listening)
         listener_pause(core);
-    if (core->control != -1) {
+    if (core->guarded && !core->single) {
         /* Ours alone: no more connects. A web server's socket may have other workers behind it. */
         (void)shutdown(core->listener, SHUT_RD);
-        while (core->open < CONN_MAX && accept_one(core)) {
+        while (core->open < core->limit && accept_one(core)) {
         }
     }
     for (size_t fd = 0; fd < core->conns_size; fd++) {

@@ -27,6 +27,8 @@ struct core {
     int control;       /* the control channel, or -1 */
     int wake;          /* eventfd that the SIGTERM handler writes */
     unsigned requests; /* at a time, as FCGI_MAX_REQS tells */
+    bool guarded;      /* there is a gateway: a unix peer must be trusted */
+    bool single;       /* a copy of a zygote: one connection, then the end */
     uint8_t *peek;     /* CONN_PEEK_MAX bytes, of the thread in core_next() */
 
     /* Guarded by the lock from core_open() on. */
@@ -37,7 +39,8 @@ struct core {
     uid_t gateway_uid;  /* who may connect, besides root and ourselves */
     struct conn *conns; /* by descriptor */
     size_t conns_size;
-    unsigned open; /* connections */
+    unsigned open;  /* connections */
+    unsigned limit; /* of them */
 };
 
 enum core_event {
@@ -52,6 +55,11 @@ void core_init(struct core *core);
 /* The two steps of inherit.h. core_take_listener: false: errno. */
 void core_take_control(struct core *core);
 bool core_take_listener(struct core *core, int listener);
+
+/* In a copy of a zygote: `control` is the channel to it, which hears ACCEPTED when the one connection is
+ * made.
+ */
+void core_become_copy(struct core *core, int control);
 
 /* Makes SIGTERM a request to stop, unless the app has its own handler, and begins to listen, for `requests`
  * at a time. False: errno. */

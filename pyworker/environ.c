@@ -57,6 +57,53 @@ static bool note(struct exchange *x, const char *name, size_t len, const char *v
     return false;
 }
 
+/* The first parameter; libfcgi puts its own FCGI_ROLE before it. */
+static char **first(const struct exchange *x)
+{
+    return x->request.fcgi.envp + 1;
+}
+
+/* Of "NAME=value"; 0 for a name that was empty or cut by a NUL byte. */
+static size_t name_length(const char *parameter)
+{
+    const char *equals = strchr(parameter, '=');
+    return equals == NULL ? 0 : (size_t)(equals - parameter);
+}
+
+/* CONTENT_LENGTH without a number, when it has been noted: apps read it as a number. */
+static bool is_void(const struct exchange *x, const char *name, size_t len)
+{
+    return x->length == -1 && is(name, len, "CONTENT_LENGTH");
+}
+
+void environ_scan(struct exchange *x)
+{
+    x->length = -1;
+    x->taken = 0;
+    for (char **p = first(x); *p != NULL; p++) {
+        size_t len = name_length(*p);
+        if (len > 0)
+            (void)note(x, *p, len, *p + len + 1);
+    }
+}
+
+PyObject *environ_variables(struct exchange *x)
+{
+    PyObject *variables = PyDict_New();
+    for (char **p = first(x); variables != NULL && *p != NULL; p++) {
+        size_t len = name_length(*p);
+        if (len == 0 || is_void(x, *p, len))
+            continue;
+        PyObject *key = PyUnicode_DecodeFSDefaultAndSize(*p, (Py_ssize_t)len);
+        PyObject *value = key == NULL ? NULL : PyUnicode_DecodeFSDefault(*p + len + 1);
+        if (value == NULL || PyDict_SetItem(variables, key, value) == -1)
+            Py_CLEAR(variables);
+        Py_XDECREF(key);
+        Py_XDECREF(value);
+    }
+    return variables;
+}
+
 static bool put(struct exchange *x, PyObject *environ, const char *name, size_t len, const char *text)
 {
     PyObject *key = names_get(&x->worker->names, name, len);
@@ -82,16 +129,14 @@ PyObject *environ_make(struct exchange *x)
         return NULL;
     x->length = -1;
     x->taken = 0;
-    /* The first one is libfcgi's own FCGI_ROLE. */
-    for (char **p = x->request.fcgi.envp + 1; *p != NULL; p++) {
-        const char *equals = strchr(*p, '=');
-        size_t len = equals == NULL ? 0 : (size_t)(equals - *p);
+    for (char **p = first(x); *p != NULL; p++) {
+        size_t len = name_length(*p);
         if (len == 0)
-            continue; /* a name that was empty or cut by a NUL byte */
-        https = note(x, *p, len, equals + 1) || https;
-        if (x->length == -1 && is(*p, len, "CONTENT_LENGTH"))
-            continue; /* apps read it as a number */
-        if (!put(x, environ, *p, len, equals + 1)) {
+            continue;
+        https = note(x, *p, len, *p + len + 1) || https;
+        if (is_void(x, *p, len))
+            continue;
+        if (!put(x, environ, *p, len, *p + len + 1)) {
             Py_DECREF(environ);
             return NULL;
         }

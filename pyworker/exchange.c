@@ -63,15 +63,16 @@ static const char *parameter(const struct exchange *x, const char *name)
     return value != NULL ? value : "";
 }
 
-/* "pyworker: GET '/path' failed:"; %A keeps what clients send from breaking out of the line. */
-static void log_headline(const struct exchange *x, PyObject *errors)
+/* "pyworker: GET '/path'", and the text; %A keeps what clients send from breaking out of the line. */
+static void log_headline(const struct exchange *x, PyObject *errors, const char *separator, const char *text)
 {
     const char *uri = parameter(x, "REQUEST_URI");
     PyObject *path = PyUnicode_DecodeLatin1(uri, (Py_ssize_t)strlen(uri), NULL);
     const char *method = parameter(x, "REQUEST_METHOD");
     PyObject *verb = PyUnicode_DecodeLatin1(method, (Py_ssize_t)strlen(method), NULL);
-    PyObject *line =
-        path == NULL || verb == NULL ? NULL : PyUnicode_FromFormat("pyworker: %A %A failed:\n", verb, path);
+    PyObject *line = path == NULL || verb == NULL
+                         ? NULL
+                         : PyUnicode_FromFormat("pyworker: %A %A%s%s\n", verb, path, separator, text);
     if (line == NULL || PyFile_WriteObject(line, errors, Py_PRINT_RAW) == -1)
         PyErr_Clear(); /* the log is what failed: there is no other place to tell */
     Py_XDECREF(path);
@@ -106,7 +107,7 @@ void exchange_log(struct exchange *x, PyObject **text)
         *text = format_exception(type, value, traceback);
     PyObject *errors = PySys_GetObject("stderr"); /* borrowed */
     if (errors != NULL && errors != Py_None)
-        log_headline(x, errors);
+        log_headline(x, errors, " failed", ":");
     PyObject *hook = PySys_GetObject("excepthook"); /* borrowed; the app may have set its own */
     PyObject *done =
         hook == NULL
@@ -118,4 +119,11 @@ void exchange_log(struct exchange *x, PyObject **text)
     Py_XDECREF(type);
     Py_XDECREF(value);
     Py_XDECREF(traceback);
+}
+
+void exchange_note(const struct exchange *x, const char *text)
+{
+    PyObject *errors = PySys_GetObject("stderr"); /* borrowed */
+    if (errors != NULL && errors != Py_None)
+        log_headline(x, errors, ": ", text);
 }

@@ -42,8 +42,10 @@ struct worker {
     struct core core;
     struct threads threads;
     struct names names;
-    PyObject *app;
-    PyObject *base_environ; /* what every environ begins with */
+    bool (*serve)(
+        struct exchange *x); /* one request. False: KeyboardInterrupt is set, the worker has to end */
+    PyObject *app;           /* what `serve` serves it with */
+    PyObject *base_environ;  /* what every environ begins with */
     PyObject *input_type;
     PyObject *responder_type;
     PyObject *file_wrapper_type;
@@ -72,5 +74,8 @@ void exchange_claim(struct exchange *x);
 /* Writes the exception to sys.stderr, with what was asked for, through sys.excepthook; none is set
  * afterwards. If `text` is not NULL it gets the traceback as bytes (a new reference) or NULL. */
 void exchange_log(struct exchange *x, PyObject **text);
+
+/* Writes "pyworker: GET '/path': text" to sys.stderr. */
+void exchange_note(const struct exchange *x, const char *text);
 
 #endif

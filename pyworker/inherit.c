@@ -15,7 +15,7 @@ int inherit_control(void)
     return control_is_channel(CONTROL_FD) && fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC) == 0 ? CONTROL_FD : -1;
 }
 
-static bool replace_stdin(void)
+bool inherit_null_stdin(void)
 {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null == STDIN_FILENO)
@@ -45,7 +45,7 @@ int inherit_listener(int listener)
         listener = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, CONTROL_FD + 1);
     }
     int flags = listener == -1 ? -1 : fcntl(listener, F_GETFL);
-    if (flags == -1 || fcntl(listener, F_SETFL, flags | O_NONBLOCK) == -1 || !replace_stdin())
+    if (flags == -1 || fcntl(listener, F_SETFL, flags | O_NONBLOCK) == -1 || !inherit_null_stdin())
         return -1;
     return listener;
 }

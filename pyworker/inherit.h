@@ -12,4 +12,7 @@ int inherit_control(void);
  * no listening socket. */
 int inherit_listener(int listener);
 
+/* Puts /dev/null onto fd 0, whatever that is now. False: errno. */
+bool inherit_null_stdin(void);
+
 #endif

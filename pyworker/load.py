@@ -85,6 +85,20 @@ def takes_nothing(app):
     return code is not None and code.co_argcount == 0 and not code.co_flags & CO_VARARGS
 
 
+def guess_kind(spec):
+    """What kind auto means for APP: files, cgi, or wsgi for everything that has to be imported."""
+    if os.path.isdir(spec) and not os.path.isfile(os.path.join(spec, "__init__.py")):
+        return "files"
+    if not spec.endswith(".py") or not os.path.isfile(spec):
+        return "wsgi"
+    from pyworker.scripts import is_script
+
+    try:
+        return "cgi" if is_script(os.path.abspath(spec)) else "wsgi"
+    except Exception:
+        return "wsgi"  # its import says what is wrong
+
+
 def load(spec, arguments, factory):
     """Import and return the app. sys.argv becomes what the app would see if it were run."""
     name, path, attribute = split(spec)

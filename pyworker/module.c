@@ -2,12 +2,15 @@
 #include "pyapi.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "control.h"
 #include "handles.h"
 #include "release.h"
+#include "script.h"
 #include "wsgi.h"
+#include "zygote.h"
 
 static struct worker *state(PyObject *module)
 {
@@ -63,14 +66,21 @@ static PyObject *module_send(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "y#:send", &text, &len))
         return NULL;
     Py_BEGIN_ALLOW_THREADS sent = control_send(w->core.control, text, (size_t)len);
-    Py_END_ALLOW_THREADS return PyBool_FromLong(sent && w->core.control != -1);
+    Py_END_ALLOW_THREADS return PyBool_FromLong(sent && w->core.control != -1 && !w->core.single);
 }
 
 /* False: KeyboardInterrupt is set. */
 static bool serve_one(struct worker *w)
 {
-    bool go_on = wsgi_serve(threads_own(&w->threads));
-    if (!w->started) {
+    struct exchange *x = threads_own(&w->threads);
+    char slot[sizeof("SLOT 65535")];
+
+    if (w->core.single) { /* the zygote must know who is meant by KILL */
+        int len = snprintf(slot, sizeof(slot), "SLOT %u", (unsigned)x->request.id);
+        (void)control_send(w->core.control, slot, (size_t)len);
+    }
+    bool go_on = w->serve(x);
+    if (!w->started && !w->core.single) {
         w->started = true;
         release_text();
     }
@@ -98,31 +108,88 @@ static bool run(struct worker *w)
         }
         if (event == CORE_REQUEST && !serve_one(w))
             return false;
+        if (event == CORE_REQUEST && w->core.single)
+            return true;
         if (PyErr_CheckSignals() == -1)
             return false;
     }
 }
 
+/* Forks when the zygote wants a copy. 1: this is the copy; 0: stopped; -1: an exception is set. */
+static int fork_copies(struct zygote *z)
+{
+    for (;;) {
+        enum zygote_event event;
+        int error;
+        Py_BEGIN_ALLOW_THREADS event = zygote_next(z);
+        error = errno;
+        Py_END_ALLOW_THREADS if (event == ZYGOTE_STOP)
+        {
+            return 0;
+        }
+        if (event == ZYGOTE_ERROR) {
+            errno = error;
+            (void)fail_errno("waiting for copies");
+            return -1;
+        }
+        if (PyErr_CheckSignals() == -1)
+            return -1;
+        if (event != ZYGOTE_FORK)
+            continue;
+        PyOS_BeforeFork();
+        if (zygote_fork(z) == 0) {
+            PyOS_AfterFork_Child();
+            return 1;
+        }
+        PyOS_AfterFork_Parent();
+    }
+}
+
+static PyObject *module_fork(PyObject *module, PyObject *args)
+{
+    struct worker *w = state(module);
+    struct zygote zygote;
+    const char *ready;
+    Py_ssize_t len;
+    unsigned limit;
+
+    if (!PyArg_ParseTuple(args, "y#I:fork", &ready, &len, &limit))
+        return NULL;
+    if (PyDict_SetItemString(w->base_environ, "wsgi.run_once", Py_True) == -1)
+        return NULL;
+    if (!zygote_open(&zygote, &w->core, limit)) {
+        zygote_close(&zygote);
+        return fail_errno("making copies");
+    }
+    (void)control_send(w->core.control, ready, (size_t)len); /* as START */
+    int copy = fork_copies(&zygote);
+    zygote_close(&zygote);
+    return copy == -1 ? NULL : PyBool_FromLong(copy);
+}
+
 static PyObject *module_serve(PyObject *module, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"app", "ready", "debug", "concurrency", NULL};
+    static char *names[] = {"app", "ready", "debug", "concurrency", "scripts", NULL};
     struct worker *w = state(module);
     PyObject *app;
     const char *ready;
     Py_ssize_t len;
     int debug = 0;
+    int scripts = 0;
     unsigned concurrency = 1;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oy#|pI:serve", names, &app, &ready, &len, &debug,
-                                     &concurrency))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Oy#|pIp:serve", names, &app, &ready, &len, &debug,
+                                     &concurrency, &scripts))
         return NULL;
     if (PyDict_SetItemString(w->base_environ, "wsgi.multithread", concurrency > 1 ? Py_True : Py_False) == -1)
         return NULL;
     if (!core_open(&w->core, concurrency) || !threads_open(&w->threads, w, concurrency))
         return fail_errno("epoll set");
-    (void)control_send(w->core.control, ready, (size_t)len); /* as START */
+    if (!w->core.single)
+        (void)control_send(w->core.control, ready, (size_t)len); /* as START */
     Py_INCREF(app);
     w->app = app;
+    w->serve = scripts ? script_serve : wsgi_serve;
     w->debug = debug != 0;
     bool done = run(w);
     Py_BEGIN_ALLOW_THREADS threads_finish(&w->threads);
@@ -219,6 +286,8 @@ static PyMethodDef methods[] = {
     {"listen", module_listen,                             METH_VARARGS,                 "listen(fd): takes a listening socket over; -1: fd 0."},
     {"send",   module_send,                               METH_VARARGS,
      "send(message): sends a control message; False if there is no gateway."                                                                  },
+    {"fork",   module_fork,                               METH_VARARGS,
+     "fork(ready, limit): sends `ready`, then forks copies; True in each of them, False when stopped."                                        },
     {"serve",  (PyCFunction)(void (*)(void))module_serve, METH_VARARGS | METH_KEYWORDS,
      "serve(app, ready, debug=False, concurrency=1): sends the message `ready`, then serves until it is to "
      "stop."                                                                                                                                  },

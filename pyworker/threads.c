@@ -21,8 +21,6 @@
 #include <unistd.h>
 #include <sys/eventfd.h>
 
-#include "wsgi.h"
-
 enum { MOMENT_NS = 1000000 }; /* a short request is over by then */
 
 static void lock(struct threads *t)
@@ -161,7 +159,7 @@ static void serve(struct threads *t, struct exchange *x, PyThreadState **state)
                                     */
     else
         PyEval_RestoreThread(*state);
-    bool interrupted = !wsgi_serve(x);
+    bool interrupted = !t->worker->serve(x);
     if (interrupted)
         PyErr_Clear();
     *state = PyEval_SaveThread();

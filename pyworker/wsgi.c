@@ -164,12 +164,12 @@ static bool send_answer(struct exchange *x, PyObject *result, bool has_close)
     return send_result(x, result) && answer_complete(x, has_close || !preset_at_end(&x->request));
 }
 
-static bool serve(struct exchange *x, PyObject *environ, PyObject *responder)
+static bool serve(struct exchange *x, PyObject *app, PyObject *environ, PyObject *responder)
 {
     bool interrupt = false;
     unsigned status = 0;
 
-    PyObject *result = PyObject_CallFunctionObjArgs(x->worker->app, environ, responder, NULL);
+    PyObject *result = PyObject_CallFunctionObjArgs(app, environ, responder, NULL);
     leave_child(result != NULL);
     PyObject *close = result == NULL ? NULL : find_close(x, result);
     bool done = result != NULL && send_answer(x, result, close != NULL);
@@ -185,7 +185,7 @@ static bool serve(struct exchange *x, PyObject *environ, PyObject *responder)
     return !interrupt;
 }
 
-bool wsgi_serve(struct exchange *x)
+bool wsgi_call(struct exchange *x, PyObject *app)
 {
     const struct worker *w = x->worker;
     bool interrupt = false;
@@ -197,7 +197,7 @@ bool wsgi_serve(struct exchange *x)
     PyObject *responder = handle_new(w->responder_type, x);
     if (environ != NULL && input != NULL && responder != NULL &&
         PyDict_SetItem(environ, w->input_name, input) == 0) {
-        go_on = serve(x, environ, responder);
+        go_on = serve(x, app, environ, responder);
     } else {
         unsigned status = fail(x, &interrupt);
         answer_finish(x, status);
@@ -209,4 +209,9 @@ bool wsgi_serve(struct exchange *x)
     Py_XDECREF(input);
     Py_XDECREF(responder);
     return go_on;
+}
+
+bool wsgi_serve(struct exchange *x)
+{
+    return wsgi_call(x, x->worker->app);
 }

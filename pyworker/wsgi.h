@@ -11,7 +11,16 @@ PyObject *environ_base(const struct worker *w);
  * parameters. NULL with an exception. */
 PyObject *environ_make(struct exchange *x);
 
-/* Serves the request that has begun. False: KeyboardInterrupt is set, and the worker has to end. */
+/* Reads off what the exchange itself needs of the parameters; environ_make() does that, too. */
+void environ_scan(struct exchange *x);
+
+/* The parameters, scanned already, as a script's environment: a dict of str, as os.environ has them. NULL
+ * with an exception. */
+PyObject *environ_variables(struct exchange *x);
+
+/* Serves the request that has begun, with the worker's app or with another one. False: KeyboardInterrupt is
+ * set, and the worker has to end. */
 bool wsgi_serve(struct exchange *x);
+bool wsgi_call(struct exchange *x, PyObject *app);
 
 #endif

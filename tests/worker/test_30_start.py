@@ -71,7 +71,8 @@ def test_options(spawn, options):
 
 
 @pytest.mark.parametrize("options, spec, text", [
-    (["--kind", "asgi"], "main:app", "--kind asgi is not known: wsgi or auto"),
+    (["--kind", "asgi"], "main:app", "--kind asgi is not known: auto, wsgi, cgi, files"),
+    (["--mode", "prefork"], "main:app", "--mode prefork is not known: auto, persistent, fork"),
     (["--kind"], None, "--kind needs a value"),
     (["--concurrency", "0"], "main:app", "--concurrency 0 is not a number from 1 to 1000"),
     (["--concurrency=many"], "main:app", "--concurrency many is not a number from 1 to 1000"),

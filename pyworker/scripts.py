@@ -1,0 +1,248 @@
+"""Kinds cgi and files: which file a request means, and running one as `python script.py` would.
+
+script.c calls find(), then run() and end() if it is a script; descriptors 0 and 1 are the request's meanwhile. What is
+imported here is in every interpreter already: a script pays for nothing that it does not import itself.
+"""
+
+import builtins
+import io
+import os
+import sys
+import time
+
+from _frozen_importlib import module_from_spec
+from _frozen_importlib_external import SourceFileLoader, spec_from_file_location
+
+from pyworker.load import find, takes_nothing, LoadError, DEFAULTS
+
+SCRIPT, WSGI, NOTHING, BROKEN = range(4)  # as in script.c
+FRESH_NS = 2_000_000_000  # bytecode files know whole seconds: what was changed a moment ago is compiled anew
+FILES_MAX = 1000  # that are remembered
+HTTPOXY = "HTTP_PROXY"  # a client's header `Proxy`, which programs take for the setting of that name
+
+
+def compile_file(path, status):
+    """The code of a file, through the ordinary bytecode cache."""
+    loader = SourceFileLoader("__main__", path)
+    if time.time_ns() - status.st_mtime_ns < FRESH_NS:
+        return loader.source_to_code(loader.get_data(path), path)
+    return loader.get_code("__main__")
+
+
+def binds_app(code):
+    """Whether the code of a module binds one of the names of an app at its top."""
+    wanted = [number for number, name in enumerate(code.co_names) if name in DEFAULTS]
+    if not wanted:
+        return False  # the usual script, which so pays for nothing below
+    from opcode import EXTENDED_ARG, opmap
+
+    argument = 0
+    for operation, low in zip(code.co_code[::2], code.co_code[1::2]):
+        argument |= low
+        if operation == opmap["STORE_NAME"] and argument in wanted:
+            return True
+        argument = argument << 8 if operation == EXTENDED_ARG else 0
+    return False
+
+
+def is_script(path):
+    """Whether a file is a script, not a module with an app in it. It is not run; SyntaxError and OSError."""
+    return not binds_app(compile_file(path, os.stat(path)))
+
+
+def regular_file(path):
+    """What os.stat() says of it; None if it is no regular file, or not there."""
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status if status.st_mode & 0o170000 == 0o100000 else None
+
+
+def own_frames_away(error):
+    """The exception, its traceback without the frames of this package and of importlib at its beginning."""
+    from pyworker.fail import own_frame
+
+    trace = error.__traceback__
+    while trace is not None and own_frame(trace.tb_frame):
+        trace = trace.tb_next
+    error.__traceback__ = trace
+    return error
+
+
+def import_app(path, code):
+    """Import a file that binds an app, under its own name if that is free; return the app."""
+    name = stem = os.path.basename(path).rpartition(".")[0]
+    number = 1
+    while name in sys.modules:
+        number += 1
+        name = "%s_%d" % (stem, number)
+    loader = SourceFileLoader(name, path)
+    module = module_from_spec(spec_from_file_location(name, path, loader=loader))
+    sys.modules[name] = module
+    try:
+        exec(code, module.__dict__)
+        attribute, app = find(module, "")
+        if not callable(app) or takes_nothing(app):
+            raise LoadError("%s: %s is no WSGI app: it is %s; rename it if the file is a script"
+                            % (path, attribute, "a function without parameters" if callable(app) else type(app).__name__))
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return name, app
+
+
+def flush(stream):
+    try:
+        stream.flush()
+    except (AttributeError, OSError, ValueError):
+        pass  # there is none, nobody reads it any more, or it was closed or detached
+
+
+def open_scripts(kind, spec, arguments):
+    """The Scripts that the command line names."""
+    path = os.path.realpath(spec)
+    if kind == "files" and not os.path.isdir(path):
+        raise LoadError("%s is no directory (in %s): kind files needs one" % (spec, os.getcwd()))
+    if kind == "cgi" and regular_file(path) is None:
+        raise LoadError("%s is no file (in %s): kind cgi needs a script" % (spec, os.getcwd()))
+    sys.argv[:] = [path] + arguments
+    return Scripts(path if kind == "cgi" else None, path if kind == "files" else None, arguments)
+
+
+class Scripts:
+    """The scripts of one worker: `script` alone, or those below the directory `root`."""
+
+    def __init__(self, script, root, arguments):
+        self.script = script
+        self.root = root
+        self.arguments = arguments
+        self.alone = False  # this process serves one request only, and then ends
+        self.files = {}  # path: (what the file was, (kind, code or app), name of the module)
+        self.path = list(sys.path)
+        self.text = {"encoding": getattr(sys.stdout, "encoding", None), "errors": getattr(sys.stdout, "errors", None)}
+
+    # --- finding ---
+
+    def allowed(self, name):
+        """The path that a request's SCRIPT_FILENAME means; None if it is none of ours."""
+        if self.script:
+            return self.script
+        if not name:
+            raise LoadError("the web server sent no SCRIPT_FILENAME: kind files needs it")
+        path = os.path.realpath(name)
+        return path if path.startswith(os.path.join(self.root, "")) else None
+
+    def find(self, name):
+        """What a request means: (SCRIPT, (path, code)), (WSGI, app), (NOTHING, None) or (BROKEN, exception)."""
+        try:
+            path = self.allowed(name)
+            status = regular_file(path) if path else None
+            return self.load(path, status) if status else (NOTHING, None)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit, too: the file is imported
+            return BROKEN, own_frames_away(error)
+
+    def load(self, path, status):
+        """The file as it is now: from memory if it has not changed."""
+        seen = status.st_mtime_ns, status.st_size, status.st_ino
+        known = self.files.get(path)
+        if known is not None and known[0] == seen:
+            return known[1]
+        if known is not None:
+            sys.modules.pop(known[2], None)
+        code = compile_file(path, status)
+        found, name = (SCRIPT, (path, code)), None
+        if self.root and binds_app(code):
+            self.enter_directory(path)
+            name, app = import_app(path, code)
+            found = WSGI, app
+        if len(self.files) >= FILES_MAX:
+            self.files.clear()
+        self.files[path] = seen, found, name
+        return found
+
+    def enter_directory(self, path):
+        sys.path[:] = [os.path.dirname(path)] + self.path[1:]
+
+    # --- running ---
+
+    def run(self, script, variables):
+        """Run it; return the exception that ended it, or None."""
+        path, code = script
+        self.remember()
+        variables.pop(HTTPOXY, None)
+        variables.setdefault("SCRIPT_FILENAME", path)
+        os.environ.update(variables)
+        self.open_streams()
+        error = None
+        try:
+            self.enter_directory(path)
+            os.chdir(sys.path[0])
+            sys.argv = [path] + self.arguments
+            main = sys.modules["__main__"] = type(sys)("__main__")
+            main.__dict__.update(__builtins__=builtins, __file__=path, __cached__=None,
+                                 __loader__=SourceFileLoader("__main__", path))
+            exec(code, main.__dict__)
+        except BaseException as ended:
+            error = own_frames_away(ended)
+        if os.getpid() != self.process:
+            self.leave_child(error)
+        return None if self.is_exit(error) else error
+
+    def open_streams(self):
+        """sys.stdin and sys.stdout on descriptors 0 and 1, as the interpreter opens them."""
+        sys.stdin = sys.__stdin__ = io.open(0, "r", closefd=False, **self.text)
+        self.output = sys.stdout = sys.__stdout__ = io.open(1, "w", closefd=False, **self.text)
+
+    def is_exit(self, error):
+        """Whether it is a sys.exit(), an ordinary end; what that wants to say goes where the interpreter puts it."""
+        if isinstance(error, SystemExit) and error.code is not None and not isinstance(error.code, int):
+            print(error.code, file=sys.stderr)
+        return isinstance(error, SystemExit)
+
+    def leave_child(self, error):
+        """In a process that the script forked and that came to the script's end: it ends as any interpreter does."""
+        code = 1 if error is not None else 0
+        if self.is_exit(error):
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        elif error is not None:
+            sys.excepthook(type(error), error, error.__traceback__)
+        flush(sys.stdout)
+        flush(sys.stderr)
+        os._exit(code & 0xFF)
+
+    def end(self, failed):
+        """After a script: what it has printed is on its way; or dropped, if it failed and did not set a sys.excepthook of
+        its own (cgitb), which answers. Returns whether it failed so."""
+        failed = failed and sys.excepthook is self.hook
+        if self.alone:
+            from pyworker.zygote import run_exit_functions
+
+            run_exit_functions()
+        if failed:
+            null = os.open("/dev/null", os.O_WRONLY)
+            os.dup2(null, 1)
+            os.close(null)
+        flush(sys.stdout)
+        flush(self.output)
+        if not self.alone:
+            self.restore()
+        return failed
+
+    def remember(self):
+        self.process = os.getpid()
+        self.hook = sys.excepthook
+        self.before = dict(os.environ), os.getcwd(), sys.stdin, sys.stdout, sys.argv, sys.modules["__main__"], sys.path
+
+    def restore(self):
+        """Make the process what it was, for the next script of a worker that serves many."""
+        environ, directory, sys.stdin, sys.stdout, sys.argv, sys.modules["__main__"], sys.path = self.before
+        sys.__stdin__, sys.__stdout__, sys.excepthook = sys.stdin, sys.stdout, self.hook
+        sys.path[:] = self.path
+        for name in set(os.environ).difference(environ):
+            del os.environ[name]
+        os.environ.update(environ)
+        os.chdir(directory)
+        self.before = self.output = None

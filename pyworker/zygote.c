@@ -1,0 +1,316 @@
+/* zygote.c - see zygote.h.
+ *
+ *   epoll ─┬─ control ── STOP, end of file: stopping; KILL n: the copy that serves slot n, and what it
+ * started ├─ signals ── SIGCHLD: reap; SIGTERM: stopping └─ a copy ─── ACCEPTED: the next one may be forked;
+ * SLOT n; STALE: stopping; NOTE: to the gateway
+ *
+ * A copy hears STOP, which is for the one that still waits: the others serve their request and end. */
+#define _GNU_SOURCE
+#include "zygote.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "control.h"
+
+enum {
+    PAUSE_MS = 100,
+    KEY_CONTROL = -1, /* keys of the epoll set; from 0 on: a copy */
+    KEY_SIGNALS = -2,
+    TEXT_MAX = 512 /* bytes of a message that is looked at */
+};
+
+struct copy {
+    pid_t pid; /* 0: there is none */
+    int channel;
+    bool accepted;
+    bool killed; /* by us */
+    int slot;    /* -1 until it is told */
+};
+
+/* --- start and end --- */
+
+static bool watch(struct zygote *z, int fd, int key)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uint64_t)(int64_t)key};
+    return epoll_ctl(z->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+/* SIGTERM is the app's if it has a handler of its own. */
+static bool take_signals(struct zygote *z)
+{
+    struct sigaction term, child;
+    sigset_t taken;
+
+    if (sigemptyset(&taken) == -1 || sigaddset(&taken, SIGCHLD) == -1 ||
+        sigaction(SIGTERM, NULL, &term) == -1)
+        return false;
+    if (term.sa_handler == SIG_DFL && sigaddset(&taken, SIGTERM) == -1)
+        return false;
+    if (sigaction(SIGCHLD, NULL, &child) == -1)
+        return false;
+    if (child.sa_handler == SIG_IGN && signal(SIGCHLD, SIG_DFL) == SIG_ERR) /* else nothing is left to reap */
+        return false;
+    errno = pthread_sigmask(SIG_BLOCK, &taken, &z->before);
+    if (errno != 0)
+        return false;
+    z->signals = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
+    return z->signals != -1;
+}
+
+bool zygote_open(struct zygote *z, struct core *core, unsigned limit)
+{
+    *z = (struct zygote){.core = core, .limit = limit, .epoll = -1, .signals = -1};
+    z->copies = calloc(limit, sizeof(*z->copies));
+    if (z->copies == NULL || !take_signals(z))
+        return false;
+    z->epoll = epoll_create1(EPOLL_CLOEXEC);
+    return z->epoll != -1 && watch(z, z->signals, KEY_SIGNALS) &&
+           (core->control == -1 || watch(z, core->control, KEY_CONTROL));
+}
+
+void zygote_close(struct zygote *z)
+{
+    if (z->epoll != -1)
+        (void)close(z->epoll);
+    if (z->signals != -1)
+        (void)close(z->signals);
+    free(z->copies);
+    z->copies = NULL;
+    z->epoll = z->signals = -1;
+}
+
+/* --- copies --- */
+
+static struct copy *free_place(struct zygote *z)
+{
+    for (unsigned i = 0; i < z->limit; i++)
+        if (z->copies[i].pid == 0)
+            return &z->copies[i];
+    return NULL;
+}
+
+static bool wants_copy(const struct zygote *z)
+{
+    for (unsigned i = 0; i < z->limit; i++)
+        if (z->copies[i].pid != 0 && !z->copies[i].accepted)
+            return false;
+    return z->live < z->limit;
+}
+
+/* The group is the copy's own: what it has started is killed with it. A copy that was not reaped keeps its
+ * number, so nobody else is hit. */
+static void kill_copy(struct copy *copy)
+{
+    copy->killed = true;
+    (void)kill(-copy->pid, SIGKILL);
+    (void)kill(copy->pid, SIGKILL);
+}
+
+static void kill_slot(struct zygote *z, int slot)
+{
+    for (unsigned i = 0; i < z->limit; i++)
+        if (z->copies[i].pid != 0 && z->copies[i].slot == slot)
+            kill_copy(&z->copies[i]);
+}
+
+static void tell(const struct zygote *z, const char *note)
+{
+    if (z->core->control == -1)
+        (void)dprintf(STDERR_FILENO, "pyworker: %s\n", note + strlen("NOTE "));
+    else
+        (void)control_send(z->core->control, note, strlen(note)); /* a lost note harms nobody */
+}
+
+static void reap(struct zygote *z, struct copy *copy)
+{
+    char note[96];
+    int status = 0;
+
+    if (waitpid(copy->pid, &status, WNOHANG) != copy->pid)
+        return;
+    if (WIFSIGNALED(status) && !copy->killed) {
+        (void)snprintf(note, sizeof(note), "NOTE copy %ld was ended by signal %d%s", (long)copy->pid,
+                       WTERMSIG(status), WCOREDUMP(status) ? ", core dumped" : "");
+        tell(z, note);
+    }
+    z->paused = z->paused || (!copy->accepted && !z->stopping);
+    (void)close(copy->channel);
+    *copy = (struct copy){0};
+    z->live--;
+}
+
+static void reap_all(struct zygote *z)
+{
+    struct signalfd_siginfo info;
+
+    while (read(z->signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
+        z->stopping = z->stopping || info.ssi_signo == SIGTERM;
+    for (unsigned i = 0; i < z->limit; i++)
+        if (z->copies[i].pid != 0)
+            reap(z, &z->copies[i]);
+}
+
+/* --- messages --- */
+
+/* The number after `word` and a space; -1: it is another message. */
+static int number_after(const char *text, const char *word)
+{
+    size_t len = strlen(word);
+    char *end = NULL;
+
+    if (strncmp(text, word, len) != 0 || text[len] != ' ' || text[len + 1] < '0' || text[len + 1] > '9')
+        return -1;
+    long number = strtol(text + len + 1, &end, 10);
+    return *end == '\0' && number <= UINT16_MAX ? (int)number : -1;
+}
+
+/* A copy's word. A slot is served by one copy at a time: one that told it before only has its end to do. */
+static void hear_copy(struct zygote *z, struct copy *copy, const char *text)
+{
+    int slot = number_after(text, "SLOT");
+
+    if (strcmp(text, "ACCEPTED") == 0) {
+        copy->accepted = true;
+    } else if (strcmp(text, "STALE") == 0) {
+        z->stopping = true;
+    } else if (strncmp(text, "NOTE ", 5) == 0) {
+        tell(z, text);
+    } else if (slot != -1) {
+        for (unsigned i = 0; i < z->limit; i++)
+            if (z->copies[i].slot == slot)
+                z->copies[i].slot = -1;
+        copy->slot = slot;
+    }
+}
+
+static void copy_event(struct zygote *z, struct copy *copy)
+{
+    char text[TEXT_MAX];
+    ssize_t n = recv(copy->channel, text, sizeof(text) - 1, MSG_DONTWAIT);
+
+    if (n > 0) {
+        text[n] = '\0';
+        hear_copy(z, copy, text);
+    } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+        (void)epoll_ctl(z->epoll, EPOLL_CTL_DEL, copy->channel, NULL); /* SIGCHLD tells the rest */
+    }
+}
+
+static void control_event(struct zygote *z)
+{
+    char text[TEXT_MAX];
+    ssize_t n = recv(z->core->control, text, sizeof(text) - 1, MSG_DONTWAIT);
+
+    if (n == -1 && (errno == EAGAIN || errno == EINTR))
+        return;
+    text[n > 0 ? n : 0] = '\0';
+    int slot = number_after(text, "KILL");
+    if (slot != -1)
+        kill_slot(z, slot);
+    if (n <= 0 || strcmp(text, "STOP") == 0)
+        z->stopping = true;
+    if (n <= 0)
+        (void)epoll_ctl(z->epoll, EPOLL_CTL_DEL, z->core->control, NULL); /* the gateway is gone */
+}
+
+/* --- the loop --- */
+
+static void dispatch(struct zygote *z, int key)
+{
+    if (key == KEY_CONTROL)
+        control_event(z);
+    else if (key == KEY_SIGNALS)
+        reap_all(z);
+    else if (z->copies[key].pid != 0)
+        copy_event(z, &z->copies[key]);
+}
+
+/* Nothing more is begun: the copy that waits leaves, and what has arrived goes elsewhere. */
+static bool stop(struct zygote *z)
+{
+    static const char word[] = "STOP";
+
+    for (unsigned i = 0; i < z->limit; i++)
+        if (z->copies[i].pid != 0)
+            (void)send(z->copies[i].channel, word, sizeof(word) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (!core_open(z->core, z->limit))
+        return false;
+    core_close(z->core);
+    return true;
+}
+
+enum zygote_event zygote_next(struct zygote *z)
+{
+    for (;;) {
+        struct epoll_event event;
+
+        if (z->stopping && z->core->listener != -1 && !stop(z))
+            return ZYGOTE_ERROR;
+        if (z->stopping && z->live == 0)
+            return ZYGOTE_STOP;
+        if (!z->stopping && !z->paused && wants_copy(z))
+            return ZYGOTE_FORK;
+        int n = epoll_wait(z->epoll, &event, 1, z->paused ? PAUSE_MS : -1);
+        if (n == -1)
+            return errno == EINTR ? ZYGOTE_SIGNAL : ZYGOTE_ERROR;
+        if (n == 0)
+            z->paused = false;
+        else
+            dispatch(z, (int)(int64_t)event.data.u64);
+    }
+}
+
+/* --- fork --- */
+
+/* In the copy, first of all: it dies with the zygote, is a group of its own, and has none of its descriptors.
+ */
+static void become_copy(struct zygote *z, pid_t zygote, int channel)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1 || getppid() != zygote || setpgid(0, 0) == -1)
+        _exit(EXIT_FAILURE);
+    (void)pthread_sigmask(SIG_SETMASK, &z->before, NULL); /* cannot fail: the set came from there */
+    for (unsigned i = 0; i < z->limit; i++)
+        if (z->copies[i].pid != 0)
+            (void)close(z->copies[i].channel);
+    core_become_copy(z->core, channel);
+    zygote_close(z);
+}
+
+pid_t zygote_fork(struct zygote *z)
+{
+    struct copy *copy = free_place(z);
+    pid_t zygote = getpid();
+    int ends[2];
+
+    if (copy == NULL || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == -1) {
+        z->paused = true;
+        return -1;
+    }
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)close(ends[0]);
+        become_copy(z, zygote, ends[1]);
+        return 0;
+    }
+    (void)close(ends[1]);
+    if (pid == -1) {
+        (void)close(ends[0]);
+        z->paused = true;
+        return -1;
+    }
+    (void)setpgid(pid, pid); /* so that it is true at once; the copy does it, too */
+    *copy = (struct copy){.pid = pid, .channel = ends[0], .slot = -1};
+    z->live++;
+    if (!watch(z, copy->channel, (int)(copy - z->copies)))
+        kill_copy(copy); /* it could not be heard */
+    return pid;
+}

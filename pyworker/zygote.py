@@ -1,0 +1,83 @@
+"""Mode fork, the Python side: what is done once before the copies, and once in each of them.
+
+Everything that is imported here only looks up what the app has imported already.
+"""
+
+import sys
+
+from pyworker.load import LoadError, describe
+
+
+def preload(modules):
+    """Import what the command line asks to be there in every copy."""
+    for name in modules:
+        try:
+            __import__(name)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise LoadError("--preload %s: %s" % (name, describe(error))) from error
+
+
+def refuse_threads():
+    """Only the thread that forks lives on in a copy: an app with others would find their locks held for ever."""
+    import _thread
+
+    count = _thread._count()
+    if count:
+        names = "threads"
+        if "threading" in sys.modules:
+            threading = sys.modules["threading"]
+            found = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+            names = "thread%s (%s)" % ("s" if count > 1 else "", ", ".join(found[:8]))
+        raise LoadError("mode fork: the import of the app has started %d %s, which would be missing in its copies; "
+                        "start them in a request, or use mode persistent" % (count, names))
+
+
+def foreign_threads():
+    """How many threads there are that Python knows nothing of, such as those of a BLAS library."""
+    import os
+
+    try:
+        return len(os.listdir("/proc/self/task")) - 1
+    except OSError:
+        return 0
+
+
+def prepare(core):
+    """Make the process ready to be copied: no garbage, and nothing that the collector would touch in a copy."""
+    import gc
+
+    refuse_threads()
+    foreign = foreign_threads()
+    if foreign > 0:
+        core.send(b"NOTE mode fork: %d threads of a library will be missing in the copies" % foreign)
+    gc.collect()
+    gc.freeze()
+
+
+def become_copy():
+    """In a copy: its random numbers are its own, and what is to be done at the end of the process it was copied from is
+    not done at the end of the copy."""
+    numpy = sys.modules.get("numpy.random")  # `random`, `ssl` and `uuid` see to it themselves
+    if numpy is not None:
+        numpy.seed()
+    import atexit
+
+    atexit._clear()
+    finalize = getattr(sys.modules.get("weakref"), "finalize", None)
+    if finalize is not None:  # as atexit: it would remove the zygote's temporary files
+        finalize._registry.clear()
+        finalize._registered_with_atexit = False
+
+
+def run_exit_functions():
+    """What an interpreter does at its end, as far as the script can see it."""
+    import atexit
+
+    try:
+        if "threading" in sys.modules:
+            sys.modules["threading"]._shutdown()
+        atexit._run_exitfuncs()
+    except BaseException:
+        sys.excepthook(*sys.exc_info())

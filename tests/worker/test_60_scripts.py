@@ -1,0 +1,555 @@
+"""Kinds cgi and files: a script runs as `python script.py` would, once for each request."""
+
+import contextlib
+import hashlib
+import os
+import textwrap
+import time
+
+import pytest
+
+from fcgi_client import END, Answer, ProtocolError, cgi_params, request
+
+MODES = ("fork", "persistent")
+HEAD = 'print("Content-Type: text/plain\\n")\n'
+
+
+@pytest.fixture
+def script(serve, tmp_path):
+    """script(source, mode): a worker of kind cgi with that script."""
+    def start(source, mode="fork", options=(), **named):
+        path = tmp_path / "site" / "hello.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(textwrap.dedent(source))
+        worker = serve(None, str(path), ["--kind", "cgi", "--mode", mode, *options], **named)
+        worker.script = path
+        return worker
+    return start
+
+
+@pytest.fixture
+def files(serve, tmp_path):
+    """files(name=source, ...): a worker of kind files over a directory with these files."""
+    def start(mode="fork", options=(), **sources):
+        root = tmp_path / "root"
+        root.mkdir(exist_ok=True)
+        for name, source in sources.items():
+            (root / (name + ".py")).write_text(textwrap.dedent(source))
+        worker = serve(None, str(root), ["--kind", "files", "--mode", mode, *options])
+        worker.root = root
+        return worker
+    return start
+
+
+def get(worker, name, **more):
+    return worker.ask(flags=0, SCRIPT_FILENAME=str(worker.root / name), **more)
+
+
+# --- the script's view ---
+
+@pytest.mark.parametrize("mode", MODES)
+def test_it_is_main(script, mode):
+    worker = script("""
+        import os, sys
+        print("Content-Type: text/plain\\nX-Two: 2\\n")
+        print(__name__, __file__, sys.argv, sys.path[0], os.getcwd(), sep="|")
+        print(sys.modules["__main__"].__dict__ is globals(), __builtins__.__name__, __doc__, __package__, __spec__)
+    """, mode)
+    for _ in range(3):
+        answer = worker.ask(flags=0)
+        assert answer.status == "200 OK" and answer.headers == [("Content-Type", "text/plain"), ("X-Two", "2")]
+        path, site = str(worker.script), str(worker.script.parent)
+        first, second = answer.body.decode().splitlines()
+        assert first == "|".join(["__main__", path, str([path]), site, site])
+        assert second == "True builtins None None None"
+        assert answer.app_status == 0 and answer.stdout_ended
+    assert worker.stderr == "" and worker.stop() == 0
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_its_environment_is_the_request_s(script, mode):
+    worker = script(HEAD + """
+import os, subprocess
+print(os.environ.get("QUERY_STRING"), os.environ.get("HTTP_X"), os.environ.get("HTTP_PROXY"), os.environ.get("LATER"))
+print(os.environ["SCRIPT_FILENAME"] == __file__, os.environ["GIVEN"], os.environ.get("CONTENT_LENGTH"), flush=True)
+subprocess.run("echo $QUERY_STRING-$HTTP_X", shell=True)
+os.environ["LATER"] = "1"
+del os.environ["GIVEN"]
+""", mode, environ={"GIVEN": "kept"})
+    answer = worker.ask(flags=0, QUERY_STRING="a=1", HTTP_X="\xc3\xa9", HTTP_PROXY="http://evil")
+    assert answer.body.decode() == "a=1 \u00e9 None None\nTrue kept None\na=1-\u00e9\n"
+    answer = worker.ask("POST", "/", b"four", flags=0)
+    assert answer.body.decode() == " None None None\nTrue kept 4\n-\n"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_input_binary_and_text(script, mode):
+    worker = script("""
+        import os, sys
+        how = os.environ["QUERY_STRING"]
+        if how == "buffer":
+            body = sys.stdin.buffer.read(int(os.environ["CONTENT_LENGTH"]))
+        elif how == "lines":
+            body = repr(sys.stdin.readlines()).encode()
+        elif how == "fd":
+            body = os.read(0, 100)
+        else:
+            body = repr((sys.stdin.read(), sys.stdin.encoding)).encode()
+        sys.stdout.buffer.write(b"Content-Type: x/y\\r\\n\\r\\n" + body)
+    """, mode, environ={"LC_ALL": "C.UTF-8"})
+    assert worker.ask("POST", "/", b"\0\xff\r\n", flags=0, QUERY_STRING="buffer").body == b"\0\xff\r\n"
+    assert worker.ask("POST", "/", b"a\nb", flags=0, QUERY_STRING="lines").body == b"['a\\n', 'b']"
+    assert worker.ask("POST", "/", b"raw", flags=0, QUERY_STRING="fd").body == b"raw"
+    assert worker.ask("POST", "/", "\u20ac".encode(), flags=0).body == "('\u20ac', 'utf-8')".encode()
+    assert worker.ask(flags=0).body == b"('', 'utf-8')"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("size", [8000, 8192, 65536, 65537, 3_000_000])
+def test_bodies_of_every_size(script, mode, size):
+    worker = script("""
+        import hashlib, sys
+        body = sys.stdin.buffer.read()
+        print("Content-Type: text/plain\\n\\n%d %s" % (len(body), hashlib.md5(body).hexdigest()), end="")
+    """, mode)
+    body = os.urandom(size)
+    expected = b"%d %s" % (size, hashlib.md5(body).hexdigest().encode())
+    assert worker.ask("POST", "/", body, flags=0).body == expected
+    assert worker.ask("POST", "/", body, flags=0).body == expected
+
+
+def test_no_script_sees_half_a_body(script, tmp_path):
+    worker = script(HEAD + "open(%r, 'w').close()\n" % str(tmp_path / "ran"))
+    message = request(cgi_params("POST", "/", b"b" * 10000), b"b" * 10000, flags=0)
+    with worker.connect() as connection:
+        connection.send(message[:-5000])
+    with worker.connect() as connection:
+        connection.send(request(cgi_params("POST", "/", b"b" * 100), b"b" * 50, flags=0))
+        assert connection.read_answer().status == "400 Bad Request"
+    assert not (tmp_path / "ran").exists()
+    assert worker.ask(flags=0).status == "200 OK"
+    assert (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_descriptors_are_real_and_in_order(script, mode):
+    worker = script("""
+        import os, subprocess, sys
+        print("Content-Type: text/plain\\n", flush=True)
+        os.write(1, b"one\\n")
+        subprocess.run(["sh", "-c", "echo two; cat; echo to the log >&2"])
+        print("four", flush=True)
+        os.system("echo five")
+        sys.stdout.buffer.write(b"six\\n")
+    """, mode)
+    for _ in range(2):
+        answer = worker.ask("POST", "/", b"three\n", flags=0)
+        assert answer.body == b"one\ntwo\nthree\nfour\nfive\nsix\n"
+    assert worker.stderr == "to the log\n" * 2
+    assert worker.stdout == ""
+
+
+def test_more_from_a_subprocess_than_a_pipe_holds(script):
+    worker = script(HEAD + 'import subprocess, sys\nsys.stdout.flush()\nsubprocess.run(["head", "-c", "5000000", "/dev/zero"])\n')
+    assert worker.ask(flags=0).body == bytes(5000000)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_output_goes_out_as_it_is_flushed(script, mode):
+    worker = script("""
+        import sys
+        print("Content-Type: text/plain\\n\\nfirst", flush=True)
+        open(sys.path[0] + "/go").read()
+        print("second")
+    """, mode)
+    os.mkfifo(worker.script.parent / "go")
+    with worker.connect() as connection:
+        connection.send(request(cgi_params(), flags=0))
+        answer = connection.read_until(Answer(), lambda kind, content: b"first\n" in content)
+        assert answer.body == b"first\n"
+        (worker.script.parent / "go").write_text("go")
+        connection.read_until(answer, lambda kind, content: kind == END)
+        assert answer.body == b"first\nsecond\n"
+
+
+# --- the header block ---
+
+@pytest.mark.parametrize("output, status, headers, body", [
+    ("Content-Type: a/b\n\nx", "200 OK", [("Content-Type", "a/b")], b"x"),
+    ("Content-Type: a/b\r\nstatus:404 Gone fishing \r\n\r\nx", "404 Gone fishing", [("Content-Type", "a/b")], b"x"),
+    ("Status: 204\n\n", "204", [], b""),
+    ("Location: http://elsewhere/\n\n", "302 Found", [("Location", "http://elsewhere/")], b""),
+    ("Status: 301 Moved\nLocation: /x\n\n", "301 Moved", [("Location", "/x")], b""),
+    ("Set-Cookie: a=1\nSet-Cookie: b=2\n\n", "200 OK", [("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")], b""),
+    ("Content-Length: 3\n\nabcdef", "200 OK", [("Content-Length", "3")], b"abc"),
+])
+def test_header_blocks(script, output, status, headers, body):
+    answer = script("import sys\nsys.stdout.write(%r)\n" % output).ask(flags=0)
+    assert (answer.status, answer.headers, answer.body) == (status, headers, body)
+    assert answer.app_status == 0 and answer.stdout_ended
+
+
+@pytest.mark.parametrize("output, why", [
+    ("", "it is empty"),
+    ("hello\n", "its header block has no end"),
+    ("hello\n\n", "a header line has no colon"),
+    ("\nhello", "it begins with an empty line"),
+    ("HTTP/1.1 200 OK\n\n", "a header line has no colon"),
+    ("Content Type: x\n\n", "a header line has a name with characters that are not allowed"),
+    ("A: b\x01\n\n", "a header line has control characters"),
+    ("A: b\rC: d\n\n", "a header line has control characters"),
+    ("Status: OK\n\n", "Status is not a number from 200 to 599"),
+    ("Status: 100 Continue\n\n", "Status is not a number from 200 to 599"),
+    ("Status: 200\nStatus: 201\n\n", "there are two Status lines"),
+    ("Content-Length: -1\n\n", "Content-Length is no length"),
+    ("Content-Length: 1\nContent-Length: 2\n\n", "Content-Length is empty, or there are two"),
+    ("x" * 70000, "it has no empty line, which would end a header block"),
+    ("A: " + "x" * 66000 + "\n\n", "it has no empty line, which would end a header block"),
+])
+@pytest.mark.parametrize("mode", MODES)
+def test_what_is_no_answer(script, output, why, mode):
+    worker = script("import sys\nsys.stdout.write(%r)\n" % output, mode)
+    answer = worker.ask(path="/p", flags=0)
+    assert (answer.status, answer.body) == ("500 Internal Server Error", b"Internal Server Error\n")
+    assert answer.app_status == 0
+    assert worker.stderr.startswith("pyworker: 'GET' '/p': the script's output is no CGI answer (") and why in worker.stderr
+
+
+def test_what_is_no_answer_is_on_the_page_with_debug(script):
+    assert b"it is empty" in script("pass", options=["--debug"]).ask(flags=0).body
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_head_has_no_body(script, mode):
+    worker = script(HEAD + "print('body' * 100000)", mode)
+    answer = worker.ask("HEAD", flags=0)
+    assert answer.status == "200 OK" and answer.body == b"" and answer.app_status == 0
+
+
+def test_fewer_bytes_than_promised(script):
+    worker = script("print('Content-Length: 10\\n\\nfew', end='')")
+    answer = worker.ask(flags=0)
+    assert answer.app_status == 1 and not answer.stdout_ended
+    assert "fewer bytes than its Content-Length promises" in worker.stderr
+
+
+# --- ends ---
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("end, log", [
+    ("sys.exit()", ""), ("sys.exit(0)", ""), ("sys.exit(3)", ""), ("sys.exit('sorry')", "sorry\n"), ("raise SystemExit", ""),
+    ("exit()", ""), ("quit(1)", ""),
+])
+def test_exit_is_an_ordinary_end(script, mode, end, log):
+    worker = script("import sys\n" + HEAD + "print('done')\n%s\nprint('not reached')\n" % end, mode)
+    for _ in range(2):
+        answer = worker.ask(flags=0)
+        assert (answer.status, answer.body, answer.app_status) == ("200 OK", b"done\n", 0)
+    assert worker.stderr == log * 2
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("debug", [False, True])
+def test_a_traceback_is_a_500(script, mode, debug):
+    worker = script(HEAD + "print('partial')\ndef f():\n    1/0\nf()\n", mode, ["--debug"] if debug else [])
+    for count in 1, 2:
+        answer = worker.ask(path="/p", flags=0)
+        assert answer.status == "500 Internal Server Error" and b"partial" not in answer.body
+        assert (b"ZeroDivisionError" in answer.body) == debug
+        assert worker.stderr.count("ZeroDivisionError") == count
+    assert worker.stderr.startswith("pyworker: 'GET' '/p' failed:\nTraceback (most recent call last):\n  File \"%s\", line 5, in <module>" % worker.script)
+    assert worker.stdout == ""
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_traceback_after_output_cuts_the_answer(script, mode):
+    worker = script(HEAD + "print('partial', flush=True)\n1/0\n", mode)
+    with worker.connect() as connection:
+        connection.send(request(cgi_params(), flags=0))
+        answer = connection.read_answer()
+    assert answer.body == b"partial\n" and answer.app_status == 1 and not answer.stdout_ended
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_source_that_does_not_compile(script, mode):
+    worker = script("print(", mode, ["--debug"])
+    answer = worker.ask(flags=0)
+    assert answer.status == "500 Internal Server Error" and b"SyntaxError" in answer.body and b"hello.py" in answer.body
+    assert "SyntaxError" in worker.stderr
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_excepthook_of_the_script_answers(script, mode):
+    worker = script("""
+        import sys
+        def hook(kind, error, trace):
+            print("Content-Type: text/plain\\n\\nit was", kind.__name__)
+        sys.excepthook = hook
+        1/0
+    """, mode)
+    for _ in range(2):
+        answer = worker.ask(flags=0)
+        assert (answer.status, answer.body) == ("200 OK", b"it was ZeroDivisionError\n")
+
+
+def test_exit_functions_and_threads_belong_to_the_script(script):
+    worker = script("""
+        import atexit, threading, time
+        print("Content-Type: text/plain\\n")
+        atexit.register(print, "exit function")
+        threading.Thread(target=lambda: (time.sleep(0.05), print("thread"))).start()
+        print("script")
+    """)
+    for _ in range(2):
+        assert worker.ask(flags=0).body == b"script\nthread\nexit function\n"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_process_that_the_script_forks_ends_with_the_script(script, mode):
+    worker = script("""
+        import os
+        print("Content-Type: text/plain\\n", flush=True)
+        if os.fork() == 0:
+            print("child")
+        else:
+            os.wait()
+            print("parent")
+    """, mode)
+    for _ in range(2):
+        assert worker.ask(flags=0).body == b"child\nparent\n"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_a_script_leaves_behind_does_not_hold_its_answer(script, mode):
+    worker = script(HEAD + "import subprocess\nsubprocess.Popen(['sleep', '60'])\nprint('done')\n", mode)
+    begun = time.monotonic()
+    assert worker.ask(flags=0).body == b"done\n"
+    assert time.monotonic() - begun < 30
+    worker.say("STOP")
+
+
+# --- hostile scripts and clients ---
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("what", ["os.close(0)", "os.close(1)", "sys.stdout.close()", "sys.stdin.close()", "sys.stdout.detach()",
+                                  "sys.stdout = None", "sys.stdin = sys.stdout = sys.stderr = None", "os.close(0); os.close(1)",
+                                  "os.chdir('/'); os.environ.clear()", "sys.argv = sys.path = None"])
+def test_scripts_that_take_things_away(script, mode, what):
+    worker = script("import os, sys\n" + HEAD + "print('out', flush=True)\n" + what + "\n", mode)
+    for _ in range(3):
+        assert worker.ask("POST", "/", b"body", flags=0).body == b"out\n"
+    assert worker.stop() == 0
+
+
+def test_a_descriptor_that_a_script_closes_is_its_own_loss(script):
+    """What a script of the old days does to become a daemon takes its connection away, and no other."""
+    worker = script("import os\n" + HEAD + "print(os.environ['QUERY_STRING'], flush=True)\n"
+                    "if os.environ['QUERY_STRING'] == 'close':\n    os.closerange(3, 256)\n")
+    for _ in range(3):
+        with contextlib.suppress(ProtocolError, EOFError, ConnectionError):
+            worker.ask(flags=0, QUERY_STRING="close")
+        assert worker.ask(flags=0, QUERY_STRING="stay").body == b"stay\n"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_client_that_leaves_ends_the_output(script, mode):
+    worker = script(HEAD + "import subprocess, sys\nsys.stdout.flush()\nsubprocess.run(['cat', '/dev/zero'])\nwhile True: print('x' * 10000)\n", mode)
+    for _ in range(3):
+        with worker.connect() as connection:
+            connection.send(request(cgi_params(), flags=0))
+            for _ in range(50):
+                connection.read_record()
+    worker.script.write_text(HEAD + "print('fine')")
+    assert worker.ask(flags=0).body == b"fine\n"
+    assert worker.stderr == ""
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_output_without_end_takes_no_memory(script, mode):
+    worker = script(HEAD + "import sys\nfor _ in range(1000): sys.stdout.write('x' * 100000)\n", mode)
+    with worker.connect() as connection:
+        connection.send(request(cgi_params(), flags=0))
+        total, peak = 0, 0
+        while True:
+            kind, _, content = connection.read_record()
+            if kind == END:
+                break
+            total += len(content)
+            if total % 16 == 0:
+                peak = max(peak, worker.memory())
+        assert total > 100_000_000
+    assert peak < 60_000_000
+
+
+# --- seeing changes ---
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_edited_script_is_seen_at_the_next_request(script, mode):
+    worker = script(HEAD + "print('one')", mode)
+    for text in "one", "two", "six", "ten", "all":
+        worker.script.write_text(HEAD + "print(%r)" % text)
+        assert worker.ask(flags=0).body.decode() == text + "\n"
+    worker.script.unlink()
+    assert worker.ask(flags=0).status == "404 Not Found"
+    worker.script.write_text(HEAD + "print('again')")
+    assert worker.ask(flags=0).body == b"again\n"
+
+
+def test_the_bytecode_cache_is_used(script):
+    worker = script(HEAD + "print('cached')")
+    old = time.time() - 100
+    os.utime(worker.script, (old, old))
+    assert worker.ask(flags=0).body == b"cached\n"
+    cache = list((worker.script.parent / "__pycache__").glob("hello.*.pyc"))
+    assert len(cache) == 1
+    before = cache[0].stat().st_mtime_ns
+    assert worker.ask(flags=0).body == b"cached\n"
+    assert cache[0].stat().st_mtime_ns == before
+
+
+# --- scripts of the old days ---
+
+def test_the_old_cgi_module(script):
+    pytest.importorskip("cgi")
+    worker = script("""
+        import warnings
+        warnings.simplefilter("ignore")
+        import cgi, cgitb
+        cgitb.enable()
+        form = cgi.FieldStorage()
+        print("Content-Type: text/html")
+        print()
+        print(form.getfirst("name"), form["file"].filename, form["file"].file.read()) if "file" in form else print(form.getlist("a"))
+        if "fail" in form: raise ValueError("the failure")
+    """)
+    assert worker.ask(flags=0, QUERY_STRING="a=1&a=2").body == b"['1', '2']\n"
+    body = (b"--B\r\nContent-Disposition: form-data; name=\"name\"\r\n\r\nval\r\n"
+            b"--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f.txt\"\r\n\r\ncontent\r\n--B--\r\n")
+    answer = worker.ask("POST", "/", body, flags=0, CONTENT_TYPE="multipart/form-data; boundary=B")
+    assert answer.body == b"val f.txt b'content'\n"
+    assert b"the failure" in worker.ask(flags=0, QUERY_STRING="fail=1").body
+
+
+# --- files ---
+
+WSGI = """
+    import sys
+    started = []
+    def application(environ, start_response):
+        started.append(1)
+        start_response("200 OK", [("X-Count", str(len(started)))])
+        return [__name__.encode(), environ["PATH_INFO"].encode(), environ["wsgi.input"].read()]
+"""
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_directory_of_scripts(files, mode):
+    worker = files(mode, report=HEAD + "import helper\nprint('report', helper.NAME)", helper="NAME = 'help'",
+                   cart=WSGI, index="import os\n" + HEAD + "print('index', os.environ['PATH_INFO'])")
+    (worker.root / "shop").mkdir()
+    (worker.root / "shop" / "index.py").write_text("import os\n" + HEAD + "print('shop', os.path.basename(os.getcwd()))")
+    for _ in range(2):
+        assert get(worker, "report.py").body == b"report help\n"
+        assert get(worker, "index.py", path="/x").body == b"index /x\n"
+        assert get(worker, "shop/index.py").body == b"shop shop\n"
+        assert worker.ask("POST", "/7", b"in", flags=0, SCRIPT_FILENAME=str(worker.root / "cart.py")).body == b"cart/7in"
+    assert get(worker, "cart.py").header("X-Count") == ("1" if mode == "fork" else "3")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_new_and_edited_files_work_at_once(files, mode):
+    worker = files(mode, a=WSGI)
+    assert get(worker, "a.py").body.startswith(b"a/")
+    assert get(worker, "new.py").status == "404 Not Found"
+    (worker.root / "new.py").write_text(HEAD + "print('new')")
+    assert get(worker, "new.py").body == b"new\n"
+    (worker.root / "a.py").write_text(textwrap.dedent(WSGI).replace("__name__", "'edited'"))
+    assert get(worker, "a.py").body.startswith(b"edited/")
+    (worker.root / "a.py").write_text(HEAD + "print('a script now')")
+    assert get(worker, "a.py").body == b"a script now\n"
+    (worker.root / "a.py").unlink()
+    assert get(worker, "a.py").status == "404 Not Found"
+
+
+@pytest.mark.parametrize("source, kind", [
+    ("app = 1\n", "app"), ("def app(e, s): pass\n", "app"), ("async def app(e, s): pass\n", "app"), ("class application: pass\n", "app"),
+    ("from wsgiref.simple_server import demo_app as application\n", "app"), ("import os as app\n", "app"),
+    ("if True:\n    app = 1\n", "app"), ("with open('x') as app: pass\n", "app"), ("for app in (): pass\n", "app"),
+    ("x = %s\napp = x\n" % " + ".join("n%d" % i for i in range(400)), "app"),
+    ("print('app')\n", "script"), ("def f():\n    app = 1\n", "script"), ("print(app)\n", "script"), ("x.app = 1\n", "script"),
+    ("del app\n", "script"), ("import app.x as y\n", "script"), ("application_name = 1\n", "script"),
+])
+def test_what_binds_an_app(source, kind):
+    import sys
+    from worker import WORKER_DIR
+    sys.path.insert(0, WORKER_DIR)
+    try:
+        from pyworker.scripts import binds_app
+    finally:
+        sys.path.remove(WORKER_DIR)
+    assert binds_app(compile(source, "x.py", "exec")) == (kind == "app")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_nothing_outside_of_the_root(files, mode, tmp_path):
+    worker = files(mode, inside=HEAD)
+    (tmp_path / "outside.py").write_text(HEAD + "print('outside')")
+    (tmp_path / "root2").mkdir()
+    (tmp_path / "root2" / "x.py").write_text(HEAD)
+    (worker.root / "link.py").symlink_to(tmp_path / "outside.py")
+    (worker.root / "directory.py").mkdir()
+    for name in "../outside.py", "link.py", "../root2/x.py", "directory.py", "", "inside.py/more", "/etc/passwd":
+        assert get(worker, name).status == "404 Not Found", name
+    assert get(worker, "inside.py").status == "200 OK"
+    answer = worker.ask(flags=0)
+    assert answer.status == "500 Internal Server Error"
+    assert "the web server sent no SCRIPT_FILENAME" in worker.stderr
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_app_file_that_fails(files, mode):
+    worker = files(mode, ["--debug"], app="1/0\napp = 1", text="app = 'x'", exits="import sys\ndef app(e, s): pass\nsys.exit(1)")
+    for name, text in ("app", b"ZeroDivisionError"), ("text", b"app is no WSGI app: it is str"), ("exits", b"SystemExit"):
+        for _ in range(2):
+            answer = get(worker, name + ".py")
+            assert answer.status == "500 Internal Server Error" and text in answer.body, answer.body
+
+
+def test_two_files_of_one_name(files):
+    worker = files("persistent", index=WSGI)
+    (worker.root / "shop").mkdir()
+    (worker.root / "shop" / "index.py").write_text(textwrap.dedent(WSGI).replace("__name__", "'shop'"))
+    for _ in range(2):
+        assert get(worker, "index.py").body == b"index/"
+        assert get(worker, "shop/index.py").body == b"shop/"
+
+
+# --- kind auto, and what is missing ---
+
+def test_kind_auto(spawn, tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "s.py").write_text(HEAD)
+    for spec, start in (str(tmp_path / "d"), "READY files fork 4 "), (str(tmp_path / "d" / "s.py"), "READY cgi fork 4 "):
+        worker = spawn(None, spec)
+        assert worker.message() == "START" and worker.message().startswith(start)
+    worker = spawn(spec="main.py")
+    assert worker.message() == "START" and worker.message().startswith("READY wsgi persistent 4 ")
+
+
+@pytest.mark.parametrize("options, text", [
+    (["--kind", "cgi", "nothing.py"], "nothing.py is no file (in "),
+    (["--kind", "files", "nothing"], "nothing is no directory (in "),
+    (["--kind", "cgi", "."], ". is no file (in "),
+])
+def test_what_is_not_there(spawn, options, text):
+    summary, _ = spawn(spec=None, options=options).failed()
+    assert summary.startswith(text)
+
+
+def test_it_imports_nothing_that_the_script_does_not(script):
+    worker = script("import sys\n" + HEAD + "print(*sorted(sys.modules))", "persistent")
+    loaded = set(worker.ask(flags=0).body.decode().split())
+    import subprocess
+    from worker import PYTHON
+    plain = set(subprocess.run([PYTHON, "-c", "import sys; print(*sys.modules)"], capture_output=True, text=True).stdout.split())
+    assert {name for name in loaded - plain if not name.startswith("pyworker")} <= {"time", "atexit"}

@@ -1,0 +1,455 @@
+"""Mode fork: a process that has imported the app is copied for every request, and nothing of a request is left."""
+
+import contextlib
+import os
+import signal
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from fcgi_client import END, OVERLOADED, Answer, ProtocolError, cgi_params, request
+from worker import eventually
+
+FORK = ["--mode", "fork"]
+
+
+def children(pid):
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = entry.read_text().rpartition(")")[2].split()
+            if int(fields[1]) == pid and fields[0] != "Z":
+                found.append(int(entry.parent.name))
+    return sorted(found)
+
+
+@pytest.fixture
+def copies(serve):
+    """copies(source, ...): a worker in mode fork."""
+    def start(source, options=(), **named):
+        return serve(source, options=[*FORK, *options], **named)
+    return start
+
+
+def gone(worker, **named):
+    """One request that its copy does not survive."""
+    with worker.connect() as connection, pytest.raises((EOFError, ProtocolError, ConnectionError)):
+        connection.ask(flags=0, **named)
+
+
+# --- what is left after a request: nothing ---
+
+TELLS = """
+    import os, sys, signal, threading, random
+    {state}
+    def look():
+        return {look}
+    def app(environ, start_response):
+        before = look()
+        {change}
+        start_response("200 OK", [])
+        return [repr((before, look())).encode()]
+"""
+
+
+@pytest.mark.parametrize("state, look, change", [
+    ("counter = []", "len(counter)", "counter.append(1)"),
+    ("", "os.environ.get('CHANGED')", "os.environ['CHANGED'] = '1'"),
+    ("", "os.getcwd()", "os.chdir('/')"),
+    ("", "(lambda old: (os.umask(old), old)[1])(os.umask(0))", "os.umask(0o123)"),
+    ("kept = []", "len(os.listdir('/proc/self/fd'))", "kept.append(open('/dev/null'))"),
+    ("", "threading.active_count()", "threading.Thread(target=threading.Event().wait, daemon=True).start()"),
+    ("", "signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL", "signal.signal(signal.SIGUSR1, lambda *a: None)"),
+    ("", "sys.getrecursionlimit()", "sys.setrecursionlimit(5000)"),
+    ("", "'colorsys' in sys.modules", "__import__('colorsys')"),
+])
+def test_nothing_is_left(copies, state, look, change):
+    worker = copies(TELLS.format(state=state, look=look, change=change))
+    answers = [worker.ask(flags=0).body for _ in range(3)]
+    before, after = eval(answers[0])
+    assert before != after, "the change must be seen in the same request"
+    assert [eval(answer)[0] for answer in answers] == [before] * 3
+
+
+def test_random_numbers_are_each_copy_s_own(copies):
+    worker = copies("""
+        import os, random, secrets, ssl, tempfile, uuid
+        random.random(), ssl.RAND_bytes(16), uuid.uuid1(), tempfile.mktemp()
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            return [repr([random.random(), random.getrandbits(64), ssl.RAND_bytes(16), uuid.uuid1(), uuid.uuid4(),
+                          secrets.token_hex(), os.urandom(8), tempfile.mktemp()]).encode()]
+    """)
+    answers = [worker.ask(flags=0).body for _ in range(8)]
+    assert len(set(answers)) == 8
+    for i in range(8):
+        column = {str(eval(answer, {"UUID": str})[i]) for answer in answers}
+        assert len(column) == 8, (i, column)
+
+
+def test_numpy_is_seeded_anew(copies):
+    """Stands in for numpy, which needs not be there: what is called in a copy, and when."""
+    worker = copies("""
+        import sys, types
+        fake = sys.modules["numpy.random"] = types.ModuleType("numpy.random")
+        seeds = []
+        fake.seed = lambda: seeds.append(1)
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            return [b"%d" % len(seeds)]
+    """)
+    assert [worker.ask(flags=0).body for _ in range(3)] == [b"1"] * 3
+
+
+def test_sqlite(copies):
+    worker = copies("""
+        import sqlite3
+        with sqlite3.connect("data.db") as db:
+            db.execute("create table if not exists t (n integer)")
+        db.close()
+        def app(environ, start_response):
+            with sqlite3.connect("data.db", timeout=30) as db:
+                for n in range(20):
+                    db.execute("insert into t values (?)", (n,))
+                count = db.execute("select count(*) from t").fetchone()[0]
+            start_response("200 OK", [])
+            return [b"%d" % count]
+    """)
+    assert [int(worker.ask(flags=0).body) for _ in range(20)] == list(range(20, 420, 20))
+
+
+def test_tls(copies, tmp_path):
+    """A context made by the import is used by copies at both ends of a handshake."""
+    import subprocess
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
+                    "subjectAltName=DNS:localhost", "-keyout", tmp_path / "key", "-out", tmp_path / "cert"], check=True, capture_output=True)
+    worker = copies("""
+        import ssl
+        server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile={cert!r})
+        server.load_cert_chain({cert!r}, {key!r})
+        def app(environ, start_response):
+            a, b = ssl.MemoryBIO(), ssl.MemoryBIO()
+            ends = client.wrap_bio(a, b, server_hostname="localhost"), server.wrap_bio(b, a, server_side=True)
+            done = set()
+            while len(done) < 2:
+                for end in ends:
+                    try:
+                        end.do_handshake()
+                        done.add(end)
+                    except ssl.SSLWantReadError:
+                        pass
+            ends[0].write(b"secret")
+            start_response("200 OK", [])
+            return [ends[1].read(), b.read() + a.read(), ssl.RAND_bytes(8)]
+    """.format(cert=str(tmp_path / "cert"), key=str(tmp_path / "key")))
+    answers = [worker.ask(flags=0).body for _ in range(4)]
+    assert all(answer.startswith(b"secret") for answer in answers) and len(set(answers)) == 4
+
+
+# --- the copies ---
+
+def test_it_is_one_request_per_process(copies):
+    worker = copies("""
+        import os
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            return [b"%d %d %d" % (os.getpid(), os.getpgid(0), os.getppid()), repr([environ["wsgi.run_once"],
+                    environ["wsgi.multithread"], environ["wsgi.multiprocess"]]).encode()]
+    """)
+    seen = set()
+    for _ in range(6):
+        with worker.connect() as connection:
+            body = connection.ask().body  # with KEEP_CONN: the copy closes all the same
+            assert connection.at_end()
+        pid, group, parent = map(int, body.partition(b"[")[0].split())
+        assert pid == group and parent == worker.process.pid
+        assert body.endswith(b"[True, False, True]")
+        seen.add(pid)
+    assert len(seen) == 6
+
+
+def test_exactly_one_copy_waits(copies):
+    worker = copies("def app(e, s):\n    s('200 OK', [])\n    return [b'x']\n")
+    eventually(lambda: len(children(worker.process.pid)) == 1)
+    first = children(worker.process.pid)
+    for _ in range(5):
+        worker.ask(flags=0)
+    eventually(lambda: len(children(worker.process.pid)) == 1 and children(worker.process.pid) != first)
+
+
+WAITS = """
+    import os, time
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        open("entered", "w").close()
+        while environ["PATH_INFO"] == "/wait" and not os.path.exists("go"):
+            time.sleep(0.005)
+        return [b"done"]
+"""
+
+
+def test_at_most_concurrency_copies(copies):
+    worker = copies(WAITS, ["--concurrency", "3"])
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(worker.connect()) for _ in range(5)]
+        for connection in connections:
+            connection.send(request(cgi_params(path="/wait"), flags=0))
+        eventually(lambda: len(children(worker.process.pid)) == 3)
+        end = time.monotonic() + 0.3
+        while time.monotonic() < end:
+            assert len(children(worker.process.pid)) == 3
+        (worker.directory / "go").touch()
+        assert [connection.read_answer().body for connection in connections] == [b"done"] * 5
+
+
+def test_a_connection_without_a_request_costs_a_copy_and_no_more(copies):
+    worker = copies("def app(e, s):\n    s('200 OK', [])\n    return [b'x']\n", ["--concurrency", "2"])
+    for _ in range(6):
+        worker.connect().close()
+    assert worker.ask(flags=0).body == b"x"
+    eventually(lambda: len(children(worker.process.pid)) == 1)
+
+
+# --- copies that die ---
+
+@pytest.mark.parametrize("death", ["os._exit(0)", "os._exit(9)", "os.kill(os.getpid(), 9)", "os.abort()",
+                                   "ctypes.string_at(0)"])
+def test_a_copy_that_dies_takes_its_request_alone(copies, death):
+    worker = copies("""
+        import ctypes, os, resource
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        def app(environ, start_response):
+            if environ["PATH_INFO"] == "/die":
+                %s
+            start_response("200 OK", [])
+            return [b"alive"]
+    """ % death)
+    for _ in range(6):
+        gone(worker, path="/die")
+        assert worker.ask(flags=0).body == b"alive"
+    assert worker.stop() == 0
+
+
+def test_a_copy_that_dies_of_a_signal_is_told(copies):
+    worker = copies("import os\ndef app(e, s):\n    os.kill(os.getpid(), 9)\n")
+    gone(worker)
+    message = worker.message()
+    assert message.startswith("NOTE copy ") and message.endswith(" was ended by signal 9")
+
+
+def test_kill_ends_the_copy_of_a_slot_and_what_it_started(copies):
+    worker = copies("""
+        import os, subprocess, time
+        def app(environ, start_response):
+            child = subprocess.Popen(["sleep", "100"])
+            write = start_response("200 OK", [])
+            write(b"%d %d" % (os.getpid(), child.pid))
+            time.sleep(100)
+    """)
+    with worker.connect() as first, worker.connect() as second:
+        pids = []
+        for connection, slot in (first, 3), (second, 7):
+            connection.send(request(cgi_params(), request_id=slot, flags=0))
+            answer = connection.read_until(Answer(), lambda kind, content: answer_pids(content), slot)
+            pids.append(answer_pids(answer.body))
+        worker.say("KILL 7")
+        assert second.at_end()
+        for pid in pids[1]:
+            eventually(lambda: ended(pid))
+        assert not any(ended(pid) for pid in pids[0])
+        worker.say("KILL 9")
+        worker.say("KILL")
+        worker.say("KILL x")
+        worker.say("KILL 3 4")
+        assert not any(ended(pid) for pid in pids[0])
+        worker.say("KILL 3")
+        assert first.at_end()
+        for pid in pids[0]:
+            eventually(lambda: ended(pid))
+    assert worker.stop() == 0
+
+
+def answer_pids(content):
+    parts = content.rpartition(b"\n")[2].split()
+    return [int(part) for part in parts] if len(parts) == 2 and all(part.isdigit() for part in parts) else None
+
+
+def ended(pid):
+    try:
+        return Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+def test_copies_die_with_the_zygote(copies):
+    worker = copies(WAITS)
+    with worker.connect() as connection:
+        connection.send(request(cgi_params(path="/wait"), flags=0))
+        eventually(lambda: len(children(worker.process.pid)) == 2)
+        pids = children(worker.process.pid)
+        worker.process.send_signal(signal.SIGKILL)
+        for pid in pids:
+            eventually(lambda: ended(pid))
+        with contextlib.suppress(ConnectionError):
+            assert connection.at_end()
+
+
+def test_a_copy_that_cannot_live_does_not_make_the_zygote_spin(copies):
+    worker = copies("""
+        import os
+        os.register_at_fork(after_in_child=lambda: os._exit(3))
+        def app(e, s): pass
+    """)
+    time.sleep(0.5)
+    ticks = sum(map(int, Path("/proc/%d/stat" % worker.process.pid).read_text().rpartition(")")[2].split()[11:13]))
+    time.sleep(0.5)
+    later = sum(map(int, Path("/proc/%d/stat" % worker.process.pid).read_text().rpartition(")")[2].split()[11:13]))
+    assert later - ticks < 20
+    assert worker.stop() == 0
+
+
+# --- stopping ---
+
+@pytest.mark.parametrize("how", ["STOP", "end of file", "SIGTERM"])
+def test_stop_lets_running_copies_finish(copies, how):
+    worker = copies(WAITS)
+    with worker.connect() as connection:
+        connection.send(request(cgi_params(path="/wait"), flags=0))
+        eventually(lambda: len(children(worker.process.pid)) == 2)
+        if how == "STOP":
+            worker.say("STOP")
+        elif how == "SIGTERM":
+            worker.process.send_signal(signal.SIGTERM)
+        else:
+            worker.control.close()
+        eventually(lambda: len(children(worker.process.pid)) == 1)
+        assert worker.process.poll() is None
+        with pytest.raises(ConnectionError):
+            worker.connect().read_record()
+        (worker.directory / "go").touch()
+        assert connection.read_answer().body == b"done"
+    assert worker.wait() == 0
+
+
+def test_what_waits_when_it_stops_is_refused(copies):
+    worker = copies(WAITS, ["--concurrency", "1"])
+    with worker.connect() as busy, worker.connect() as waiting:
+        busy.send(request(cgi_params(path="/wait"), flags=0))
+        eventually(lambda: (worker.directory / "entered").exists())
+        waiting.send(request(cgi_params(), flags=0))
+        worker.say("STOP")
+        answer = waiting.read_answer()
+        assert answer.protocol_status == OVERLOADED and not answer.records
+        (worker.directory / "go").touch()
+        assert busy.read_answer().body == b"done"
+    assert worker.wait() == 0
+
+
+# --- what cannot be copied ---
+
+def test_threads_at_import_are_refused(spawn):
+    worker = spawn("""
+        import threading
+        threading.Thread(target=threading.Event().wait, name="poller", daemon=True).start()
+        def app(e, s): pass
+    """, options=FORK)
+    summary, _ = worker.failed()
+    assert summary == ("mode fork: the import of the app has started 1 thread (poller), which would be missing in its copies; "
+                       "start them in a request, or use mode persistent")
+
+
+def test_preload(spawn, serve):
+    worker = serve("""
+        import sys
+        loaded = "colorsys" in sys.modules
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            return [repr((loaded, "chunk" in sys.modules)).encode()]
+    """, options=[*FORK, "--preload", "colorsys", "--preload=this"])
+    assert eval(worker.ask(flags=0).body)[0] is True
+    summary, _ = spawn(options=[*FORK, "--preload", "nothing_like_it"]).failed()
+    assert summary.startswith("--preload nothing_like_it: No module named 'nothing_like_it'")
+
+
+# --- the end of a copy ---
+
+def test_exit_functions(copies):
+    worker = copies("""
+        import atexit, os, tempfile, weakref
+        keep = tempfile.TemporaryDirectory(dir=".")
+        atexit.register(lambda: open("zygote-%d" % os.getpid(), "w").close())
+        def app(environ, start_response):
+            atexit.register(lambda: open("copy", "w").close())
+            start_response("200 OK", [])
+            return [b"%d" % os.path.isdir(keep.name)]
+    """)
+    for _ in range(3):
+        assert worker.ask(flags=0).body == b"1"
+    eventually(lambda: (worker.directory / "copy").exists())
+    assert worker.stop() == 0
+    assert [path.name for path in worker.directory.glob("zygote-*")] == ["zygote-%d" % worker.process.pid]
+
+
+def test_after_the_answer(copies):
+    """close() of the answer runs after the client has it all, and before the copy ends."""
+    worker = copies("""
+        class Answer:
+            def __iter__(self):
+                return iter([b"body"])
+            def close(self):
+                import time
+                time.sleep(0.1)
+                open("closed", "w").close()
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            return Answer()
+    """)
+    with worker.connect() as connection:
+        connection.send(request(cgi_params(), flags=0))
+        answer = connection.read_until(Answer(), lambda kind, content: content == b"")
+        assert answer.body == b"body" and not (worker.directory / "closed").exists()
+        connection.read_until(answer, lambda kind, content: kind == END)
+        assert (worker.directory / "closed").exists()
+
+
+@pytest.mark.parametrize("debug", [False, True])
+def test_failures_as_ever(copies, debug):
+    worker = copies("def app(e, s):\n    1/0\n", ["--debug"] if debug else [])
+    answer = worker.ask(flags=0)
+    assert answer.status == "500 Internal Server Error" and (b"ZeroDivisionError" in answer.body) == debug
+    eventually(lambda: "ZeroDivisionError" in worker.stderr)
+
+
+def test_without_a_gateway(spawn):
+    worker = spawn(textwrap.dedent(WAITS), options=FORK, control=False)
+    for _ in range(3):
+        assert worker.ask(flags=0).body == b"done"
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.wait() == 0
+
+
+def test_a_thousand_copies_leave_nothing(copies):
+    worker = copies("def app(e, s):\n    s('200 OK', [])\n    return [b'x']\n")
+    for _ in range(50):
+        worker.ask(flags=0)
+    eventually(lambda: len(children(worker.process.pid)) == 1)
+    memory, descriptors = worker.memory(), worker.descriptors()
+    for _ in range(1000):
+        assert worker.ask(flags=0).body == b"x"
+    eventually(lambda: worker.descriptors() == descriptors)
+    assert worker.memory() - memory < 100_000
+    assert os.path.exists("/proc/%d" % worker.process.pid)
+
+
+def test_sigterm_lets_a_copy_finish(copies):
+    worker = copies("""
+        import os, signal
+        def app(environ, start_response):
+            os.kill(os.getpid(), signal.SIGTERM)
+            start_response("200 OK", [])
+            return [b"finished"]
+    """)
+    for _ in range(3):
+        assert worker.ask(flags=0).body == b"finished"
