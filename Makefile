@@ -24,13 +24,13 @@ JOBS       ?= $(shell nproc)
 # stands last, side by side with libev, so that an idle gateway keeps few pages of its text.
 GATEWAY = main banner privileges listener \
           conn conn_proxy conn_head conn_body conn_answer conn_state \
-          router status \
+          router status status_json status_metrics status_page status_view \
           app app_outcome app_supply app_state succession fleet tell roster \
           ignored remote queue worker upstream file file_find access \
           client encode cgi_reply cgi request file_rules launch command spawn \
           backoff control output reaper forwarded forwarded_hop proxy_protocol http_chunked http_head http_path \
           http_reply http_date file_open file_type body worker_fsm \
-          json tail buf net inherit stats log memory epoll task timeq gateway
+          json tail buf net inherit proc stats log memory epoll task timeq gateway
 FCGI    = fcgi_client fcgi_record
 CONFIG  = config load options argument environment reader sections value check check_app finish kind dump help table env_file python \
           suggest network units arena
@@ -61,7 +61,7 @@ UNIT_file_open     = gateway/file_open
 UNIT_file_rules    = gateway/file_rules gateway/file_type gateway/http_date gateway/http_head gateway/http_path gateway/http_reply gateway/buf
 UNIT_fcgi_record   = fcgi/fcgi_record
 UNIT_fcgi_client   = fcgi/fcgi_client
-UNIT_log           = gateway/log gateway/buf
+UNIT_log           = gateway/log gateway/stats gateway/tail gateway/buf
 UNIT_LIBS_log      = -l:libev.a -lm
 UNIT_units         = config/units
 UNIT_network       = config/network config/units

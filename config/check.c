@@ -156,6 +156,11 @@ const char *check_listen(struct check *c, const char *text)
     return check_keep(c, text);
 }
 
+const char *check_status_listen(struct check *c, const char *text)
+{
+    return strcmp(text, "off") == 0 ? "" : check_listen(c, text);
+}
+
 bool check_is_loopback(const char *listen)
 {
     return starts_with(listen, "127.") || starts_with(listen, "localhost:") || starts_with(listen, "[::1]:");

@@ -19,19 +19,20 @@ struct check {
 /* The value as it is kept (in the arena, or constant), or NULL with `wrong` filled. */
 typedef const char *check_function(struct check *c, const char *text);
 
-check_function check_listen;       /* host:port :port [v6]:port unix:/path fd:3 systemd systemd:NAME */
-check_function check_trusted;      /* an address, a network, private, unix, * */
-check_function check_forwarded;    /* the name of a forwarding header, lower case */
-check_function check_own_path;     /* /path; off becomes "" */
-check_function check_user;         /* a name or a number */
-check_function check_access;       /* stdout, stderr, off, a path */
-check_function check_error;        /* stderr, a path */
-check_function check_request_id;   /* a header's name; off becomes "" */
-check_function check_domain;       /* a host name, *.example.com; lower case */
-check_function check_path;         /* /prefix, without a slash at its end */
-check_function check_root_path;    /* the same, and "" */
-check_function check_module;       /* module:attribute, module, file.py:attribute */
-check_function check_directory;    /* absolute */
+check_function check_listen;        /* host:port :port [v6]:port unix:/path fd:3 systemd systemd:NAME */
+check_function check_trusted;       /* an address, a network, private, unix, * */
+check_function check_forwarded;     /* the name of a forwarding header, lower case */
+check_function check_status_listen; /* like check_listen; off becomes "" */
+check_function check_own_path;      /* /path; off becomes "" */
+check_function check_user;          /* a name or a number */
+check_function check_access;        /* stdout, stderr, off, a path */
+check_function check_error;         /* stderr, a path */
+check_function check_request_id;    /* a header's name; off becomes "" */
+check_function check_domain;        /* a host name, *.example.com; lower case */
+check_function check_path;          /* /prefix, without a slash at its end */
+check_function check_root_path;     /* the same, and "" */
+check_function check_module;        /* module:attribute, module, file.py:attribute */
+check_function check_directory;     /* absolute */
 check_function check_python;       /* as written; typed: absolute where it is a path or a directory in base */
 check_function check_env;          /* NAME=value */
 check_function check_static;       /* "/prefix directory", the directory like check_in_directory's */

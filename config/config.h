@@ -134,7 +134,8 @@ struct conf {
     bool server_timing;
 
     /* [status] */
-    const char *health_path; /* "": off */
+    const char *status_listen; /* as an item of `listen`; "": off */
+    const char *health_path;   /* "": off */
     const char *ready_path;
 
     struct conf_app *apps;

@@ -100,6 +100,8 @@ const struct table_row table_rows[] = {
     {TABLE_LOG, "server_timing", TABLE_BOOL, AT(server_timing), "off", 0, 0, NULL, NULL, 0,
      "answer with Server-Timing: queue, start, app"},
 
+    {TABLE_STATUS, "listen", TABLE_TEXT, AT(status_listen), "off", 0, 0, NULL, check_status_listen, 0,
+     "where / /status.json /metrics are answered; off"},
     {TABLE_STATUS, "health_path", TABLE_TEXT, AT(health_path), "/-/health", 0, 0, NULL, check_own_path, 0,
      "answered by the gateway, wakes nobody; off"},
     {TABLE_STATUS, "ready_path", TABLE_TEXT, AT(ready_path), "/-/ready", 0, 0, NULL, check_own_path, 0,

@@ -74,11 +74,15 @@ static void give_hints(const struct conf *conf)
         debug = debug || conf->apps[i].debug;
     if (outside && debug)
         log_warning("debug is on and not only this machine can connect: everybody gets to see tracebacks");
+    if (conf->status_listen[0] != '\0' && strncmp(conf->status_listen, "unix:", 5) != 0 &&
+        !net_is_loopback(conf->status_listen))
+        log_warning("the status listener is open to other machines: it shows routes, errors and output");
     if (!outside && !unix_socket && in_container())
         log_warning("inside a container 127.0.0.1 is reached by nobody else: try --bind :8000");
 }
 
-void banner_tell(const struct conf *conf, const struct forwarded *forwarded, const struct list *listeners)
+void banner_tell(const struct conf *conf, const struct forwarded *forwarded, const struct list *listeners,
+                 const struct list *status_listeners)
 {
     char where[512];
     size_t n = 0;
@@ -91,6 +95,8 @@ void banner_tell(const struct conf *conf, const struct forwarded *forwarded, con
     }
     where[n] = '\0';
     log_info("leangate " LEANGATE_VERSION " on %s  (Ctrl-C stops)", where);
+    LIST_EACH (node, after, status_listeners)
+        log_info("  status on %s", LIST_OBJECT(node, struct listener, node)->url);
     give_hints(conf);
     if (forwarded_trusts_all(forwarded))
         log_warning("trusted_proxies = *: whoever connects can claim any address, scheme and host");

@@ -8,6 +8,7 @@
 #include "list.h"
 
 /* listeners: of struct listener. */
-void banner_tell(const struct conf *conf, const struct forwarded *forwarded, const struct list *listeners);
+void banner_tell(const struct conf *conf, const struct forwarded *forwarded, const struct list *listeners,
+                 const struct list *status_listeners);
 
 #endif

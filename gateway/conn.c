@@ -25,6 +25,7 @@
 #include "conn_head.h"
 #include "conn_proxy.h"
 #include "conn_state.h"
+#include "stats.h"
 
 enum {
     LINGER_MS = 2000, /* how long unread input is discarded before the socket is closed */
@@ -211,7 +212,7 @@ bool conn_accept(struct conn_pool *pool, int fd, const struct sockaddr *peer, so
     }
     c->pool = pool;
     c->origin = origin;
-    c->state = pool->conf->proxy_protocol ? CONN_PROXY : CONN_IDLE;
+    c->state = pool->conf->proxy_protocol && !pool->inside ? CONN_PROXY : CONN_IDLE;
     client_peer_init(&c->peer, peer, peer_len);
     ev_io_init(&c->io, on_event, fd, EV_READ);
     c->io.data = c;
@@ -231,6 +232,7 @@ bool conn_close_idle(struct conn_pool *pool)
         struct conn *c = LIST_OBJECT(node, struct conn, node);
         if (c->readable) /* just accepted, or its next request is there: not looked at yet */
             continue;
+        stats_globals[STATS_CLOSED_IDLE] += !pool->inside;
         destroy(c);
         return true;
     }

@@ -20,7 +20,7 @@
 /* Whether a new head must wait for memory. With no exchange under way nobody would ever end the wait. */
 static bool memory_short(const struct conn_pool *pool)
 {
-    return buf_allocated() >= (uint64_t)pool->conf->buffers && !list_empty(&pool->active);
+    return buf_allocated() >= (uint64_t)pool->conf->buffers && !list_empty(&pool->active) && !pool->inside;
 }
 
 bool conn_head_wait(struct conn *c)
@@ -131,7 +131,8 @@ static void on_head(struct conn *c)
         conn_state_refuse(c, 501, "websockets are not supported");
         return;
     }
-    const struct handler *handler = status_find(c->pool->conf, c->pool->apps, c->pool->draining, r);
+    r->facts = c->pool->facts;
+    const struct handler *handler = c->pool->inside ? status_find_all(r->facts, r) : status_find(r->facts, r);
     if (handler != NULL)
         answer_early(c, handler);
     else if (find_app(c, &app))

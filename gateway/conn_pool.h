@@ -12,6 +12,7 @@
 #include "list.h"
 #include "net.h"
 #include "router.h"
+#include "status.h"
 #include "task.h"
 
 struct conn_pool {
@@ -21,10 +22,13 @@ struct conn_pool {
     const struct forwarded *forwarded; /* whom and what to believe about clients */
     struct app **apps;                 /* one a configured app; NULL until its first request */
     struct app_shared *app_shared;
-    struct list idle;    /* connections between requests, the longest idle one first */
-    struct list waiting; /* connections with a new head, while [limits] buffers is used up */
-    struct list active;  /* all others */
+    const struct status_facts *facts; /* what the gateway can tell about itself */
+    struct list idle;                 /* connections between requests, the longest idle one first */
+    struct list waiting;              /* connections with a new head, while [limits] buffers is used up */
+    struct list active;               /* all others */
     uint32_t count;
+    uint32_t limit;      /* of count */
+    bool inside;         /* the status listener's: it tells about the gateway, and no app is reached here */
     bool draining;       /* no connection outlives its exchange */
     struct task *closed; /* woken when a connection is gone */
 };

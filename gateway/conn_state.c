@@ -28,7 +28,7 @@ void conn_state_move(struct conn *c, enum conn_state state)
         return;
     list_remove(&c->node);
     list_append(home_of(c), &c->node);
-    if (state == CONN_IDLE && c->pool->count >= (uint64_t)c->pool->conf->connections)
+    if (state == CONN_IDLE && c->pool->count >= c->pool->limit)
         task_wake(c->pool->closed); /* it can make room for one that waits */
 }
 
@@ -105,6 +105,8 @@ void conn_state_log(const struct conn *c)
     static struct buf line = {.max = ACCESS_LINE_MAX};
     const struct conf *conf = c->pool->conf;
     double ended = timeq_clock();
+    if (c->pool->inside) /* who looks does not change what is seen */
+        return;
     line.len = 0;
     access_count(c->request, ended);
     if (strcmp(conf->access, "off") != 0 &&

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "app.h"
@@ -34,17 +35,21 @@
 enum {
     SIGNALS = 4,
     KILL_GRACE_MS = 2000, /* after SIGKILL: a process in an uninterruptible call is left to init */
-    BURST = 64            /* connections gone that make it worth while to give memory back */
+    STATUS_CONNECTIONS = 8,
+    BURST = 64 /* connections gone that make it worth while to give memory back */
 };
 
 struct gateway {
     struct ev_loop *loop;
     const struct conf *conf;
     struct conn_pool pool;
+    struct conn_pool inside; /* of the status listener */
+    struct status_facts facts;
     struct app_shared shared;
     struct router *router;
     struct forwarded *forwarded;
     struct list listeners;
+    struct list status_listeners; /* one, or none */
     struct task task;
     struct timeq_entry deadline; /* of draining, then of killing */
     ev_signal signals[SIGNALS];
@@ -55,6 +60,7 @@ struct gateway {
     int signal_count;          /* signals that asked for the end */
     int signals_seen;          /* of these, acted upon */
     bool killing;
+    bool was_looked_at; /* somebody asked the status listener since memory was given back last */
 };
 
 /* ---- the end ---- */
@@ -66,10 +72,10 @@ static void stop_apps(struct gateway *g, bool now)
             app_stop(g->pool.apps[i], now);
 }
 
-static void close_listeners(struct gateway *g)
+static void close_listeners(struct list *listeners)
 {
     struct list *node, *after;
-    LIST_EACH (node, after, &g->listeners)
+    LIST_EACH (node, after, listeners)
         listener_free(LIST_OBJECT(node, struct listener, node));
 }
 
@@ -84,12 +90,12 @@ static uint32_t active_connections(const struct gateway *g)
 
 static void begin_drain(struct gateway *g)
 {
-    g->pool.draining = true;
+    g->pool.draining = g->facts.draining = true;
     g->shared.stopping = true;
     struct list *node, *after;
     LIST_EACH (node, after, &g->listeners)
         listener_accept_all(LIST_OBJECT(node, struct listener, node));
-    close_listeners(g);
+    close_listeners(&g->listeners);
     conn_close_all(&g->pool, false);
     uint32_t left = active_connections(g);
     if (left > 0)
@@ -114,6 +120,21 @@ static void resume_listeners(struct gateway *g)
     struct list *node, *after;
     LIST_EACH (node, after, &g->listeners)
         listener_resume(LIST_OBJECT(node, struct listener, node));
+    LIST_EACH (node, after, &g->status_listeners)
+        listener_resume(LIST_OBJECT(node, struct listener, node));
+}
+
+/* Gives back what was needed, if there is enough of it and nothing goes on. */
+static void rest(struct gateway *g)
+{
+    bool much = g->shared.fell_asleep || g->most_connections > g->pool.count + BURST;
+    bool looked = g->was_looked_at && g->inside.count == 0;
+    if (g->shared.fleet.count > 0 || !list_empty(&g->pool.active) || !(much || looked))
+        return;
+    g->shared.fell_asleep = false;
+    g->was_looked_at = g->inside.count > 0;
+    g->most_connections = g->pool.count;
+    memory_give_back();
 }
 
 /* Runs after a signal, a passed deadline, a closed connection, an app whose last worker went. */
@@ -132,13 +153,8 @@ static void run(struct task *task)
         stop_now(g);
     else if (expired)
         ev_break(g->loop, EVBREAK_ALL);
-    bool asleep = g->shared.fleet.count == 0 && list_empty(&g->pool.active);
-    if (asleep && (g->shared.fell_asleep || g->most_connections > g->pool.count + BURST)) {
-        g->shared.fell_asleep = false;
-        g->most_connections = g->pool.count;
-        memory_give_back();
-    }
-    if (asleep && g->pool.count == 0 && g->pool.draining)
+    rest(g);
+    if (g->shared.fleet.count == 0 && g->pool.count == 0 && g->pool.draining)
         ev_break(g->loop, EVBREAK_ALL);
 }
 
@@ -175,6 +191,7 @@ static void work(struct gateway *g)
         ev_idle_stop(g->loop, &g->more);
     if (g->pool.count > g->most_connections)
         g->most_connections = g->pool.count;
+    g->was_looked_at = g->was_looked_at || g->inside.count > 0;
     timeq_sync();
     log_flush();
 }
@@ -246,13 +263,45 @@ static void calm_loop(struct ev_loop *loop)
     ev_periodic_stop(loop, &never);
 }
 
+static void init_pool(struct conn_pool *pool)
+{
+    list_init(&pool->idle);
+    list_init(&pool->waiting);
+    list_init(&pool->active);
+}
+
+/* The status listener has a pool of its own: it answers also when the clients have used up theirs. */
+static void fill_pools(struct gateway *g)
+{
+    g->facts = (struct status_facts){
+        .conf = g->conf,
+        .apps = g->pool.apps,
+        .started = time(NULL),
+        .connections = &g->pool.count,
+        .idle = &g->pool.idle,
+    };
+    struct conn_pool *pools[] = {&g->pool, &g->inside};
+    for (int i = 0; i < 2; i++) {
+        pools[i]->loop = g->loop;
+        pools[i]->conf = g->conf;
+        pools[i]->forwarded = g->forwarded;
+        pools[i]->facts = &g->facts;
+        pools[i]->closed = &g->task;
+    }
+    g->pool.router = g->router;
+    g->pool.app_shared = &g->shared;
+    g->pool.limit = (uint32_t)g->conf->connections;
+    g->inside.limit = STATUS_CONNECTIONS;
+    g->inside.inside = true;
+}
+
 static enum gateway_exit build(struct gateway *g, const struct conf *conf)
 {
     *g = (struct gateway){.conf = conf};
     list_init(&g->listeners);
-    list_init(&g->pool.idle);
-    list_init(&g->pool.waiting);
-    list_init(&g->pool.active);
+    list_init(&g->status_listeners);
+    init_pool(&g->pool);
+    init_pool(&g->inside);
     task_init(&g->task, run);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes is one more "disk full" */
@@ -286,12 +335,7 @@ static enum gateway_exit build(struct gateway *g, const struct conf *conf)
         log_error("no memory");
         return GATEWAY_INTERNAL;
     }
-    g->pool.loop = g->loop;
-    g->pool.conf = conf;
-    g->pool.router = g->router;
-    g->pool.forwarded = g->forwarded;
-    g->pool.app_shared = &g->shared;
-    g->pool.closed = &g->task;
+    fill_pools(g);
     raise_limits();
     reaper_init(g->loop);
     watch_signals(g);
@@ -300,7 +344,10 @@ static enum gateway_exit build(struct gateway *g, const struct conf *conf)
 
 static void destroy(struct gateway *g)
 {
-    close_listeners(g);
+    close_listeners(&g->listeners);
+    close_listeners(&g->status_listeners);
+    if (g->loop != NULL)
+        conn_close_all(&g->inside, true);
     if (g->pool.apps != NULL)
         for (uint32_t i = 0; i < g->conf->app_count; i++)
             if (g->pool.apps[i] != NULL)
@@ -333,6 +380,11 @@ static void destroy(struct gateway *g)
 static enum gateway_exit bind_all(struct gateway *g)
 {
     char error[NET_ERROR_MAX * 2];
+    if (g->conf->status_listen[0] != '\0' &&
+        !listener_open(&g->status_listeners, &g->inside, g->conf->status_listen, error)) {
+        log_error("%s", error);
+        return GATEWAY_CANNOT_START;
+    }
     for (uint32_t i = 0; i < g->conf->listen.count; i++)
         if (!listener_open(&g->listeners, &g->pool, g->conf->listen.items[i], error)) {
             log_error("%s", error);
@@ -401,7 +453,9 @@ enum gateway_exit gateway_check(const struct conf *conf)
 static void serve(struct gateway *g)
 {
     struct list *node, *after;
-    banner_tell(g->conf, g->forwarded, &g->listeners);
+    banner_tell(g->conf, g->forwarded, &g->listeners, &g->status_listeners);
+    LIST_EACH (node, after, &g->status_listeners)
+        listener_start(LIST_OBJECT(node, struct listener, node));
     LIST_EACH (node, after, &g->listeners)
         listener_start(LIST_OBJECT(node, struct listener, node));
     for (uint32_t i = 0; i < g->conf->app_count; i++) {

@@ -10,6 +10,7 @@
 #include "inherit.h"
 #include "log.h"
 #include "net.h"
+#include "stats.h"
 
 enum {
     ACCEPTS_PER_TURN = 64,
@@ -28,7 +29,7 @@ static bool make_room(struct listener *l)
 {
     bool waits = l->waits;
     l->waits = false;
-    if (l->pool->count < (uint64_t)l->pool->conf->connections || (waits && conn_close_idle(l->pool)))
+    if (l->pool->count < l->pool->limit || (waits && conn_close_idle(l->pool)))
         return true;
     l->full = waits;
     if (l->full)
@@ -52,6 +53,7 @@ static bool accept_one(struct listener *l)
         return errno == EINTR || errno == ECONNABORTED;
     }
     net_set_nodelay(fd);
+    stats_globals[STATS_ACCEPTED] += !l->pool->inside;
     return conn_accept(l->pool, fd, (const struct sockaddr *)&peer, len, &l->origin);
 }
 

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "buf.h"
+#include "stats.h"
 
 enum {
     PENDING_MAX = 512 * 1024, /* bytes that wait for a slow reader, per target */
@@ -94,6 +95,12 @@ static void on_writable(EV_P_ ev_io *io, int events)
     sink_flush(io->data);
 }
 
+static void drop_line(struct sink *sink)
+{
+    sink->dropped++;
+    stats_globals[STATS_LOG_DROPPED]++;
+}
+
 static void sink_put(struct sink *sink, const char *line, size_t len)
 {
     if (sink == NULL || sink->fd == -1)
@@ -106,7 +113,7 @@ static void sink_put(struct sink *sink, const char *line, size_t len)
             sink->dropped = 0;
     }
     if (!buf_put(&sink->pending, line, len))
-        sink->dropped++;
+        drop_line(sink);
 }
 
 static void sink_open(struct sink *sink, int fd)
@@ -316,7 +323,7 @@ static void put_foreign_line(struct sink *sink, const char *tag, const char *tex
     if (sink->fd == -1)
         return;
     if (!buf_reserve(&sink->pending, tag_len + 4 * len + 1)) {
-        sink->dropped++;
+        drop_line(sink);
         return;
     }
     char *out = sink->pending.data + sink->pending.len;
@@ -354,5 +361,5 @@ void log_worker(bool to_stdout, const char *tag, const char *text, size_t len)
         sink_put(sink, text, len);
         sink_put(sink, "\n", 1);
     } else
-        sink->dropped++;
+        drop_line(sink);
 }

@@ -182,8 +182,8 @@ struct request_phases request_phases(const struct request *r)
         return p;
     double taken = r->sent > 0 ? r->sent : r->headed;
     p.queue = fmax(taken - r->started, 0);
-    if (r->cold && r->sent > 0)
-        p.start = fmin(p.queue, (r->ready > 0 ? r->ready : r->sent) - fmax(r->started, r->spawned));
+    if (r->cold)
+        p.start = fmin(p.queue, (r->ready > 0 ? r->ready : taken) - fmax(r->started, r->spawned));
     p.start = fmax(p.start, 0);
     p.queue -= p.start;
     if (r->sent > 0 && r->headed > r->sent)

@@ -25,6 +25,7 @@
 struct app;
 struct request;
 struct stats;
+struct status_facts;
 struct upstream;
 
 /* Whoever answers. All three are called by the connection only. */
@@ -36,6 +37,15 @@ struct handler {
 };
 
 enum { REQUEST_ID_MAX = 64 }; /* bytes of an id that a proxy gave; one of ours has 32 */
+
+/* How far an answer has come that is made in pieces; what it counts is its handler's. All 0 at first. */
+struct request_place {
+    uint32_t part;
+    uint32_t app;
+    uint32_t item;
+    uint64_t rss;
+    uint64_t private;
+};
 
 struct request {
     const struct conf *conf;
@@ -71,11 +81,13 @@ struct request {
     struct list waiting; /* in the app's queue */
     struct upstream *up; /* the slot that serves it, or NULL */
     struct timeq_entry queue_deadline;
-    uint8_t refused; /* how many workers did not begin it */
-    uint8_t died;    /* how many workers were lost under it */
-    bool ignored;    /* it neither wakes a worker nor keeps one awake */
-    bool cold;       /* a worker was started for it or under it */
-    pid_t worker;    /* the last one that it was given to; 0: none */
+    uint8_t refused;                  /* how many workers did not begin it */
+    uint8_t died;                     /* how many workers were lost under it */
+    bool ignored;                     /* it neither wakes a worker nor keeps one awake */
+    bool cold;                        /* a worker was started for it or under it */
+    pid_t worker;                     /* the last one that it was given to; 0: none */
+    const struct status_facts *facts; /* what a status answer tells of */
+    struct request_place place;
 
     /* The answer. */
     struct body out; /* bytes for the client: head and framed body */

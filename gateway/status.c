@@ -1,15 +1,38 @@
-/* status.c - see status.h. */
+/* status.c - see status.h.
+ *
+ * A long answer is made in batches: each goes to the client before the next is made, so that neither the
+ * number of apps nor a client that does not read makes it cost memory, and others have their turn in
+ * between. */
 #include "status.h"
 
+#include <stdio.h>
 #include <string.h>
 
-static const char common[] = "Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n";
+#include "status_json.h"
+#include "status_metrics.h"
+#include "status_page.h"
+
+enum {
+    BATCH_BYTES = 16 * 1024,    /* a batch ends behind so many bytes */
+    BATCH_COST = 256,           /* or when its steps have cost so much */
+    STEP_BYTES_MAX = 256 * 1024 /* of one step: an app's last error, with every byte escaped */
+};
+
+static const char plain[] = "Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n";
+
+/* ---- short answers ---- */
+
+static bool is_method(const struct request *r, const char *method)
+{
+    return r->head.method.len == strlen(method) &&
+           memcmp(r->in.data + r->head.method.off, method, r->head.method.len) == 0;
+}
 
 static void answer(struct request *r, unsigned status, const char *more, const char *text)
 {
-    char fields[sizeof(common) + 64];
-    size_t len = sizeof(common) - 1, n = strlen(more);
-    memcpy(fields, common, len);
+    char fields[sizeof(plain) + 64];
+    size_t len = sizeof(plain) - 1, n = strlen(more);
+    memcpy(fields, plain, len);
     memcpy(fields + len, more, n);
     if (request_head(r, status, NULL, 0, fields, len + n, (int64_t)strlen(text), false, false) &&
         request_body(r, text, strlen(text)))
@@ -36,7 +59,12 @@ static void say_method(struct request *r)
     request_refuse(r, 405, "only GET and HEAD", "Allow: GET, HEAD\r\n");
 }
 
-/* Every answer is whole at once. */
+static void say_nothing_here(struct request *r)
+{
+    request_fail(r, 404, "there is / /status.json /metrics /livez /readyz");
+}
+
+/* The answer is whole at once, or nobody keeps anything for it. */
 static void nothing(struct request *r)
 {
     (void)r;
@@ -46,6 +74,95 @@ static const struct handler ok = {"status", say_ok, nothing, nothing};
 static const struct handler draining_now = {"status", say_draining, nothing, nothing};
 static const struct handler failing = {"status", say_failing, nothing, nothing};
 static const struct handler wrong_method = {"status", say_method, nothing, nothing};
+static const struct handler nothing_here = {"status", say_nothing_here, nothing, nothing};
+
+/* ---- long answers ---- */
+
+/* To be resumed when the connection has had its turn. */
+static void rest(struct request *r)
+{
+    r->starved = true;
+    task_wake(r->conn);
+}
+
+/* The next batch. A configuration that was replaced in between leaves nothing to go on with. */
+static void go_on(struct request *r, const struct status_format *format)
+{
+    struct buf batch;
+    unsigned cost = r->conf == r->facts->conf, spent = 0;
+    if (body_left(&r->out) >= BATCH_BYTES) { /* the client has not taken the last one yet */
+        r->starved = true;
+        return;
+    }
+    buf_init(&batch, BATCH_BYTES + STEP_BYTES_MAX);
+    while (cost > 0 && spent < BATCH_COST && batch.len < BATCH_BYTES && r->place.part != STATUS_DONE) {
+        cost = format->step(&batch, r->facts, &r->place);
+        spent += cost;
+    }
+    if (cost == 0) {
+        request_cut(r);
+    } else if (request_body(r, batch.data, batch.len)) {
+        if (r->place.part == STATUS_DONE)
+            request_end(r);
+        else
+            rest(r);
+    }
+    buf_free(&batch);
+}
+
+static void begin(struct request *r, const struct status_format *format)
+{
+    char fields[256];
+    int n = snprintf(fields, sizeof(fields),
+                     "Content-Type: %s; charset=utf-8\r\nCache-Control: no-store\r\n"
+                     "X-Content-Type-Options: nosniff\r\n"
+                     "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\n",
+                     format->type);
+    if (n < 0 || (size_t)n >= sizeof(fields))
+        request_fail(r, 500, NULL);
+    else if (!request_head(r, 200, NULL, 0, fields, (size_t)n, -1, false, false))
+        return;
+    else if (is_method(r, "HEAD"))
+        request_end(r);
+    else
+        go_on(r, format);
+}
+
+static void begin_json(struct request *r)
+{
+    begin(r, &status_json);
+}
+
+static void go_on_json(struct request *r)
+{
+    go_on(r, &status_json);
+}
+
+static void begin_metrics(struct request *r)
+{
+    begin(r, &status_metrics);
+}
+
+static void go_on_metrics(struct request *r)
+{
+    go_on(r, &status_metrics);
+}
+
+static void begin_page(struct request *r)
+{
+    begin(r, &status_page);
+}
+
+static void go_on_page(struct request *r)
+{
+    go_on(r, &status_page);
+}
+
+static const struct handler json = {"status", begin_json, go_on_json, nothing};
+static const struct handler metrics = {"status", begin_metrics, go_on_metrics, nothing};
+static const struct handler page = {"status", begin_page, go_on_page, nothing};
+
+/* ---- who answers ---- */
 
 static bool is_path(const struct request *r, const char *path)
 {
@@ -53,32 +170,50 @@ static bool is_path(const struct request *r, const char *path)
     return len > 0 && r->path_len == len && memcmp(request_path(r), path, len) == 0;
 }
 
-static bool is_method(const struct request *r, const char *method)
-{
-    return r->head.method.len == strlen(method) &&
-           memcmp(r->in.data + r->head.method.off, method, r->head.method.len) == 0;
-}
-
 /* An app that was never called may well start. */
-static bool all_failing(const struct conf *conf, struct app *const *apps)
+static bool all_failing(const struct status_facts *facts)
 {
-    for (uint32_t i = 0; i < conf->app_count; i++)
-        if (apps[i] == NULL || !app_failing(apps[i]))
+    for (uint32_t i = 0; i < facts->conf->app_count; i++)
+        if (facts->apps[i] == NULL || !app_failing(facts->apps[i]))
             return false;
     return true;
 }
 
-const struct handler *status_find(const struct conf *conf, struct app *const *apps, bool draining,
-                                  const struct request *r)
+static const struct handler *readiness(const struct status_facts *facts)
 {
-    bool health = is_path(r, conf->health_path);
-    if (!health && !is_path(r, conf->ready_path))
+    if (facts->draining)
+        return &draining_now;
+    return all_failing(facts) ? &failing : &ok;
+}
+
+const struct handler *status_find(const struct status_facts *facts, const struct request *r)
+{
+    bool health = is_path(r, facts->conf->health_path);
+    if (!health && !is_path(r, facts->conf->ready_path))
         return NULL;
     if (!is_method(r, "GET") && !is_method(r, "HEAD"))
         return &wrong_method;
-    if (health)
-        return &ok;
-    if (draining)
-        return &draining_now;
-    return all_failing(conf, apps) ? &failing : &ok;
+    return health ? &ok : readiness(facts);
+}
+
+const struct handler *status_find_all(const struct status_facts *facts, const struct request *r)
+{
+    static const struct {
+        const char *path;
+        const struct handler *handler;
+    } paths[] = {
+        {"/",            &page   },
+        {"/status.json", &json   },
+        {"/metrics",     &metrics},
+        {"/livez",       &ok     }
+    };
+    if (!is_method(r, "GET") && !is_method(r, "HEAD"))
+        return &wrong_method;
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+        if (is_path(r, paths[i].path))
+            return paths[i].handler;
+    if (is_path(r, "/readyz"))
+        return readiness(facts);
+    const struct handler *short_one = status_find(facts, r);
+    return short_one != NULL ? short_one : &nothing_here;
 }

@@ -1,19 +1,19 @@
-/* status.h - what the gateway answers about itself: [status] health_path and ready_path, on every listener.
+/* status.h - what the gateway answers about itself.
  *
- * Nobody is woken and nothing is waited for, so the answer comes also while every worker is busy. */
+ * [status] health_path and ready_path on every listener; on the listener of [status] listen, and nowhere
+ * else, all that is known: / for people, /status.json, /metrics, /livez and /readyz. Nobody is woken and
+ * nothing is waited for, so the answers come also while every worker hangs. */
 #ifndef LEANGATE_STATUS_H
 #define LEANGATE_STATUS_H
 
-#include <stdbool.h>
-#include <stddef.h>
-
-#include "app.h"
-#include "config.h"
 #include "request.h"
+#include "status_view.h"
 
-/* The handler for a request whose path is one of ours, chosen by how things stand now; NULL: it is not.
- * `apps`: one a configured app, NULL where it was never called. Bodies are not looked at. */
-const struct handler *status_find(const struct conf *conf, struct app *const *apps, bool draining,
-                                  const struct request *r);
+/* The handler for a request whose path is health_path or ready_path, chosen by how things stand now; NULL: it
+ * is neither. Bodies are not looked at. */
+const struct handler *status_find(const struct status_facts *facts, const struct request *r);
+
+/* The handler for a request on the status listener, which is asked for everything. r->facts must be set. */
+const struct handler *status_find_all(const struct status_facts *facts, const struct request *r);
 
 #endif

@@ -4,10 +4,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <sys/wait.h>
 #include <time.h>
 
 #include "log.h"
+#include "proc.h"
 #include "units.h"
 
 enum { HOW_MAX = 64 }; /* bytes of "was killed by signal 11 (Segmentation fault)" and the like */
@@ -43,9 +45,12 @@ void tell_result(const struct worker *w, const struct upstream *up, enum upstrea
 void tell_idle_stop(const struct worker *w)
 {
     char idle[UNITS_TEXT];
+    struct proc_memory worker, gateway;
+    proc_memory(w->child.pid, &worker);
+    proc_memory(getpid(), &gateway);
     units_time_text(w->owner.app->idle_timeout, idle);
     log_info("%s: stopped after %s idle, %.1f MB given back; gateway %.1f MB", w->owner.app->name, idle,
-             (double)worker_memory(w->child.pid) / 1e6, (double)worker_memory(0) / 1e6);
+             (double)worker.private / 1e6, (double)gateway.private / 1e6);
 }
 
 void tell_room(const struct worker *w, const char *other, int64_t limit)
@@ -102,6 +107,8 @@ void tell_exit(struct worker *w, struct stats *stats)
     enum stats_counter reason = judge(w, how);
     bool failed = w->failure != NULL || w->start_expired; /* which was told already */
     bool unasked = reason == STATS_EXIT_CRASHED || reason == STATS_EXIT_STOP_TIMEOUT;
+    if (w->memory_most > stats->memory_most)
+        stats->memory_most = w->memory_most;
     stats_exit(stats, time(NULL), w->child.pid, reason, how);
     if (unasked) {
         snprintf(text, sizeof(text), "worker %d %s", (int)w->child.pid, how);

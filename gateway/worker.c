@@ -10,6 +10,7 @@
 #include "control.h"
 #include "launch.h"
 #include "log.h"
+#include "proc.h"
 
 enum {
     MESSAGES = 16,            /* control messages of one turn */
@@ -73,8 +74,12 @@ void worker_event(struct worker *w, enum worker_event event)
 
 void worker_end(struct worker *w, enum worker_event event, unsigned why)
 {
-    if (w->why == 0)
+    struct proc_memory memory;
+    if (w->why == 0) {
         w->why = why;
+        proc_rss(w->child.pid, &memory); /* nobody can ask for it later */
+        w->memory_most = memory.rss_most;
+    }
     worker_event(w, event);
 }
 
@@ -401,24 +406,4 @@ uint32_t worker_awake(const struct worker *w)
 uint32_t worker_serving(const struct worker *w)
 {
     return count_slots(w, is_serving);
-}
-
-uint64_t worker_memory(pid_t pid)
-{
-    char path[64], line[256];
-    uint64_t total = 0;
-    if (pid == 0)
-        snprintf(path, sizeof(path), "/proc/self/smaps_rollup");
-    else
-        snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pid);
-    FILE *file = fopen(path, "re");
-    if (file == NULL)
-        return 0;
-    while (fgets(line, sizeof(line), file) != NULL) {
-        unsigned long long kb;
-        if (sscanf(line, "Private_Clean: %llu", &kb) == 1 || sscanf(line, "Private_Dirty: %llu", &kb) == 1)
-            total += kb * 1024;
-    }
-    fclose(file);
-    return total;
 }

@@ -59,17 +59,18 @@ struct worker {
     bool successor;    /* it was started to take over */
     bool outdated;     /* its configuration is not the current one */
 
-    char *failure;      /* text of FAILED: a summary line, then the traceback; owned, or NULL */
-    bool lost;          /* see worker_lost */
-    bool start_expired; /* it was killed because start_timeout passed */
-    bool stop_expired;  /* likewise stop_timeout */
-    unsigned why;       /* enum stats_counter: for what its owner ended it; 0: not ended */
-    int64_t import_us;  /* what READY told; -1: nothing */
-    double spawned;     /* monotonic seconds */
-    double made;        /* its process exists */
-    double up;          /* START came; 0: not yet */
-    double ready;       /* READY came; 0: not yet */
-    struct tail tail;   /* what it printed last */
+    char *failure;        /* text of FAILED: a summary line, then the traceback; owned, or NULL */
+    bool lost;            /* see worker_lost */
+    bool start_expired;   /* it was killed because start_timeout passed */
+    bool stop_expired;    /* likewise stop_timeout */
+    unsigned why;         /* enum stats_counter: for what its owner ended it; 0: not ended */
+    int64_t import_us;    /* what READY told; -1: nothing */
+    double spawned;       /* monotonic seconds */
+    double made;          /* its process exists */
+    double up;            /* START came; 0: not yet */
+    double ready;         /* READY came; 0: not yet */
+    struct tail tail;     /* what it printed last */
+    uint64_t memory_most; /* bytes, as of when it was told to end */
 
     /* private */
     struct task task;
@@ -118,8 +119,5 @@ uint32_t worker_awake(const struct worker *w);
 /* Of the busy ones, slots whose work somebody waits for, or that finish what a client was promised: all but
  * the orphans. */
 uint32_t worker_serving(const struct worker *w);
-
-/* Private memory of the process in bytes; 0: unknown. pid 0: the gateway's own. */
-uint64_t worker_memory(pid_t pid);
 
 #endif

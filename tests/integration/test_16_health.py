@@ -145,5 +145,5 @@ def test_draining(launch, tmp_path):
 
 def test_the_keys_in_the_dump(tmp_path):
     result = run(tmp_path, "-T", "kitchen:app", "--status-ready-path", "off", environ={"LEANGATE_STATUS_HEALTH_PATH": "/h"})
-    assert "[status]\nhealth_path = /h" in result.stdout and "; LEANGATE_STATUS_HEALTH_PATH" in result.stdout
+    assert "\nhealth_path = /h" in result.stdout and "; LEANGATE_STATUS_HEALTH_PATH" in result.stdout
     assert "ready_path = off" in result.stdout

@@ -17,12 +17,12 @@ LEVELS = {
     8: ["listener"],
     7: ["conn", "conn_proxy", "conn_head", "conn_body", "conn_answer", "conn_state", "conn_pool"],
     6: ["router"],
-    5: ["status"],
+    5: ["status", "status_json", "status_metrics", "status_page", "status_view"],
     4: ["app", "app_outcome", "app_supply", "app_state", "succession", "fleet", "tell", "roster"],
     3: ["ignored", "remote", "queue", "worker", "upstream", "file", "file_find", "access"],
     2: ["client", "encode", "cgi_reply", "cgi", "request", "file_rules", "launch", "command", "spawn"],
     1: ["backoff", "forwarded", "forwarded_hop", "proxy_protocol", "http_chunked", "http_head", "http_path", "http_reply", "http_date", "file_open", "file_type", "body", "control", "output", "reaper", "worker_fsm"],
-    0: ["buf", "task", "timeq", "log", "memory", "epoll", "net", "inherit", "stats", "json", "tail", "list", "slice", "http_parse", "version"],
+    0: ["buf", "task", "timeq", "log", "memory", "epoll", "net", "inherit", "stats", "json", "proc", "tail", "list", "slice", "http_parse", "version"],
 }
 FOLDERS = {
     "gateway": ["gateway", "fcgi", "config"],
