@@ -130,6 +130,18 @@ def work(core):
     serve(core, app, kind, fork, options, took)
 
 
+def remove_temporary_files():
+    """Remove the files of NamedTemporaryFile that the app still holds, as the end of the interpreter would."""
+    closer = getattr(sys.modules.get("tempfile"), "_TemporaryFileCloser", None)
+    if closer is None:
+        return
+    import gc
+
+    for found in gc.get_objects():
+        if type(found) is closer:
+            found.__del__()
+
+
 def finish(code, join):
     """Do what the interpreter does at its end as far as an app can see it, without taking itself apart."""
     try:
@@ -138,6 +150,7 @@ def finish(code, join):
         import atexit
 
         atexit._run_exitfuncs()
+        remove_temporary_files()
     except BaseException:
         sys.excepthook(*sys.exc_info())
     for stream in (sys.stdout, sys.stderr):

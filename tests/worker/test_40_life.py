@@ -144,6 +144,26 @@ def test_connections_are_closed_before_exit_functions(serve):
     assert worker.stdout == "went\n"
 
 
+def test_temporary_files_that_the_app_still_holds_are_removed(serve):
+    worker = serve("""
+        import tempfile
+        held = []
+
+        def app(environ, start_response):
+            held.append(tempfile.NamedTemporaryFile(dir="."))
+            held.append(tempfile.TemporaryDirectory(dir="."))
+            kept = tempfile.NamedTemporaryFile(dir=".", prefix="kept", delete=False)
+            held.append(kept)
+            start_response("200 OK", [])
+            return [kept.name.encode()]
+    """)
+    before = {path.name for path in worker.directory.iterdir()}
+    kept = worker.ask().body.decode()
+    assert worker.stop() == 0
+    left = {path.name for path in worker.directory.iterdir()} - before
+    assert left - {"__pycache__"} == {kept.rpartition("/")[2]}
+
+
 def test_threads_of_the_app_are_joined(serve):
     worker = serve("""
         import atexit, threading, time
@@ -191,7 +211,8 @@ def test_ctrl_c_in_a_request(serve):
             def __iter__(self):
                 yield b"begun"
                 print("sleeping")
-                time.sleep(100)
+                while True:  # a signal just before a long sleep would be seen only after it
+                    time.sleep(0.05)
             def close(self):
                 print("closed")
 
