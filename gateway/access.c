@@ -200,5 +200,5 @@ void access_count(const struct request *r, double ended)
     if (r->sent > 0)
         stats_observe(s, STATS_QUEUE, p.queue);
     if (r->cold && r->headed > 0 && r->sent > 0)
-        stats_cold_answer(s, r->started, p.app);
+        stats_cold_answer(s, r->spawned, r->started, p.app);
 }

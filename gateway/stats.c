@@ -105,13 +105,22 @@ void stats_cold_start(struct stats *s, double spawned, double spawn, double inte
     parts[STATS_COLD_SPAWN] = (float)spawn;
     parts[STATS_COLD_INTERPRETER] = (float)interpreter;
     parts[STATS_COLD_IMPORT] = (float)import;
-    stats_observe(s, STATS_START, spawn + interpreter + (import > 0 ? import : 0));
+    stats_observe(s, STATS_START, spawn + interpreter + import);
+    if (s->early.spawned == spawned)
+        stats_cold_answer(s, spawned, s->early.complete, s->early.answer);
 }
 
-void stats_cold_answer(struct stats *s, double complete, double answer)
+void stats_cold_answer(struct stats *s, double spawned, double complete, double answer)
 {
-    float *parts = s->cold_count > 0 ? s->cold[last_cold(s)] : NULL;
-    if (parts == NULL || parts[STATS_COLD_ANSWER] >= 0)
+    if (spawned > s->cold_spawned && s->early.spawned != spawned) {
+        s->early.spawned = spawned;
+        s->early.complete = complete;
+        s->early.answer = answer;
+    }
+    if (s->cold_count == 0 || spawned != s->cold_spawned)
+        return;
+    float *parts = s->cold[last_cold(s)];
+    if (parts[STATS_COLD_ANSWER] >= 0)
         return;
     parts[STATS_COLD_QUEUE] = (float)fmax(s->cold_spawned - complete, 0);
     parts[STATS_COLD_ANSWER] = (float)fmax(answer, 0);

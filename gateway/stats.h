@@ -90,6 +90,11 @@ struct stats {
     } histograms[STATS_HISTOGRAMS];
     uint32_t cold_count;
     double cold_spawned; /* of the last start, monotonic */
+    struct {
+        double spawned; /* of the start that it belongs to */
+        double complete;
+        double answer;
+    } early; /* a first answer that was told before its start */
     float cold[STATS_COLD_KEPT][STATS_COLD_PARTS];
     struct {
         time_t at; /* 0: none yet */
@@ -118,9 +123,9 @@ void stats_observe(struct stats *s, enum stats_histogram histogram, double secon
 /* A worker is ready that was spawned at `spawned` (monotonic). */
 void stats_cold_start(struct stats *s, double spawned, double spawn, double interpreter, double import);
 
-/* The first answer after that: its request was complete at `complete`, its head came `answer` seconds after
- * ready. Later ones are not looked at. */
-void stats_cold_answer(struct stats *s, double complete, double answer);
+/* An answer of the worker that was spawned at `spawned`, which may be told before its start: its request was
+ * complete at `complete`, its head came `answer` seconds after ready. Only the first one is looked at. */
+void stats_cold_answer(struct stats *s, double spawned, double complete, double answer);
 
 /* One part of the last start, and the median of those that are kept. Negative: not known. */
 double stats_cold_last(const struct stats *s, enum stats_cold_part part);

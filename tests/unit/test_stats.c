@@ -62,11 +62,20 @@ static void test_cold_start(void **state)
     stats_cold_start(s, 100, 0.001, 0.02, 0.3);
     check_near(stats_cold_last(s, STATS_COLD_IMPORT), 0.3);
     assert_true(stats_cold_last(s, STATS_COLD_ANSWER) < 0);
-    stats_cold_answer(s, 99.5, 0.004);
-    stats_cold_answer(s, 99.9, 7); /* the second answer says nothing of the start */
+    stats_cold_answer(s, 100, 99.5, 0.004);
+    stats_cold_answer(s, 100, 99.9, 7); /* the second answer says nothing of the start */
+    stats_cold_answer(s, 90, 80, 7);    /* nor does one of another worker */
     check_near(stats_cold_last(s, STATS_COLD_QUEUE), 0.5);
     check_near(stats_cold_last(s, STATS_COLD_ANSWER), 0.004);
     assert_int_equal(s->histograms[STATS_START].buckets[6], 1); /* 0.321 s */
+    stats_cold_answer(s, 200, 199, 0.5);                        /* told before the start that it belongs to */
+    stats_cold_answer(s, 200, 198, 0.7);
+    check_near(stats_cold_last(s, STATS_COLD_ANSWER), 0.004);
+    stats_cold_start(s, 200, 0.001, 0.02, 0);
+    check_near(stats_cold_last(s, STATS_COLD_ANSWER), 0.5);
+    check_near(stats_cold_last(s, STATS_COLD_QUEUE), 1);
+    stats_cold_start(s, 300, 0.001, 0.02, 0);
+    assert_true(stats_cold_last(s, STATS_COLD_ANSWER) < 0);
     stats_unref(s);
 }
 
@@ -77,10 +86,10 @@ static void test_medians(void **state)
     for (int i = 0; i < 4; i++)
         stats_cold_start(s, i, i, 0, 0);
     check_near(stats_cold_median(s, STATS_COLD_SPAWN), 1.5);
-    stats_cold_answer(s, 0, 3);
+    stats_cold_answer(s, 3, 3, 3);
     check_near(stats_cold_median(s, STATS_COLD_ANSWER), 3); /* of those that are known */
     for (int i = 0; i < 10 * STATS_COLD_KEPT; i++)
-        stats_cold_start(s, 0, i % STATS_COLD_KEPT, 0, 0);
+        stats_cold_start(s, 4 + i, i % STATS_COLD_KEPT, 0, 0);
     check_near(stats_cold_median(s, STATS_COLD_SPAWN), STATS_COLD_KEPT / 2);
     assert_int_equal(s->cold_count, 10 * STATS_COLD_KEPT + 4);
     assert_true(stats_cold_median(s, STATS_COLD_ANSWER) < 0);
