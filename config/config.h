@@ -50,7 +50,7 @@ struct conf_app {
     int kind;           /* enum conf_kind; AUTO only with a module */
     const char *module; /* AUTO, WSGI, ASGI */
     bool factory;
-    const char *script;             /* CGI: absolute */
+    const char *script;             /* CGI, and AUTO with a file.py: absolute */
     const char *root;               /* FILES: absolute */
     struct conf_list index;         /* plain file names */
     struct conf_list extensions;    /* each with its dot */
@@ -58,10 +58,14 @@ struct conf_app {
     const char *command;            /* FASTCGI: words with blanks between; "": there is an address */
     struct conf_list command_words; /* the same, taken apart */
     const char *script_filename;    /* FASTCGI: with at most one "$path" in it; "": none is sent */
-    const char *directory;          /* absolute */
-    const char *python;             /* as written; conf_python() finds the interpreter */
-    int mode;                       /* enum conf_mode */
-    struct conf_list preload;       /* names of modules */
+    /* Private to the two kinds that find scripts by path, FILES and FASTCGI with $path: */
+    struct conf_static root_files; /* FILES: all of root */
+    const char *document_root;     /* also of other kinds: what DOCUMENT_ROOT says; "" is "/", NULL: none */
+    const char *script_tail;       /* what stands behind $path; NULL: scripts are not found by path */
+    const char *directory;         /* absolute */
+    const char *python;            /* as written; conf_python() finds the interpreter */
+    int mode;                      /* enum conf_mode */
+    struct conf_list preload;      /* names of modules */
     int64_t workers;
     int64_t concurrency; /* CONF_AUTO: the worker's choice; FASTCGI: 16 */
     int64_t idle_timeout;

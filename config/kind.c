@@ -218,6 +218,17 @@ bool kind_uses(const struct conf_app *app, const struct table_row *row)
     return (roles_of(row) & role_of(app)) != 0;
 }
 
+/* What [app] says to others is not said to this app. */
+static void drop_foreign(struct draft *draft)
+{
+    static const char *const nothing = "";
+    for (size_t i = 0; i < table_count; i++) {
+        const struct table_row *row = &table_rows[i];
+        if (row->section == TABLE_APP && row->type == TABLE_TEXT && !kind_uses(&draft->app, row))
+            memcpy(value_field(&draft->app, row), &nothing, sizeof(nothing));
+    }
+}
+
 static bool refuse_foreign(struct loader *l, const struct draft *draft)
 {
     for (size_t i = 0; i < table_count; i++) {
@@ -288,12 +299,55 @@ static bool split_command(struct loader *l, struct conf_app *app)
     return true;
 }
 
+/* A path without the slash at its end: "" for "/", so that what begins with a slash goes behind it. */
+static const char *without_slash(struct loader *l, const char *path, size_t len)
+{
+    while (len > 0 && path[len - 1] == '/')
+        len--;
+    return arena_copy(l->arena, path, len);
+}
+
+/* Where scripts lie, as they are told to workers: below root, as the template has it, or beside the one that
+ * there is. */
+static bool place_scripts(struct loader *l, struct conf_app *app)
+{
+    const char *path = app->kind == CONF_KIND_FILES ? app->root
+                       : app->kind == CONF_KIND_CGI ? app->script
+                                                    : app->script_filename;
+    const char *dollar = strchr(path, '$');
+    const char *slash = strrchr(path, '/');
+    if (app->kind == CONF_KIND_FILES) {
+        app->root_files = (struct conf_static){"/", 0, app->root};
+        app->script_tail = "";
+        app->document_root = without_slash(l, path, strlen(path));
+    } else if (dollar != NULL) {
+        app->script_tail = dollar + strlen("$path");
+        app->document_root = without_slash(l, path, (size_t)(dollar - path));
+    } else if (slash != NULL) {
+        app->document_root = without_slash(l, path, (size_t)(slash - path));
+    } else {
+        return true;
+    }
+    return app->document_root != NULL || load_no_memory(l);
+}
+
+/* A module that is a file may turn out to be a script: it is told its own name. */
+static bool name_file(struct loader *l, struct conf_app *app)
+{
+    if (app->kind == CONF_KIND_AUTO && check_is_script(app->module, strlen(app->module)))
+        app->script = check_absolute(l->arena, app->directory, app->module);
+    return app->script != NULL || load_no_memory(l);
+}
+
 bool kind_complete(struct loader *l, struct draft *draft)
 {
     struct conf_app *app = &draft->app;
     if (app->kind == CONF_KIND_AUTO && !find_kind(l, draft, true))
         return false;
-    return refuse_foreign(l, draft) && complete(l, draft) && check_preload_mode(l, draft) &&
-           default_to_php(l, draft) && absolute(l, draft, &app->script) && absolute(l, draft, &app->root) &&
-           split_command(l, app);
+    if (!refuse_foreign(l, draft))
+        return false;
+    drop_foreign(draft);
+    return complete(l, draft) && check_preload_mode(l, draft) && default_to_php(l, draft) &&
+           absolute(l, draft, &app->script) && absolute(l, draft, &app->root) && split_command(l, app) &&
+           place_scripts(l, app) && name_file(l, app);
 }

@@ -31,6 +31,8 @@ struct value {
     size_t len;
     const char *tail; /* goes behind text */
     size_t tail_len;
+    const char *end; /* and behind that */
+    size_t end_len;
     char digits[20]; /* UINT64_MAX has 20 */
 };
 
@@ -65,6 +67,8 @@ static bool script_name(const struct cgi_request *r, struct value *v)
 {
     v->tail = r->path;
     v->tail_len = r->script_len;
+    v->end = r->script_index;
+    v->end_len = r->script_index != NULL ? strlen(r->script_index) : 0;
     return r->prefix.len > 0 ? set_slice(v, r, r->prefix) : set_text(v, r->root_path);
 }
 
@@ -163,12 +167,26 @@ static bool content_length(const struct cgi_request *r, struct value *v)
 
 static bool document_root(const struct cgi_request *r, struct value *v)
 {
-    return set_text(v, r->document_root);
+    return set_text(v, r->document_root != NULL && *r->document_root == '\0' ? "/" : r->document_root);
 }
 
 static bool script_filename(const struct cgi_request *r, struct value *v)
 {
-    return set_text(v, r->script_filename);
+    if (r->script_file == NULL)
+        return set_text(v, r->script_filename);
+    v->tail = r->script_file;
+    v->tail_len = strlen(r->script_file);
+    v->end = r->script_tail;
+    v->end_len = strlen(r->script_tail);
+    return set_text(v, r->document_root);
+}
+
+/* RFC 3875 4.1.6: of PATH_INFO as if it were a path of its own. */
+static bool path_translated(const struct cgi_request *r, struct value *v)
+{
+    v->tail = r->path + r->script_len;
+    v->tail_len = r->path_len - r->script_len;
+    return v->tail_len > 0 && set_text(v, r->document_root);
 }
 
 /* The authority that was decided on: an absolute-form target wins over Host (RFC 9112 3.2.2). */
@@ -198,6 +216,7 @@ static const struct row {
     {NAME("CONTENT_LENGTH"),    content_length   },
     {NAME("DOCUMENT_ROOT"),     document_root    },
     {NAME("SCRIPT_FILENAME"),   script_filename  },
+    {NAME("PATH_TRANSLATED"),   path_translated  },
     {NAME("HTTP_HOST"),         http_host        },
 };
 
@@ -244,12 +263,13 @@ static bool reserve_pair(struct buf *out, size_t name_len, size_t value_len)
 static void put_pair(struct buf *out, const char *name, size_t name_len, const struct value *v)
 {
     uint8_t lengths[FCGI_PAIR_LENGTHS_MAX];
-    size_t n = fcgi_put_lengths(lengths, name_len, v->len + v->tail_len);
+    size_t n = fcgi_put_lengths(lengths, name_len, v->len + v->tail_len + v->end_len);
     char *p = out->data + out->len;
     memmove(p + n, name, name_len);
     memcpy(p, lengths, n);
     p = append(p + n + name_len, v->text, v->len);
     p = append(p, v->tail, v->tail_len);
+    p = append(p, v->end, v->end_len);
     out->len = (uint32_t)(p - out->data);
 }
 
@@ -488,10 +508,10 @@ static bool put_fields(struct params *p, struct cgi_dropped *dropped)
 static bool put_rows(const struct params *p)
 {
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        struct value v = {.tail_len = 0};
+        struct value v = {.tail_len = 0, .end_len = 0};
         if (!rows[i].value(p->request, &v))
             continue;
-        if (!reserve_pair(p->out, rows[i].name.len, v.len + v.tail_len))
+        if (!reserve_pair(p->out, rows[i].name.len, v.len + v.tail_len + v.end_len))
             return false;
         put_pair(p->out, rows[i].name.text, rows[i].name.len, &v);
     }

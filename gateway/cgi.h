@@ -32,8 +32,12 @@ struct cgi_request {
     const char *request_id_name; /* its HTTP_ variable is set to request_id and the client's own is dropped;
                                     or NULL */
     const char *request_id;
-    const char *document_root; /* NULL: left out */
+    const char *document_root; /* "" is "/"; NULL: left out, as the others here */
     const char *script_filename;
+    const char *script_file; /* a script found below document_root, in place of script_filename, */
+    const char *script_tail; /* and what goes behind it */
+    const char
+        *script_index; /* the name of a file that answers for SCRIPT_NAME, a directory; it is put behind */
     bool has_body;
     uint64_t body_len;
 };

@@ -12,6 +12,8 @@
 #include "file.h"
 #include "file_rules.h"
 #include "memory.h"
+#include "redirect.h"
+#include "script.h"
 #include "stats.h"
 #include "status.h"
 
@@ -98,22 +100,48 @@ static bool find_app(struct conn *c, uint32_t *index)
     return true;
 }
 
+static void ask_app(struct conn *c, uint32_t index)
+{
+    c->request->app = app_for(c->pool, index);
+    if (c->request->app != NULL)
+        await_body(c);
+    else
+        conn_state_refuse(c, 503, NULL);
+}
+
+/* The path decides what answers: a script of the app, a file, or nothing. */
+static void answer_by_path(struct conn *c, uint32_t index)
+{
+    switch (script_find(c->request)) {
+    case SCRIPT_RUN:
+        ask_app(c, index);
+        break;
+    case SCRIPT_SEND:
+        answer_early(c, &file_handler);
+        break;
+    case SCRIPT_DIRECTORY:
+        answer_early(c, &redirect_handler);
+        break;
+    case SCRIPT_MISSING:
+        conn_state_refuse(c, 404, NULL);
+        break;
+    case SCRIPT_SHORTAGE:
+        conn_state_refuse(c, 503, NULL);
+        break;
+    }
+}
+
 /* A routed request: one of the app's directories answers it, or the app itself. */
 static void answer_routed(struct conn *c, uint32_t index)
 {
     struct request *r = c->request;
-    struct app *app = app_for(c->pool, index);
-    r->stats = app != NULL ? stats_ref(app->stats) : NULL;
     r->files = file_rules_find(r->app_conf, request_path(r), r->path_len);
-    if (r->files != NULL) {
+    if (r->files != NULL)
         answer_early(c, &file_handler);
-        return;
-    }
-    r->app = app;
-    if (app != NULL)
-        await_body(c);
+    else if (r->app_conf->script_tail != NULL)
+        answer_by_path(c, index);
     else
-        conn_state_refuse(c, 503, NULL);
+        ask_app(c, index);
 }
 
 static void on_head(struct conn *c)

@@ -12,13 +12,20 @@
 
 static void describe(const struct request *r, struct cgi_request *cgi)
 {
+    const struct conf_app *app = r->app_conf;
+    const char *template = *app->script_filename != '\0' ? app->script_filename : NULL;
     *cgi = (struct cgi_request){
         .head = &r->head,
         .base = r->in.data,
         .path = request_path(r),
         .path_len = r->path_len,
         .script_len = r->script_len,
-        .root_path = r->app_conf->root_path,
+        .document_root = app->document_root,
+        .script_filename = *app->script != '\0' ? app->script : template,
+        .script_file = r->script_file,
+        .script_tail = app->script_tail,
+        .script_index = r->script_index,
+        .root_path = app->root_path,
         .prefix = r->prefix,
         .forwarded = r->forwarded,
         .scheme = r->scheme,

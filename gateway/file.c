@@ -56,8 +56,10 @@ static void add_validators(struct fields *f, const struct file_found *found, tim
 static void add_content(struct fields *f, const struct request *r, const struct file_found *found,
                         const struct file_rules_verdict *v)
 {
+    size_t len;
+    const char *name = request_file_name(r, &len);
     add(f, "Content-Type: %s\r\nAccept-Ranges: bytes\r\nX-Content-Type-Options: nosniff\r\n",
-        file_type(request_path(r), r->path_len));
+        file_type(name, len));
     if (found->coding != NULL)
         add(f, "Content-Encoding: %s\r\n", found->coding);
     if (v->status == 206)

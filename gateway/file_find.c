@@ -17,14 +17,14 @@
 
 enum {
     KEPT = 4,        /* files that stay open for a turn */
-    KEPT_PATH = 128, /* bytes of a path that may be kept */
+    KEPT_PATH = 128, /* bytes of a name that may be kept */
     SUFFIX_MAX = 4
 };
 
 /* What a request asks for, as far as it decides which file that is. */
 struct wish {
     const struct conf_static *files;
-    const char *path;
+    const char *name; /* below the directory, with a slash before it */
     size_t len;
     uint8_t order[FILE_RULES_CODINGS];
     unsigned codings;
@@ -32,7 +32,7 @@ struct wish {
 
 static struct kept {
     const struct conf_static *files;
-    char path[KEPT_PATH];
+    char name[KEPT_PATH];
     size_t len;
     uint8_t order[FILE_RULES_CODINGS];
     unsigned codings;
@@ -54,7 +54,7 @@ static const struct file_found *find_kept(const struct wish *w)
     for (unsigned i = 0; i < kept_count; i++) {
         const struct kept *k = &kept[i];
         if (k->files == w->files && k->len == w->len && k->codings == w->codings &&
-            memcmp(k->order, w->order, w->codings) == 0 && memcmp(k->path, w->path, w->len) == 0)
+            memcmp(k->order, w->order, w->codings) == 0 && memcmp(k->name, w->name, w->len) == 0)
             return &k->found;
     }
     return NULL;
@@ -69,7 +69,7 @@ static const struct file_found *keep(const struct wish *w, const struct file_fou
     struct kept *k = &kept[kept_count++];
     k->files = w->files;
     k->len = w->len <= KEPT_PATH ? w->len : SIZE_MAX; /* a longer one is only kept open until then */
-    memcpy(k->path, w->path, w->len <= KEPT_PATH ? w->len : 0);
+    memcpy(k->name, w->name, w->len <= KEPT_PATH ? w->len : 0);
     memcpy(k->order, w->order, sizeof(k->order));
     k->codings = w->codings;
     k->found = *found;
@@ -128,14 +128,13 @@ static void prefer_sibling(const struct wish *w, int dir, char *name, size_t len
 static int open_file(const struct wish *w, int dir, struct file_found *f)
 {
     char name[PATH_MAX + SUFFIX_MAX];
-    const char *rest = w->path + w->files->prefix_len;
-    size_t len = w->len - w->files->prefix_len;
-    if (!file_rules_name(rest, len))
+    size_t len = w->len;
+    if (!file_rules_name(w->name, len))
         return ENOENT;
     if (len > PATH_MAX)
         return ENAMETOOLONG;
     len--; /* its slash */
-    memcpy(name, rest + 1, len);
+    memcpy(name, w->name + 1, len);
     name[len] = '\0';
     int error = open_regular(dir, name, f);
     if (error == 0)
@@ -146,7 +145,8 @@ static int open_file(const struct wish *w, int dir, struct file_found *f)
 int file_find(const struct request *r, const struct file_found **found)
 {
     static struct file_found single; /* a large one, until the caller's task returns */
-    struct wish w = {.files = r->files, .path = request_path(r), .len = r->path_len};
+    struct wish w = {.files = r->files};
+    w.name = request_file_name(r, &w.len);
     w.codings = file_rules_accepted(&r->head, r->in.data, w.order);
     *found = find_kept(&w);
     if (*found != NULL)

@@ -6,17 +6,20 @@
 #include <limits.h>
 #include <linux/openat2.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 enum {
     READ_FLAGS = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
+    LOOK_FLAGS = O_PATH | O_CLOEXEC,
     STEP_FLAGS = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
     TRIES = 4 /* a rename beside the walk makes the kernel give up: EAGAIN */
 };
 
-int file_open_walk(int dir, const char *name)
+/* Segment by segment; flags for the last one. */
+static int walk(int dir, const char *name, int flags)
 {
     char segment[NAME_MAX + 1];
     int at = dir;
@@ -29,7 +32,7 @@ int file_open_walk(int dir, const char *name)
         } else {
             memcpy(segment, name, n);
             segment[n] = '\0';
-            next = openat(at, segment, last ? READ_FLAGS | O_NOFOLLOW : STEP_FLAGS);
+            next = openat(at, segment, last ? flags | O_NOFOLLOW : STEP_FLAGS);
         }
         int error = errno;
         if (at != dir)
@@ -42,10 +45,16 @@ int file_open_walk(int dir, const char *name)
     }
 }
 
-int file_open(int dir, const char *name)
+int file_open_walk(int dir, const char *name)
+{
+    return walk(dir, name, READ_FLAGS);
+}
+
+static int open_beneath(int dir, const char *name, int flags)
 {
     static bool missing; /* the kernel has no openat2 */
-    const struct open_how how = {.flags = READ_FLAGS, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+    const struct open_how how = {.flags = (uint64_t)flags,
+                                 .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
     long fd = -1;
     errno = ENOSYS;
     for (int i = 0; i < TRIES && !missing; i++) {
@@ -56,5 +65,20 @@ int file_open(int dir, const char *name)
     if (fd != -1 || (errno != ENOSYS && errno != EPERM)) /* EPERM: the filter of a container forbids it */
         return (int)fd;
     missing = errno == ENOSYS;
-    return file_open_walk(dir, name);
+    return walk(dir, name, flags);
+}
+
+int file_open(int dir, const char *name)
+{
+    return open_beneath(dir, name, READ_FLAGS);
+}
+
+int file_look(int dir, const char *name, struct stat *st)
+{
+    int fd = open_beneath(dir, name, LOOK_FLAGS);
+    if (fd == -1)
+        return -1;
+    int failed = fstat(fd, st);
+    close(fd);
+    return failed;
 }

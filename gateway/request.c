@@ -76,6 +76,8 @@ static void release(struct request *r)
     body_free(&r->out);
     free(r->path_memory);
     r->path_memory = NULL;
+    free(r->script_file);
+    r->script_file = NULL;
     stats_unref(r->stats);
     r->stats = NULL;
 }
@@ -110,6 +112,16 @@ bool request_set_path(struct request *r)
 const char *request_path(const struct request *r)
 {
     return r->path_memory != NULL ? r->path_memory : r->in.data + r->head.path.off;
+}
+
+const char *request_file_name(const struct request *r, size_t *len)
+{
+    if (r->script_file == NULL) {
+        *len = r->path_len - r->files->prefix_len;
+        return request_path(r) + r->files->prefix_len;
+    }
+    *len = strlen(r->script_file);
+    return r->script_file;
 }
 
 void request_expect_body(struct request *r)

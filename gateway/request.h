@@ -76,10 +76,13 @@ struct request {
     /* The directory that answers; NULL: the app does. */
     const struct conf_static *files;
     uint32_t script_len; /* bytes of path that are SCRIPT_NAME */
-    struct app *app;     /* the app that has it, from start to end or cancel */
-    struct stats *stats; /* a reference: where it counts when it is over; NULL: it belongs to no app */
-    struct list waiting; /* in the app's queue */
-    struct upstream *up; /* the slot that serves it, or NULL */
+    char *script_file; /* owned: the file that answers, below the root of its app: "/shop/cart.py"; NULL: none
+                        */
+    const char *script_index; /* put behind SCRIPT_NAME; NULL: nothing */
+    struct app *app;          /* the app that has it, from start to end or cancel */
+    struct stats *stats;      /* a reference: where it counts when it is over; NULL: it belongs to no app */
+    struct list waiting;      /* in the app's queue */
+    struct upstream *up;      /* the slot that serves it, or NULL */
     struct timeq_entry queue_deadline;
     uint8_t refused;                  /* how many workers did not begin it */
     uint8_t died;                     /* how many workers were lost under it */
@@ -121,6 +124,9 @@ void request_next(struct request *r);
 
 /* Decodes and normalises the target's path. False: it cannot be decoded, or leaves the root. */
 bool request_set_path(struct request *r);
+
+/* The name of the file that answers, below the directory of r->files: it begins with a slash. */
+const char *request_file_name(const struct request *r, size_t *len);
 
 /* The normalised path, r->path_len bytes; valid until more is read from the client. */
 const char *request_path(const struct request *r);

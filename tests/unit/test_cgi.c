@@ -143,17 +143,42 @@ static void test_all_rows(void **state)
     f.request.request_id = "5f00";
     assert_true(cgi_put_params(&f.out, &f.request, &f.dropped));
     decode(&f.out, &text);
-    assert_string_equal(text.data,
-                        "REQUEST_METHOD=POST\nREQUEST_URI=/shop/a%20b//c?x=%31&y\n"
-                        "SCRIPT_NAME=/root/shop\nPATH_INFO=/a b//c\nQUERY_STRING=x=%31&y\n"
-                        "SERVER_PROTOCOL=HTTP/1.1\nSERVER_NAME=example.com\nSERVER_PORT=8080\n"
-                        "SERVER_SOFTWARE=leangate/" LEANGATE_VERSION "\nGATEWAY_INTERFACE=CGI/1.1\n"
-                        "REQUEST_SCHEME=http\nREMOTE_ADDR=192.0.2.1\nREMOTE_PORT=49152\n"
-                        "CONTENT_LENGTH=18446744073709551615\nDOCUMENT_ROOT=/srv/www\n"
-                        "SCRIPT_FILENAME=/srv/www/shop\nHTTP_HOST=example.com:8080\n"
-                        "HTTP_X_REQUEST_ID=5f00\nCONTENT_TYPE=text/plain\nHTTP_ACCEPT=*/*\n");
+    assert_string_equal(
+        text.data,
+        "REQUEST_METHOD=POST\nREQUEST_URI=/shop/a%20b//c?x=%31&y\n"
+        "SCRIPT_NAME=/root/shop\nPATH_INFO=/a b//c\nQUERY_STRING=x=%31&y\n"
+        "SERVER_PROTOCOL=HTTP/1.1\nSERVER_NAME=example.com\nSERVER_PORT=8080\n"
+        "SERVER_SOFTWARE=leangate/" LEANGATE_VERSION "\nGATEWAY_INTERFACE=CGI/1.1\n"
+        "REQUEST_SCHEME=http\nREMOTE_ADDR=192.0.2.1\nREMOTE_PORT=49152\n"
+        "CONTENT_LENGTH=18446744073709551615\nDOCUMENT_ROOT=/srv/www\n"
+        "SCRIPT_FILENAME=/srv/www/shop\nPATH_TRANSLATED=/srv/www/a b//c\nHTTP_HOST=example.com:8080\n"
+        "HTTP_X_REQUEST_ID=5f00\nCONTENT_TYPE=text/plain\nHTTP_ACCEPT=*/*\n");
     assert_int_equal(f.dropped.underscore.len, 0);
     buf_free(&text);
+    close_fixture(&f);
+}
+
+/* A script that was found by path, and an index that answers for its directory. */
+static void test_found_script(void **state)
+{
+    (void)state;
+    struct fixture f;
+    open_fixture(&f, "GET /php/shop/ HTTP/1.1\r\nHost: h\r\n\r\n");
+    f.request.script_len = 10;
+    f.request.document_root = "/srv";
+    f.request.script_file = "/shop/index.php";
+    f.request.script_tail = ".x";
+    f.request.script_index = "index.php";
+    check_lines(&f, LINES("SCRIPT_NAME=/php/shop/index.php", "PATH_INFO=", "DOCUMENT_ROOT=/srv",
+                          "SCRIPT_FILENAME=/srv/shop/index.php.x", "!PATH_TRANSLATED"));
+    close_fixture(&f);
+    open_fixture(&f, "GET /x/y HTTP/1.1\r\nHost: h\r\n\r\n");
+    f.request.script_len = 2;
+    f.request.document_root = "";
+    f.request.script_file = "/x.py";
+    f.request.script_tail = "";
+    check_lines(&f, LINES("SCRIPT_NAME=/x", "PATH_INFO=/y", "DOCUMENT_ROOT=/", "SCRIPT_FILENAME=/x.py",
+                          "PATH_TRANSLATED=/y"));
     close_fixture(&f);
 }
 
@@ -610,15 +635,25 @@ static void test_reply_too_large(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_all_rows),         cmocka_unit_test(test_plain_request),
-        cmocka_unit_test(test_authority),        cmocka_unit_test(test_absolute_target_wins),
-        cmocka_unit_test(test_body_length),      cmocka_unit_test(test_private_fields),
-        cmocka_unit_test(test_names_not_passed), cmocka_unit_test(test_repeated_fields),
-        cmocka_unit_test(test_joined_length),    cmocka_unit_test(test_connection_names),
-        cmocka_unit_test(test_request_id),       cmocka_unit_test(test_many_fields),
-        cmocka_unit_test(test_no_room),          cmocka_unit_test(test_good_replies),
-        cmocka_unit_test(test_bad_replies),      cmocka_unit_test(test_reason_length),
-        cmocka_unit_test(test_reply_too_large),  cmocka_unit_test(test_forwarding_fields),
+        cmocka_unit_test(test_all_rows),
+        cmocka_unit_test(test_found_script),
+        cmocka_unit_test(test_plain_request),
+        cmocka_unit_test(test_authority),
+        cmocka_unit_test(test_absolute_target_wins),
+        cmocka_unit_test(test_body_length),
+        cmocka_unit_test(test_private_fields),
+        cmocka_unit_test(test_names_not_passed),
+        cmocka_unit_test(test_repeated_fields),
+        cmocka_unit_test(test_joined_length),
+        cmocka_unit_test(test_connection_names),
+        cmocka_unit_test(test_request_id),
+        cmocka_unit_test(test_many_fields),
+        cmocka_unit_test(test_no_room),
+        cmocka_unit_test(test_good_replies),
+        cmocka_unit_test(test_bad_replies),
+        cmocka_unit_test(test_reason_length),
+        cmocka_unit_test(test_reply_too_large),
+        cmocka_unit_test(test_forwarding_fields),
         cmocka_unit_test(test_prefix),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -92,6 +92,28 @@ static void test_fastcgi_extensions(void **state)
     assert_list(&app->extensions, ".x");
 }
 
+/* Where scripts lie, as it is told to them. */
+static void test_document_root(void **state)
+{
+    (void)state;
+    const struct conf_app *app = load_app("[app:a]\nroot = public\n");
+    assert_string_equal(app->document_root, in_dir("public"));
+    assert_string_equal(app->script_tail, "");
+    assert_string_equal(app->root_files.directory, in_dir("public"));
+    assert_string_equal(load_app("[app:a]\nroot = /\n")->document_root, "");
+    app = load_app("[app:a]\naddress = unix:/s\nscript_filename = /srv//$path.x\n");
+    assert_string_equal(app->document_root, "/srv");
+    assert_string_equal(app->script_tail, ".x");
+    app = load_app("[app:a]\naddress = unix:/s\nscript_filename = /srv/front.php\n");
+    assert_string_equal(app->document_root, "/srv");
+    assert_null(app->script_tail);
+    assert_string_equal(load_app("[app:a]\nscript = x.py\n")->document_root, in_dir(""));
+    app = load_app("[app:a]\nmodule = x.py\n");
+    assert_string_equal(app->script, in_dir("x.py"));
+    assert_null(app->document_root);
+    assert_string_equal(load_app("[app:a]\nmodule = x.py:app\n")->script, "");
+}
+
 /* ---- which of them ---- */
 
 /* What an app has written itself goes before what it inherits. */
@@ -104,6 +126,8 @@ static void test_which(void **state)
     assert_int_equal(fx.conf->apps[0].kind, CONF_KIND_AUTO);
     assert_int_equal(fx.conf->apps[1].kind, CONF_KIND_FILES);
     assert_int_equal(fx.conf->apps[2].kind, CONF_KIND_CGI);
+    assert_string_equal(fx.conf->apps[0].root, "");
+    assert_string_equal(fx.conf->apps[2].root, "");
 }
 
 /* clang-format off */
@@ -268,19 +292,13 @@ static void test_dump(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_all_keys),
-        cmocka_unit_test(test_cgi),
-        cmocka_unit_test(test_files),
-        cmocka_unit_test(test_fastcgi),
-        cmocka_unit_test(test_fastcgi_extensions),
-        cmocka_unit_test(test_which),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_values_refused),
-        cmocka_unit_test(test_arguments),
-        cmocka_unit_test(test_arguments_refused),
-        cmocka_unit_test(test_dev),
-        cmocka_unit_test(test_dump),
+        cmocka_unit_test(test_defaults),      cmocka_unit_test(test_all_keys),
+        cmocka_unit_test(test_cgi),           cmocka_unit_test(test_files),
+        cmocka_unit_test(test_fastcgi),       cmocka_unit_test(test_fastcgi_extensions),
+        cmocka_unit_test(test_document_root), cmocka_unit_test(test_which),
+        cmocka_unit_test(test_refused),       cmocka_unit_test(test_values_refused),
+        cmocka_unit_test(test_arguments),     cmocka_unit_test(test_arguments_refused),
+        cmocka_unit_test(test_dev),           cmocka_unit_test(test_dump),
     };
     return cmocka_run_group_tests(tests, fixture_begin, fixture_end);
 }

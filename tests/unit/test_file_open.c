@@ -141,11 +141,43 @@ static void test_walk(void **unused)
     assert_int_equal(errno, ELOOP);
 }
 
+/* Looking needs no permission to read, waits for nothing, and leaves no descriptor behind. */
+static void test_look(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *name;
+        mode_t type;
+    } rows[] = {
+        {"a",         S_IFREG},
+        {"sub",       S_IFDIR},
+        {"dirlink",   S_IFDIR},
+        {"dirlink/b", S_IFREG},
+        {"sub/in",    S_IFREG},
+        {"fifo",      S_IFIFO},
+    };
+    int before = next_descriptor();
+    struct stat st;
+    assert_int_equal(fchmodat(dir, "a", 0, 0), 0);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_int_equal(file_look(dir, rows[i].name, &st), 0);
+        assert_int_equal(st.st_mode & S_IFMT, rows[i].type);
+    }
+    static const char *const refused[] = {"",     "none",      "..",       "../secret",        "out",
+                                          "up",   "up/secret", "absolute", "sub/../../secret", "/etc/passwd",
+                                          "loop", "a/b"};
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
+        assert_int_equal(file_look(dir, refused[i], &st), -1);
+    assert_int_equal(fchmodat(dir, "a", 0600, 0), 0);
+    assert_int_equal(next_descriptor(), before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_beneath),
         cmocka_unit_test(test_walk),
+        cmocka_unit_test(test_look),
     };
     alarm(20);
     return cmocka_run_group_tests(tests, begin, end);

@@ -146,6 +146,24 @@ static void test_types(void **unused)
         assert_string_equal(file_type(rows[i].name, strlen(rows[i].name)), rows[i].type);
 }
 
+/* What kind files sends: nothing that may be a source, a backup, a database or a configuration. */
+static void test_web_types(void **unused)
+{
+    (void)unused;
+    static const char *const web[] = {"a.html", "a.HTM", "a.css",  "a.js",  "a.mjs",   "a.png",
+                                      "a.jpg",  "a.svg", "a.webp", "a.ico", "a.woff2", "a.ttf",
+                                      "a.pdf",  "a.txt", "a.wasm", "a.mp4", "a.vtt",   "a.webmanifest"};
+    static const char *const others[] = {
+        "a.py",   "a.pyc",    "a.PY",  "a.php",   "a.py.bak",  "a.html~", "a.html.old", "a.css.gz",
+        "a.zip",  "a.tar.gz", "a.7z",  "a.sql",   "a.sqlite3", "a.db",    "a.ini",      "a.toml",
+        "a.yaml", "a.json",   "a.xml", "a.env",   "a.conf",    "a.map",   "a.md",       "a.csv",
+        "a",      "a.",       "html",  "a.html.", "a.log",     "a.pem",   "a.key"};
+    for (size_t i = 0; i < COUNT(web); i++)
+        assert_true(file_type_is_web(web[i], strlen(web[i])));
+    for (size_t i = 0; i < COUNT(others); i++)
+        assert_false(file_type_is_web(others[i], strlen(others[i])));
+}
+
 static void test_etag(void **unused)
 {
     (void)unused;
@@ -387,17 +405,12 @@ static void test_ranges_of_nothing(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_find),
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_types),
-        cmocka_unit_test(test_etag),
-        cmocka_unit_test(test_codings),
-        cmocka_unit_test(test_if_none_match),
-        cmocka_unit_test(test_if_modified_since),
-        cmocka_unit_test(test_if_match),
-        cmocka_unit_test(test_if_range),
-        cmocka_unit_test(test_ranges),
-        cmocka_unit_test(test_ranges_of_nothing),
+        cmocka_unit_test(test_find),          cmocka_unit_test(test_names),
+        cmocka_unit_test(test_types),         cmocka_unit_test(test_web_types),
+        cmocka_unit_test(test_etag),          cmocka_unit_test(test_codings),
+        cmocka_unit_test(test_if_none_match), cmocka_unit_test(test_if_modified_since),
+        cmocka_unit_test(test_if_match),      cmocka_unit_test(test_if_range),
+        cmocka_unit_test(test_ranges),        cmocka_unit_test(test_ranges_of_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,67 @@
+/* redirect.c - see redirect.h. */
+#include "redirect.h"
+
+#include <string.h>
+
+enum { LOCATION_MAX = 64 * 1024 }; /* bytes of the header line */
+
+/* What stands in a path as it is (RFC 3986 3.3, and the slash). All else is encoded, whatever the client had
+ * done: nothing of its making may end the line or begin another host's name. */
+static bool is_plain(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           (c != '\0' && strchr("/-._~!$&'()*+,;=:@", c) != NULL);
+}
+
+static bool put_path(struct buf *b, const char *path, size_t len)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    for (size_t i = 0; i < len; i++) {
+        const char coded[] = {'%', hex[(unsigned char)path[i] >> 4], hex[path[i] & 15]};
+        if (is_plain(path[i]) ? !buf_putc(b, path[i]) : !buf_put(b, coded, sizeof(coded)))
+            return false;
+    }
+    return true;
+}
+
+static bool put_location(struct buf *b, const struct request *r)
+{
+    static const char name[] = "Location: ";
+    const char *root = r->app_conf->root_path;
+    const char *in = r->in.data;
+    struct slice query = r->head.query;
+    bool prefixed = r->prefix.len > 0
+                        ? buf_put(b, name, sizeof(name) - 1) && buf_put(b, in + r->prefix.off, r->prefix.len)
+                        : buf_put(b, name, sizeof(name) - 1) && put_path(b, root, strlen(root));
+    return prefixed && put_path(b, request_path(r), r->path_len) && buf_putc(b, '/') &&
+           (query.len == 0 || (buf_putc(b, '?') && buf_put(b, in + query.off, query.len))) &&
+           buf_put(b, "\r\n", 2);
+}
+
+/* GET and HEAD as browsers and caches have it since ever, all else so that its method stays. */
+static unsigned status_of(const struct request *r)
+{
+    const char *method = r->in.data + r->head.method.off;
+    bool get = r->head.method.len == 3 && memcmp(method, "GET", 3) == 0;
+    bool head = r->head.method.len == 4 && memcmp(method, "HEAD", 4) == 0;
+    return get || head ? 301 : 308;
+}
+
+static void handle_start(struct request *r)
+{
+    struct buf fields;
+    buf_init(&fields, LOCATION_MAX);
+    if (!put_location(&fields, r))
+        request_fail(r, 414, NULL);
+    else if (request_head(r, status_of(r), NULL, 0, fields.data, fields.len, 0, false, false))
+        request_end(r);
+    buf_free(&fields);
+}
+
+/* start() has completed the answer: nothing is left to go on with or to drop. */
+static void handle_nothing(struct request *r)
+{
+    (void)r;
+}
+
+const struct handler redirect_handler = {"redirect", handle_start, handle_nothing, handle_nothing};
