@@ -247,8 +247,8 @@ def slow(peer):
 
 def stops_reading(peer):
     """As a worker that ends by itself: from here on nothing can be delivered, and nobody knows yet."""
+    peer.connection.shutdown(socket.SHUT_RD)  # before the next request can be on its way
     peer.answer()
-    peer.connection.shutdown(socket.SHUT_RD)
     time.sleep(0.5)
     os._exit(0)
 
