@@ -84,12 +84,12 @@ static void test_medians(void **state)
     (void)state;
     struct stats *s = stats_new();
     for (int i = 0; i < 4; i++)
-        stats_cold_start(s, i, i, 0, 0);
+        stats_cold_start(s, 1 + i, i, 0, 0);
     check_near(stats_cold_median(s, STATS_COLD_SPAWN), 1.5);
-    stats_cold_answer(s, 3, 3, 3);
+    stats_cold_answer(s, 4, 4, 3);
     check_near(stats_cold_median(s, STATS_COLD_ANSWER), 3); /* of those that are known */
     for (int i = 0; i < 10 * STATS_COLD_KEPT; i++)
-        stats_cold_start(s, 4 + i, i % STATS_COLD_KEPT, 0, 0);
+        stats_cold_start(s, 5 + i, i % STATS_COLD_KEPT, 0, 0);
     check_near(stats_cold_median(s, STATS_COLD_SPAWN), STATS_COLD_KEPT / 2);
     assert_int_equal(s->cold_count, 10 * STATS_COLD_KEPT + 4);
     assert_true(stats_cold_median(s, STATS_COLD_ANSWER) < 0);
