@@ -20,8 +20,10 @@ JOBS       ?= $(shell nproc)
 
 # --- what is made of what ----------------------------------------------------------------------------------------
 
-# The program, by level (docs/ARCHITECTURE.md): from the command line down to the leaves. What runs while nothing happens
-# stands last, side by side with libev, so that an idle gateway keeps few pages of its text.
+# What runs while nothing happens. It is linked first, with libev: so it stands beside the table of calls into libc, and an
+# idle gateway keeps few pages of its text (the kernel maps 16 of them around one that is touched).
+IDLE    = gateway timeq task epoll memory log
+# The rest of the program, by level (docs/ARCHITECTURE.md): from the command line down to the leaves.
 GATEWAY = main banner privileges listener \
           conn conn_proxy conn_head conn_body conn_answer conn_state \
           router status status_json status_metrics status_page status_view \
@@ -30,7 +32,7 @@ GATEWAY = main banner privileges listener \
           client encode cgi_reply cgi request file_rules launch command spawn \
           backoff control output reaper forwarded forwarded_hop proxy_protocol http_chunked http_head http_path \
           http_reply http_date file_open file_type body worker_fsm \
-          json tail buf net inherit proc stats log memory epoll task timeq gateway
+          json tail buf net inherit proc stats
 FCGI    = fcgi_client fcgi_record
 CONFIG  = config load options argument environment reader sections value check check_app finish kind dump help table env_file python \
           suggest network units arena
@@ -45,7 +47,6 @@ UNIT_buf           = gateway/buf
 UNIT_task          = gateway/task
 UNIT_tail          = gateway/tail gateway/buf
 UNIT_stats         = gateway/stats gateway/tail gateway/buf
-UNIT_LIBS_stats    = -lm
 UNIT_json          = gateway/json gateway/buf
 UNIT_body          = gateway/body gateway/buf
 UNIT_worker_fsm    = gateway/worker_fsm
@@ -106,7 +107,7 @@ B = build
 Q = $(if $(V),,@)
 say = $(if $(V),@:,@printf '  %-8s %s\n' $(1) $(2))
 
-program_objects = $(CONFIG:%=config/%) $(FCGI:%=fcgi/%) $(GATEWAY:%=gateway/%)
+program_objects = $(IDLE:%=gateway/%) $(CONFIG:%=config/%) $(FCGI:%=fcgi/%) $(GATEWAY:%=gateway/%)
 worker          = $(B)/pyworker/_pyworker.abi3.so $(PYWORKER_PY:%=$(B)/pyworker/%.py)
 program         = $(if $(STATIC),$(B)/static/leangate,$(B)/leangate)
 unit_tests      = $(sort $(patsubst UNIT_%,%,$(filter-out UNIT_LIBS_%,$(filter UNIT_%,$(.VARIABLES)))))
@@ -220,7 +221,8 @@ $(1)/obj/%.o: %.c $(1)/flags
 
 $(1)/leangate: $$(program_objects:%=$(1)/obj/%.o)
 	$$(call say,LINK,$$@)
-	$$(Q)$$(CC) $(3) $$(LDFLAGS) -o $$@ $$^ $$(must_libs)
+	$$(Q)$$(CC) $(3) $$(LDFLAGS) -o $$@ $$(IDLE:%=$(1)/obj/gateway/%.o) -l:libev.a \
+		$$(filter-out $$(IDLE:%=$(1)/obj/gateway/%.o),$$^) $$(must_libs)
 
 # Objects are made anew when the flags change: the file is touched only if its text does.
 $(1)/flags: FORCE

@@ -10,6 +10,7 @@
 enum {
     PAGE = 4096,
     LARGE = 128 * 1024,
+    SEGMENTS = 8,          /* of one object, that cannot be written to: there are three */
     STACK_USED = 64 * 1024 /* as far below the caller as a call has ever come */
 };
 
@@ -23,19 +24,28 @@ void memory_init(void)
 }
 
 /* Text and constants are never written to, so a page of them that is dropped comes back as it was. Failing
- * changes nothing. */
+ * changes nothing. The list of segments stands in one of them: it is read to its end before any is dropped.
+ */
 static int drop_text(struct dl_phdr_info *info, size_t size, void *unused)
 {
+    struct {
+        uintptr_t page;
+        size_t len;
+    } parts[SEGMENTS];
+    int count = 0;
     (void)size;
     (void)unused;
-    for (int i = 0; i < info->dlpi_phnum; i++) {
+    for (int i = 0; i < info->dlpi_phnum && count < SEGMENTS; i++) {
         const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
         if (segment->p_type != PT_LOAD || (segment->p_flags & PF_W) != 0)
             continue;
         uintptr_t start = info->dlpi_addr + segment->p_vaddr;
-        uintptr_t page = start & ~(uintptr_t)(PAGE - 1);
-        (void)madvise((void *)page, segment->p_memsz + (start - page), MADV_DONTNEED);
+        parts[count].page = start & ~(uintptr_t)(PAGE - 1);
+        parts[count].len = segment->p_memsz + (start - parts[count].page);
+        count++;
     }
+    for (int i = 0; i < count; i++)
+        (void)madvise((void *)parts[i].page, parts[i].len, MADV_DONTNEED);
     return 0;
 }
 

@@ -2,7 +2,6 @@
 #include "request.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -187,17 +186,23 @@ bool request_field(const struct request *r, const char *name, struct slice *valu
     return false;
 }
 
+static double between(double least, double value, double most)
+{
+    return value < least ? least : value > most ? most : value;
+}
+
 struct request_phases request_phases(const struct request *r)
 {
     struct request_phases p = {0};
     if (r->app == NULL || r->started == 0)
         return p;
     double taken = r->sent > 0 ? r->sent : r->headed;
-    p.queue = fmax(taken - r->started, 0);
-    if (r->cold)
-        p.start = fmin(p.queue, (r->ready > 0 ? r->ready : taken) - fmax(r->started, r->spawned));
-    p.start = fmax(p.start, 0);
-    p.queue -= p.start;
+    double wait = taken > r->started ? taken - r->started : 0;
+    if (r->cold) {
+        double from = r->spawned > r->started ? r->spawned : r->started;
+        p.start = between(0, (r->ready > 0 ? r->ready : taken) - from, wait);
+    }
+    p.queue = wait - p.start;
     if (r->sent > 0 && r->headed > r->sent)
         p.app = r->headed - r->sent;
     return p;

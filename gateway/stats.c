@@ -1,7 +1,6 @@
 /* stats.c - see stats.h. */
 #include "stats.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,8 +121,8 @@ void stats_cold_answer(struct stats *s, double spawned, double complete, double 
     float *parts = s->cold[last_cold(s)];
     if (parts[STATS_COLD_ANSWER] >= 0)
         return;
-    parts[STATS_COLD_QUEUE] = (float)fmax(s->cold_spawned - complete, 0);
-    parts[STATS_COLD_ANSWER] = (float)fmax(answer, 0);
+    parts[STATS_COLD_QUEUE] = spawned > complete ? (float)(spawned - complete) : 0;
+    parts[STATS_COLD_ANSWER] = answer > 0 ? (float)answer : 0;
 }
 
 double stats_cold_last(const struct stats *s, enum stats_cold_part part)
