@@ -15,6 +15,8 @@ static void run_remote(struct task *task)
 {
     struct app *app = LIST_OBJECT(task, struct app, task);
     remote_run(app->remote, &app->queue);
+    if (app->retired)
+        task_wake(app->shared->idle);
 }
 
 static void run(struct task *task)
@@ -76,7 +78,7 @@ const struct handler app_handler = {"app", handle_start, handle_resume, handle_c
 
 /* ---- life ---- */
 
-struct app *app_new(struct app_shared *shared, const struct conf *conf, const struct conf_app *app_conf)
+struct app *app_new(struct app_shared *shared, struct conf *conf, const struct conf_app *app_conf)
 {
     struct app *app = calloc(1, sizeof(*app));
     struct stats *stats = stats_new();
@@ -88,7 +90,7 @@ struct app *app_new(struct app_shared *shared, const struct conf *conf, const st
     }
     app->stats = stats;
     app->shared = shared;
-    app->conf = conf;
+    app->conf = conf_ref(conf);
     app->app_conf = app_conf;
     roster_init(&app->roster);
     queue_init(&app->queue, &app->task, stats);
@@ -99,6 +101,7 @@ struct app *app_new(struct app_shared *shared, const struct conf *conf, const st
     app->remote = remote_new(shared->loop, conf, app_conf, &app->task);
     if (app->remote != NULL)
         return app;
+    conf_unref(conf);
     stats_unref(stats);
     free(app);
     return NULL;
@@ -112,7 +115,47 @@ void app_free(struct app *app)
     backoff_clear(&app->backoff);
     stats_unref(app->stats);
     remote_free(app->remote);
+    conf_unref(app->conf);
     free(app);
+}
+
+void app_expect(struct app *app, bool arriving)
+{
+    app->expected += arriving ? 1 : -1u;
+    if (app->retired)
+        task_wake(app->shared->idle);
+}
+
+bool app_reload(struct app *app, struct conf *conf, const struct conf_app *app_conf)
+{
+    struct list *node, *after;
+    if (app->remote != NULL || *app_conf->address != '\0')
+        return false;
+    conf_unref(app->conf);
+    app->conf = conf_ref(conf);
+    app->app_conf = app_conf;
+    backoff_clear(&app->backoff);
+    app->stillborn = 0;
+    LIST_EACH (node, after, &app->roster.workers) {
+        struct worker *w = LIST_OBJECT(node, struct worker, node);
+        w->outdated = true;
+        if (w->successor)
+            worker_end(w, WORKER_ON_STOP, STATS_EXIT_REPLACED);
+    }
+    task_wake(&app->task);
+    return true;
+}
+
+void app_retire(struct app *app)
+{
+    app->retired = true;
+    task_wake(&app->task);
+}
+
+bool app_over(const struct app *app)
+{
+    return app->roster.count == 0 && app->queue.count == 0 && app->expected == 0 &&
+           (app->remote == NULL || !remote_busy(app->remote));
 }
 
 void app_warm(struct app *app)

@@ -11,10 +11,23 @@
 extern const struct handler app_handler;
 
 /* The runtime state of an app; NULL when out of memory. */
-struct app *app_new(struct app_shared *shared, const struct conf *conf, const struct conf_app *app_conf);
+struct app *app_new(struct app_shared *shared, struct conf *conf, const struct conf_app *app_conf);
 
 /* Frees it; no worker and no request may be left. */
 void app_free(struct app *app);
+
+/* A request for it has begun to arrive, or no longer does. */
+void app_expect(struct app *app, bool arriving);
+
+/* Another configuration. Where requests are under way or wait a successor takes over from the workers of the
+ * old one; those that are idle are stopped. False: this app can only be retired. */
+bool app_reload(struct app *app, struct conf *conf, const struct conf_app *app_conf);
+
+/* Nothing new comes to it: it ends when all is finished that it has. shared->idle is woken then. */
+void app_retire(struct app *app);
+
+/* Whether a retired app can be freed. */
+bool app_over(const struct app *app);
 
 /* Starts a worker although nobody waits (start = eager or check). */
 void app_warm(struct app *app);

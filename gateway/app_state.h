@@ -31,7 +31,7 @@ struct app_shared {
 
 struct app {
     struct app_shared *shared;
-    const struct conf *conf;
+    struct conf *conf; /* a reference */
     const struct conf_app *app_conf;
     struct stats *stats; /* a reference */
     struct roster roster;
@@ -42,6 +42,10 @@ struct app {
     unsigned stillborn;     /* workers in a row that ended before READY without a word */
     struct task task;
     struct timeq_entry retry; /* a worker's backlog was full */
+
+    struct list node;  /* the gateway's, of retired apps */
+    uint32_t expected; /* requests whose body is on its way */
+    bool retired;      /* the configuration knows it no more: it finishes what it has */
 
     /* For `check`: what the first start came to. */
     bool checking;

@@ -38,8 +38,11 @@ static void look_after(struct app *app, struct worker *w)
     bool idle = worker_busy(w) == 0;
     if (idle)
         worker_event(w, WORKER_ON_EMPTY);
-    if (app->shared->stopping && worker_serving(w) == 0 && app->queue.count == 0)
+    bool unwanted = app->queue.count == 0 && worker_serving(w) == 0;
+    if (unwanted && (app->shared->stopping || app->retired))
         worker_end(w, WORKER_ON_STOP, STATS_EXIT_STOPPED);
+    else if (unwanted && idle && w->outdated && w->state == WORKER_READY)
+        worker_end(w, WORKER_ON_STOP, STATS_EXIT_REPLACED);
     watch_idle(app, w, idle);
     fleet_set_idle(&app->shared->fleet, w, idle && w->state == WORKER_READY);
 }
@@ -71,7 +74,7 @@ struct worker *app_start_worker(struct app *app)
 
 static void start_successor(struct app *app)
 {
-    if (app->shared->stopping || backoff_active(&app->backoff) ||
+    if (app->shared->stopping || app->retired || backoff_active(&app->backoff) ||
         !succession_due(&app->roster, app->queue.count))
         return;
     struct worker *w = app_start_worker(app);

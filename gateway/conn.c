@@ -121,6 +121,7 @@ static void destroy(struct conn *c)
     if (c->request != NULL)
         request_free(c->request);
     close(c->io.fd);
+    conn_origin_unref(c->origin);
     free(c);
     pool->count--;
     task_wake(pool->closed);
@@ -202,8 +203,14 @@ static void run(struct task *task)
 
 /* ---- life ---- */
 
+void conn_origin_unref(struct conn_origin *origin)
+{
+    if (--origin->refs == 0)
+        free(origin);
+}
+
 bool conn_accept(struct conn_pool *pool, int fd, const struct sockaddr *peer, socklen_t peer_len,
-                 const struct conn_origin *origin)
+                 struct conn_origin *origin)
 {
     struct conn *c = calloc(1, sizeof(*c));
     if (c == NULL) {
@@ -212,6 +219,7 @@ bool conn_accept(struct conn_pool *pool, int fd, const struct sockaddr *peer, so
     }
     c->pool = pool;
     c->origin = origin;
+    origin->refs++;
     c->state = pool->conf->proxy_protocol && !pool->inside ? CONN_PROXY : CONN_IDLE;
     client_peer_init(&c->peer, peer, peer_len);
     ev_io_init(&c->io, on_event, fd, EV_READ);

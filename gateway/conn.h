@@ -7,10 +7,13 @@
 
 #include "conn_pool.h"
 
-/* Takes over an accepted, non-blocking socket. `origin` outlives the connection. False: out of memory, the
+/* Takes over an accepted, non-blocking socket. Keeps a reference to `origin`. False: out of memory, the
  * socket is closed. */
 bool conn_accept(struct conn_pool *pool, int fd, const struct sockaddr *peer, socklen_t peer_len,
-                 const struct conn_origin *origin);
+                 struct conn_origin *origin);
+
+/* Frees it at the last. */
+void conn_origin_unref(struct conn_origin *origin);
 
 /* Closes the connection that has been idle longest. False: none is idle. */
 bool conn_close_idle(struct conn_pool *pool);

@@ -17,10 +17,10 @@
 
 struct conn_pool {
     struct ev_loop *loop;
-    const struct conf *conf;
-    const struct router *router;
-    const struct forwarded *forwarded; /* whom and what to believe about clients */
-    struct app **apps;                 /* one a configured app; NULL until its first request */
+    struct conf *conf; /* a reference; these four change together */
+    struct router *router;
+    struct forwarded *forwarded; /* whom and what to believe about clients */
+    struct app **apps;           /* one a configured app; NULL until its first request */
     struct app_shared *app_shared;
     const struct status_facts *facts; /* what the gateway can tell about itself */
     struct list idle;                 /* connections between requests, the longest idle one first */
@@ -33,8 +33,9 @@ struct conn_pool {
     struct task *closed; /* woken when a connection is gone */
 };
 
-/* Where a connection came in. */
+/* Where connections came in: the listener's, and of each of its connections, which may outlive it. */
 struct conn_origin {
+    uint32_t refs;
     char address[NET_ADDRESS_MAX];
     char port[8];
 };

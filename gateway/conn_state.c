@@ -22,6 +22,10 @@ static struct list *home_of(const struct conn *c)
 void conn_state_move(struct conn *c, enum conn_state state)
 {
     const struct list *before = home_of(c);
+    if (c->state == CONN_BODY)
+        app_expect(c->request->app, false);
+    if (state == CONN_BODY)
+        app_expect(c->request->app, true);
     c->state = (uint8_t)state;
     c->moved = true;
     if (home_of(c) == before)

@@ -1,7 +1,8 @@
 /* gateway.c - see gateway.h.
  *
  *   start: logs, limits, loop -> bind -> drop privileges -> check apps -> accept
- *   end:   SIGTERM, SIGINT, SIGQUIT, SIGHUP -> stop accepting, finish what is under way (at most `drain`),
+ *   SIGHUP: reload.c
+ *   end:   SIGTERM, SIGINT, SIGQUIT -> stop accepting, finish what is under way (at most `drain`),
  * stop workers, return a second signal, or `drain` over -> cut connections, kill workers, return */
 #include "gateway.h"
 
@@ -28,12 +29,13 @@
 #include "memory.h"
 #include "privileges.h"
 #include "reaper.h"
+#include "reload.h"
 #include "router.h"
 #include "spawn.h"
 #include "timeq.h"
 
 enum {
-    SIGNALS = 4,
+    SIGNALS = 3,
     KILL_GRACE_MS = 2000, /* after SIGKILL: a process in an uninterruptible call is left to init */
     STATUS_CONNECTIONS = 8,
     BURST = 64 /* connections gone that make it worth while to give memory back */
@@ -41,36 +43,89 @@ enum {
 
 struct gateway {
     struct ev_loop *loop;
-    const struct conf *conf;
-    struct conn_pool pool;
-    struct conn_pool inside; /* of the status listener */
+    const struct conf_input *input; /* NULL: it only checks apps */
+    struct conn_pool pool;          /* with the current configuration */
+    struct conn_pool inside;        /* of the status listener */
     struct status_facts facts;
     struct app_shared shared;
-    struct router *router;
-    struct forwarded *forwarded;
     struct list listeners;
     struct list status_listeners; /* one, or none */
+    struct list retired;          /* apps that are not configured any more and finish what they have */
     struct task task;
     struct timeq_entry deadline; /* of draining, then of killing */
     ev_signal signals[SIGNALS];
     ev_signal reopen; /* SIGUSR1 */
+    ev_signal hup;
     ev_prepare prepare;
     ev_idle more;              /* active while tasks are left: the loop looks for events but does not sleep */
     uint32_t most_connections; /* since memory was given back last */
     int signal_count;          /* signals that asked for the end */
     int signals_seen;          /* of these, acted upon */
+    bool reload;               /* SIGHUP came */
     bool killing;
     bool was_looked_at; /* somebody asked the status listener since memory was given back last */
 };
 
-/* ---- the end ---- */
+/* ---- apps ---- */
+
+/* Starts those that are to run from the start, unless they do already. */
+static void start_eager(struct gateway *g)
+{
+    struct conn_pool *pool = &g->pool;
+    for (uint32_t i = 0; i < pool->conf->app_count; i++) {
+        if (pool->conf->apps[i].start != CONF_START_EAGER)
+            continue;
+        if (pool->apps[i] == NULL)
+            pool->apps[i] = app_new(pool->app_shared, pool->conf, &pool->conf->apps[i]);
+        if (pool->apps[i] != NULL)
+            app_warm(pool->apps[i]);
+    }
+}
 
 static void stop_apps(struct gateway *g, bool now)
 {
-    for (uint32_t i = 0; i < g->conf->app_count; i++)
+    for (uint32_t i = 0; i < g->pool.conf->app_count; i++)
         if (g->pool.apps[i] != NULL)
             app_stop(g->pool.apps[i], now);
+    struct list *node, *after;
+    LIST_EACH (node, after, &g->retired)
+        app_stop(LIST_OBJECT(node, struct app, node), now);
 }
+
+static void free_retired(struct gateway *g)
+{
+    struct list *node, *after;
+    LIST_EACH (node, after, &g->retired) {
+        struct app *app = LIST_OBJECT(node, struct app, node);
+        if (!app_over(app))
+            continue;
+        list_remove(node);
+        app_free(app);
+    }
+}
+
+static struct reload reload_of(struct gateway *g)
+{
+    return (struct reload){
+        .input = g->input,
+        .pool = &g->pool,
+        .inside = &g->inside,
+        .facts = &g->facts,
+        .listeners = &g->listeners,
+        .status_listeners = &g->status_listeners,
+        .retired = &g->retired,
+    };
+}
+
+static void load_anew(struct gateway *g)
+{
+    const struct reload reload = reload_of(g);
+    g->reload = false;
+    if (reload_run(&reload))
+        start_eager(g);
+}
+
+/* ---- the end ---- */
 
 static void close_listeners(struct list *listeners)
 {
@@ -101,7 +156,7 @@ static void begin_drain(struct gateway *g)
     if (left > 0)
         log_info("draining: %u request%s left (Ctrl-C again to stop now)", left, left == 1 ? "" : "s");
     stop_apps(g, false);
-    timeq_start(timeq_get(g->conf->drain), &g->deadline, &g->task);
+    timeq_start(timeq_get(g->pool.conf->drain), &g->deadline, &g->task);
 }
 
 static void stop_now(struct gateway *g)
@@ -144,6 +199,9 @@ static void run(struct task *task)
     bool expired = g->deadline.expired;
     g->deadline.expired = false;
     resume_listeners(g);
+    free_retired(g);
+    if (g->reload && !g->pool.draining)
+        load_anew(g);
     for (; g->signals_seen < g->signal_count; g->signals_seen++)
         if (g->signals_seen == 0)
             begin_drain(g);
@@ -167,12 +225,21 @@ static void on_signal(EV_P_ ev_signal *signal, int events)
     task_wake(&g->task);
 }
 
+static void on_hup(EV_P_ ev_signal *signal, int events)
+{
+    (void)EV_A;
+    (void)events;
+    struct gateway *g = signal->data;
+    g->reload = g->input != NULL;
+    task_wake(&g->task);
+}
+
 static void on_reopen(EV_P_ ev_signal *signal, int events)
 {
     (void)EV_A;
     (void)events;
     const struct gateway *g = signal->data;
-    log_reopen(g->conf->access, g->conf->error);
+    log_reopen(g->pool.conf->access, g->pool.conf->error);
 }
 
 static void on_idle(EV_P_ ev_idle *idle, int events)
@@ -239,7 +306,7 @@ static void raise_limits(void)
 
 static void watch_signals(struct gateway *g)
 {
-    static const int numbers[SIGNALS] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
+    static const int numbers[SIGNALS] = {SIGTERM, SIGINT, SIGQUIT};
     for (int i = 0; i < SIGNALS; i++) {
         ev_signal_init(&g->signals[i], on_signal, numbers[i]);
         g->signals[i].data = g;
@@ -248,6 +315,9 @@ static void watch_signals(struct gateway *g)
     ev_signal_init(&g->reopen, on_reopen, SIGUSR1);
     g->reopen.data = g;
     ev_signal_start(g->loop, &g->reopen);
+    ev_signal_init(&g->hup, on_hup, SIGHUP);
+    g->hup.data = g;
+    ev_signal_start(g->loop, &g->hup);
     ev_idle_init(&g->more, on_idle);
     ev_prepare_init(&g->prepare, on_prepare);
     g->prepare.data = g;
@@ -271,11 +341,9 @@ static void init_pool(struct conn_pool *pool)
 }
 
 /* The status listener has a pool of its own: it answers also when the clients have used up theirs. */
-static void fill_pools(struct gateway *g)
+static bool fill_pools(struct gateway *g, struct conf *conf)
 {
     g->facts = (struct status_facts){
-        .conf = g->conf,
-        .apps = g->pool.apps,
         .started = time(NULL),
         .connections = &g->pool.count,
         .idle = &g->pool.idle,
@@ -283,23 +351,22 @@ static void fill_pools(struct gateway *g)
     struct conn_pool *pools[] = {&g->pool, &g->inside};
     for (int i = 0; i < 2; i++) {
         pools[i]->loop = g->loop;
-        pools[i]->conf = g->conf;
-        pools[i]->forwarded = g->forwarded;
         pools[i]->facts = &g->facts;
         pools[i]->closed = &g->task;
     }
-    g->pool.router = g->router;
     g->pool.app_shared = &g->shared;
-    g->pool.limit = (uint32_t)g->conf->connections;
     g->inside.limit = STATUS_CONNECTIONS;
     g->inside.inside = true;
+    const struct reload reload = reload_of(g);
+    return reload_build(&reload, conf);
 }
 
-static enum gateway_exit build(struct gateway *g, const struct conf *conf)
+static enum gateway_exit build(struct gateway *g, struct conf *conf, const struct conf_input *input)
 {
-    *g = (struct gateway){.conf = conf};
+    *g = (struct gateway){.input = input};
     list_init(&g->listeners);
     list_init(&g->status_listeners);
+    list_init(&g->retired);
     init_pool(&g->pool);
     init_pool(&g->inside);
     task_init(&g->task, run);
@@ -328,14 +395,8 @@ static enum gateway_exit build(struct gateway *g, const struct conf *conf)
     }
     g->shared = (struct app_shared){.loop = g->loop, .library = library, .idle = &g->task};
     fleet_init(&g->shared.fleet, conf->workers);
-    g->router = router_new(conf);
-    g->forwarded = forwarded_new(&conf->trusted_proxies, &conf->forwarded);
-    g->pool.apps = calloc(conf->app_count, sizeof(g->pool.apps[0]));
-    if (g->router == NULL || g->forwarded == NULL || g->pool.apps == NULL) {
-        log_error("no memory");
+    if (!fill_pools(g, conf))
         return GATEWAY_INTERNAL;
-    }
-    fill_pools(g);
     raise_limits();
     reaper_init(g->loop);
     watch_signals(g);
@@ -349,9 +410,10 @@ static void destroy(struct gateway *g)
     if (g->loop != NULL)
         conn_close_all(&g->inside, true);
     if (g->pool.apps != NULL)
-        for (uint32_t i = 0; i < g->conf->app_count; i++)
+        for (uint32_t i = 0; i < g->pool.conf->app_count; i++)
             if (g->pool.apps[i] != NULL)
                 app_free(g->pool.apps[i]);
+    free_retired(g);
     fleet_close(&g->shared.fleet);
     timeq_stop(&g->deadline);
     task_cancel(&g->task);
@@ -361,13 +423,15 @@ static void destroy(struct gateway *g)
         for (int i = 0; i < SIGNALS; i++)
             ev_signal_stop(g->loop, &g->signals[i]);
         ev_signal_stop(g->loop, &g->reopen);
+        ev_signal_stop(g->loop, &g->hup);
         ev_prepare_stop(g->loop, &g->prepare);
         ev_idle_stop(g->loop, &g->more);
         ev_loop_destroy(g->loop);
     }
     free(g->pool.apps);
-    router_free(g->router);
-    forwarded_free(g->forwarded);
+    router_free(g->pool.router);
+    forwarded_free(g->pool.forwarded);
+    conf_unref(g->pool.conf);
     union {
         const char *in;
         char *out;
@@ -380,13 +444,14 @@ static void destroy(struct gateway *g)
 static enum gateway_exit bind_all(struct gateway *g)
 {
     char error[NET_ERROR_MAX * 2];
-    if (g->conf->status_listen[0] != '\0' &&
-        !listener_open(&g->status_listeners, &g->inside, g->conf->status_listen, error)) {
+    const struct conf *conf = g->pool.conf;
+    if (conf->status_listen[0] != '\0' &&
+        !listener_open(&g->status_listeners, &g->inside, conf, conf->status_listen, error)) {
         log_error("%s", error);
         return GATEWAY_CANNOT_START;
     }
-    for (uint32_t i = 0; i < g->conf->listen.count; i++)
-        if (!listener_open(&g->listeners, &g->pool, g->conf->listen.items[i], error)) {
+    for (uint32_t i = 0; i < conf->listen.count; i++)
+        if (!listener_open(&g->listeners, &g->pool, conf, conf->listen.items[i], error)) {
             log_error("%s", error);
             return GATEWAY_CANNOT_START;
         }
@@ -399,7 +464,7 @@ static enum gateway_exit bind_all(struct gateway *g)
 /* Starts one app in a process that ends right after. False: it cannot be loaded, which was logged. */
 static bool check_app(struct gateway *g, uint32_t index)
 {
-    struct app *app = app_new(&g->shared, g->conf, &g->conf->apps[index]);
+    struct app *app = app_new(&g->shared, g->pool.conf, &g->pool.conf->apps[index]);
     if (app == NULL)
         return false;
     app->checking = true;
@@ -426,8 +491,8 @@ static bool check_app(struct gateway *g, uint32_t index)
 static bool check_apps(struct gateway *g, bool every)
 {
     bool ok = true;
-    for (uint32_t i = 0; i < g->conf->app_count && g->signal_count == 0; i++) {
-        const struct conf_app *app = &g->conf->apps[i];
+    for (uint32_t i = 0; i < g->pool.conf->app_count && g->signal_count == 0; i++) {
+        const struct conf_app *app = &g->pool.conf->apps[i];
         if (!every && app->start != CONF_START_CHECK)
             continue;
         bool loads = check_app(g, i);
@@ -436,16 +501,17 @@ static bool check_apps(struct gateway *g, bool every)
     return ok;
 }
 
-enum gateway_exit gateway_check(const struct conf *conf)
+enum gateway_exit gateway_check(struct conf *conf)
 {
     struct gateway g;
-    enum gateway_exit status = build(&g, conf);
-    if (status == GATEWAY_DRAINED && !privileges_drop(conf))
+    enum gateway_exit status = build(&g, conf, NULL);
+    conf_unref(conf);
+    if (status == GATEWAY_DRAINED && !privileges_drop(g.pool.conf))
         status = GATEWAY_CANNOT_START;
     if (status == GATEWAY_DRAINED)
         status = check_apps(&g, true) ? GATEWAY_DRAINED : GATEWAY_APP_BROKEN;
     if (status == GATEWAY_DRAINED)
-        log_info("%s: ok", conf->file[0] != '\0' ? conf->file : conf->apps[0].name);
+        log_info("%s: ok", g.pool.conf->file[0] != '\0' ? g.pool.conf->file : g.pool.conf->apps[0].name);
     destroy(&g);
     return status;
 }
@@ -453,29 +519,24 @@ enum gateway_exit gateway_check(const struct conf *conf)
 static void serve(struct gateway *g)
 {
     struct list *node, *after;
-    banner_tell(g->conf, g->forwarded, &g->listeners, &g->status_listeners);
+    banner_tell(g->pool.conf, g->pool.forwarded, &g->listeners, &g->status_listeners);
     LIST_EACH (node, after, &g->status_listeners)
         listener_start(LIST_OBJECT(node, struct listener, node));
     LIST_EACH (node, after, &g->listeners)
         listener_start(LIST_OBJECT(node, struct listener, node));
-    for (uint32_t i = 0; i < g->conf->app_count; i++) {
-        if (g->conf->apps[i].start != CONF_START_EAGER)
-            continue;
-        g->pool.apps[i] = app_new(&g->shared, g->conf, &g->conf->apps[i]);
-        if (g->pool.apps[i] != NULL)
-            app_warm(g->pool.apps[i]);
-    }
+    start_eager(g);
     memory_give_back(); /* what only the start needed */
     ev_run(g->loop, 0);
 }
 
-enum gateway_exit gateway_run(const struct conf *conf)
+enum gateway_exit gateway_run(struct conf *conf, const struct conf_input *input)
 {
     struct gateway g;
-    enum gateway_exit status = build(&g, conf);
+    enum gateway_exit status = build(&g, conf, input);
+    conf_unref(conf);
     if (status == GATEWAY_DRAINED)
         status = bind_all(&g);
-    if (status == GATEWAY_DRAINED && !privileges_drop(conf))
+    if (status == GATEWAY_DRAINED && !privileges_drop(g.pool.conf))
         status = GATEWAY_CANNOT_START;
     if (status == GATEWAY_DRAINED) {
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);

@@ -13,10 +13,13 @@ enum gateway_exit {
     GATEWAY_APP_BROKEN = 4
 };
 
-/* Serves until a signal ends it. */
-enum gateway_exit gateway_run(const struct conf *conf);
+/* Both take the caller's reference to the configuration over. */
+
+/* Serves until a signal ends it. `input` is what the configuration was loaded from, and will be again at
+ * SIGHUP. */
+enum gateway_exit gateway_run(struct conf *conf, const struct conf_input *input);
 
 /* Imports every app once in a process that is thrown away; says on stderr what came of each. */
-enum gateway_exit gateway_check(const struct conf *conf);
+enum gateway_exit gateway_check(struct conf *conf);
 
 #endif

@@ -54,7 +54,7 @@ static bool accept_one(struct listener *l)
     }
     net_set_nodelay(fd);
     stats_globals[STATS_ACCEPTED] += !l->pool->inside;
-    return conn_accept(l->pool, fd, (const struct sockaddr *)&peer, len, &l->origin);
+    return conn_accept(l->pool, fd, (const struct sockaddr *)&peer, len, l->origin);
 }
 
 static void run(struct task *task)
@@ -81,14 +81,21 @@ static void on_event(EV_P_ ev_io *io, int events)
 static bool add(struct list *list, struct conn_pool *pool, const char *spec, int fd)
 {
     struct listener *l = calloc(1, sizeof(*l));
-    if (l == NULL || timeq_get(PAUSE_MS) == NULL) { /* a pause must end, however short memory is then */
+    struct conn_origin *origin = calloc(1, sizeof(*origin));
+    char *copy = strdup(spec);
+    if (l == NULL || origin == NULL || copy == NULL ||
+        timeq_get(PAUSE_MS) == NULL) { /* a pause must end, however short memory is then */
         close(fd);
+        free(copy);
+        free(origin);
         free(l);
         return false;
     }
     l->pool = pool;
-    l->spec = spec;
-    net_own_address(fd, l->origin.address, l->origin.port);
+    l->spec = copy;
+    l->origin = origin;
+    origin->refs = 1;
+    net_own_address(fd, origin->address, origin->port);
     net_url(fd, l->url);
     task_init(&l->task, run);
     ev_io_init(&l->io, on_event, fd, EV_READ);
@@ -97,12 +104,13 @@ static bool add(struct list *list, struct conn_pool *pool, const char *spec, int
     return true;
 }
 
-bool listener_open(struct list *list, struct conn_pool *pool, const char *spec, char error[NET_ERROR_MAX * 2])
+bool listener_open(struct list *list, struct conn_pool *pool, const struct conf *conf, const char *spec,
+                   char error[NET_ERROR_MAX * 2])
 {
     char reason[NET_ERROR_MAX];
     int fds[INHERIT_MAX], count = 1;
     const struct net_listen how = {
-        .spec = spec, .backlog = (int)pool->conf->backlog, .mode = (unsigned)pool->conf->listen_mode};
+        .spec = spec, .backlog = (int)conf->backlog, .mode = (unsigned)conf->listen_mode};
     if (inherit_meant(spec))
         count = inherit_take(spec, fds, reason);
     else
@@ -146,5 +154,7 @@ void listener_free(struct listener *l)
     task_cancel(&l->task);
     list_remove(&l->node);
     close(l->io.fd);
+    conn_origin_unref(l->origin);
+    free(l->spec);
     free(l);
 }

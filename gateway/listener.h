@@ -17,16 +17,16 @@ struct listener {
     struct task task;
     struct timeq_entry pause; /* runs while descriptors are short */
     struct conn_pool *pool;
-    const char *spec;
-    char url[NET_URL_MAX]; /* where it is reached in fact */
-    struct conn_origin origin;
-    bool waits; /* the loop told of a connection */
-    bool full;  /* accepting waits for a connection to close */
+    char *spec;                 /* owned */
+    char url[NET_URL_MAX];      /* where it is reached in fact */
+    struct conn_origin *origin; /* a reference */
+    bool waits;                 /* the loop told of a connection */
+    bool full;                  /* accepting waits for a connection to close */
 };
 
 /* Appends the listeners of one specification to `list`: mostly one, for systemd all sockets that it means.
  * Accepts nothing yet. False with a whole sentence in error[]. */
-bool listener_open(struct list *list, struct conn_pool *pool, const char *spec,
+bool listener_open(struct list *list, struct conn_pool *pool, const struct conf *conf, const char *spec,
                    char error[NET_ERROR_MAX * 2]);
 
 /* Begins to accept. */

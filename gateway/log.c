@@ -185,6 +185,42 @@ void log_reopen(const char *access, const char *error)
     reopen(&sinks[SINK_ERROR_FILE], error);
 }
 
+static void close_file(struct sink *file)
+{
+    if (!file->opened)
+        return;
+    sink_flush(file);
+    ev_io_stop(loop, &file->io);
+    close(file->fd);
+    file->opened = false;
+    file->fd = -1;
+    buf_free(&file->pending);
+}
+
+/* What `target` goes to from now on; `before` when it cannot be opened. */
+static struct sink *change(struct sink *before, struct sink *file, const char *target)
+{
+    if (target[0] == '/' && file->opened) {
+        reopen(file, target);
+        return file;
+    }
+    struct sink *after = sink_for(target, file);
+    if (after == file && file->fd == -1) {
+        log_error("cannot open the log %s: %s", target, strerror(errno));
+        return before;
+    }
+    if (after != file)
+        close_file(file);
+    return after;
+}
+
+void log_change(const struct log_targets *targets)
+{
+    threshold = targets->level;
+    access_sink = change(access_sink, &sinks[SINK_ACCESS_FILE], targets->access);
+    error_sink = change(error_sink, &sinks[SINK_ERROR_FILE], targets->error);
+}
+
 int log_open(struct ev_loop *ev, const struct log_targets *targets, const char **path)
 {
     threshold = targets->level;

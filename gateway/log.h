@@ -27,6 +27,9 @@ int log_open(struct ev_loop *loop, const struct log_targets *targets, const char
  * stays as it is, with a message. */
 void log_reopen(const char *access, const char *error);
 
+/* After log_open: other targets. One that cannot be opened stays what it was, with a message. */
+void log_change(const struct log_targets *targets);
+
 /* Writes what waits, as far as it goes without blocking, and closes what log_open opened. */
 void log_close(void);
 

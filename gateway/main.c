@@ -9,7 +9,8 @@
 #include "gateway.h"
 #include "version.h"
 
-static enum gateway_exit act(enum conf_action action, const struct conf *conf)
+/* Takes the reference to the configuration over. */
+static enum gateway_exit act(enum conf_action action, struct conf *conf, const struct conf_input *input)
 {
     switch (action) {
     case CONF_VERSION:
@@ -19,13 +20,14 @@ static enum gateway_exit act(enum conf_action action, const struct conf *conf)
         conf_help(stdout);
         return GATEWAY_DRAINED;
     case CONF_DUMP: /* written by conf_load */
+        conf_unref(conf);
         return GATEWAY_DRAINED;
     case CONF_CHECK:
         return gateway_check(conf);
     case CONF_RUN:
         break;
     }
-    return gateway_run(conf);
+    return gateway_run(conf, input);
 }
 
 /* What is opened next must not become one of the standard descriptors. */
@@ -56,8 +58,7 @@ int main(int argc, char **argv)
     if (conf_load(&input, &action, &conf, stderr, stdout, &error) == -1)
         fprintf(stderr, "leangate: %s\n", error.text);
     else
-        status = act(action, conf);
-    conf_unref(conf);
+        status = act(action, conf, &input);
     free(cwd);
     if (fflush(stdout) != 0 && status == GATEWAY_DRAINED)
         status = GATEWAY_INTERNAL;

@@ -126,6 +126,17 @@ void remote_run(struct remote *remote, struct queue *queue)
         ;
 }
 
+bool remote_busy(const struct remote *remote)
+{
+    struct list *node, *after;
+    LIST_EACH (node, after, &remote->slots) {
+        const struct upstream *up = LIST_OBJECT(node, struct upstream, node);
+        if (up->state != UPSTREAM_CLOSED || up->result != UPSTREAM_NOTHING)
+            return true;
+    }
+    return false;
+}
+
 /* ---- life ---- */
 
 struct remote *remote_new(struct ev_loop *loop, const struct conf *conf, const struct conf_app *app,

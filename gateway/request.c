@@ -46,7 +46,7 @@ void request_identify(struct request *r)
 /* Everything of one exchange but `in`, which may hold the next one already. */
 static void reset(struct request *r)
 {
-    const struct conf *conf = r->conf;
+    struct conf *conf = r->conf;
     struct task *conn = r->conn;
     struct buf in = r->in;
     *r = (struct request){.conf = conf, .conn = conn, .in = in, .answer_left = -1};
@@ -56,12 +56,12 @@ static void reset(struct request *r)
               (uint64_t)conf->response_spool + OUT_SLACK);
 }
 
-struct request *request_new(const struct conf *conf, struct task *conn)
+struct request *request_new(struct conf *conf, struct task *conn)
 {
     struct request *r = malloc(sizeof(*r));
     if (r == NULL)
         return NULL;
-    r->conf = conf;
+    r->conf = conf_ref(conf);
     r->conn = conn;
     buf_init(&r->in, (uint32_t)conf->headers + IN_SPARE);
     reset(r);
@@ -85,7 +85,17 @@ void request_free(struct request *r)
 {
     release(r);
     buf_free(&r->in);
+    conf_unref(r->conf);
     free(r);
+}
+
+void request_adopt(struct request *r, struct conf *conf)
+{
+    struct conf *before = r->conf;
+    if (before == conf)
+        return;
+    r->conf = conf_ref(conf);
+    conf_unref(before);
 }
 
 void request_next(struct request *r)

@@ -48,7 +48,7 @@ struct request_place {
 };
 
 struct request {
-    const struct conf *conf;
+    struct conf *conf; /* a reference */
     struct task *conn; /* woken whenever the answer has made progress */
 
     /* From the client; the connection's. */
@@ -114,7 +114,10 @@ struct request {
 };
 
 /* A new exchange for a connection; NULL when out of memory. */
-struct request *request_new(const struct conf *conf, struct task *conn);
+struct request *request_new(struct conf *conf, struct task *conn);
+
+/* Its head is whole: it is served by the configuration that is current now. */
+void request_adopt(struct request *r, struct conf *conf);
 
 /* Frees it and what it holds. No handler may be at work. */
 void request_free(struct request *r);

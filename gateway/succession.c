@@ -57,7 +57,8 @@ void succession_look(struct worker *w)
 
 static bool replaceable(const struct worker *w)
 {
-    return w->state == WORKER_READY && !w->lost && (w->worn != NULL || w->outdated);
+    return w->state == WORKER_READY && !w->lost &&
+           (w->worn != NULL || (w->outdated && w->owner.app->max_requests != 1));
 }
 
 bool succession_due(const struct roster *roster, uint32_t waiting)

@@ -285,6 +285,7 @@ struct worker *worker_new(const struct worker_owner *owner, struct conf_error *e
         return NULL;
     }
     w->made = timeq_clock();
+    (void)conf_ref(w->owner.conf);
     watch(w, &launch);
     return w;
 }
@@ -305,6 +306,7 @@ void worker_free(struct worker *w)
     list_remove(&w->node);
     spawn_socket_close(&w->socket);
     tail_free(&w->tail);
+    conf_unref(w->owner.conf);
     free(w->failure);
     free(w);
 }

@@ -28,7 +28,7 @@ enum worker_news {
 
 struct worker_owner {
     struct ev_loop *loop;
-    const struct conf *conf;
+    struct conf *conf; /* a worker keeps a reference */
     const struct conf_app *app;
     const char *library; /* the directory that holds the package pyworker */
     struct task *task;   /* woken when there is news or a result in `done` */

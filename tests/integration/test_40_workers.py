@@ -308,7 +308,7 @@ def test_client_that_leaves_while_the_app_works(launch, tmp_path):
 # --- the end
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 def test_drain(launch, tmp_path, number):
     """What has begun is finished, then the exit status is 0."""
     gateway = launch(kitchen())

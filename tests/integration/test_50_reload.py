@@ -1,0 +1,274 @@
+"""SIGHUP: another configuration for a gateway that runs. A bad one changes nothing, a good one holds at once, and no
+request is lost by it."""
+
+import os
+import re
+import signal
+import subprocess
+import shutil
+import time
+
+import pytest
+
+import rawhttp
+
+from fakeworker import install, journal
+from gateway import app, ini, wait_until
+from load import Load
+
+
+def rewrite(gateway, sections, listen="127.0.0.1:0"):
+    """Another file, and the signal; waits until it holds."""
+    gateway.config.write_text(ini({"gateway": {"listen": listen}} | sections))
+    hup(gateway)
+
+
+def hup(gateway, words="^configuration loaded anew: "):
+    start = len(gateway.err.text)
+    gateway.send_signal(signal.SIGHUP)
+    gateway.err.wait(words, start)
+
+
+def kitchen(**keys):
+    return {"app:k": app("kitchen", **keys)}
+
+
+def code(directory, version):
+    """An app that says its version; Python must not take the bytecode of another one written in the same second."""
+    (directory / "versioned.py").write_text(
+        "import os, time\n"
+        f"VERSION = {version!r}\n"
+        "def application(environ, start_response):\n"
+        "    if environ['PATH_INFO'] == '/wait':\n"
+        "        open(os.environ['FILE'] + '.here', 'w').close()\n"
+        "        while not os.path.exists(os.environ['FILE']):\n"
+        "            time.sleep(0.005)\n"
+        "    start_response('200 OK', [('Content-Length', str(len(VERSION)))])\n"
+        "    return [VERSION.encode()]\n")
+    shutil.rmtree(directory / "__pycache__", ignore_errors=True)
+
+
+def versioned(tmp_path, **keys):
+    return {"app:k": {"module": "versioned", "directory": tmp_path,
+                      "env": [f"FILE={tmp_path}/go", "PYTHONDONTWRITEBYTECODE=1"]} | keys}
+
+
+# --- nothing changes
+
+
+@pytest.mark.parametrize("text, words", [
+    ("[app:k]\nmodule = kitchen\nworkers = many\n", r"gateway\.ini:3: \[app:k\] workers: "),
+    ("nonsense\n", r"gateway\.ini:1: "),
+    ("[gateway]\nlisten = 127.0.0.1:1\n[app:k]\nmodule = kitchen\n", "cannot listen on 127.0.0.1:1: "),
+])
+def test_a_bad_file_changes_nothing(launch, text, words):
+    gateway = launch(kitchen())
+    if "listen" in text and os.geteuid() == 0:
+        blocked = launch(kitchen())  # a port that somebody else has
+        text = text.replace("127.0.0.1:1\n", "%s:%d\n" % blocked.address())
+        words = "cannot listen on "
+    pid = gateway.get("/pid").text
+    gateway.config.write_text(text)
+    hup(gateway, f"^error: the old configuration goes on: {words}")
+    assert gateway.get("/pid").text == pid
+
+
+def test_a_missing_file_changes_nothing(launch):
+    gateway = launch(kitchen())
+    gateway.config.unlink()
+    hup(gateway, "^error: the old configuration goes on: ")
+    assert gateway.get("/").status == 200
+
+
+# --- what holds at once
+
+
+def test_routes_and_apps(launch):
+    gateway = launch({"app:a": app("kitchen", path="/a"), "app:b": app("kitchen", path="/b")})
+    assert gateway.get("/a/x").text == "GET /x" and gateway.get("/b/x").text == "GET /x"
+    rewrite(gateway, {"app:b": app("kitchen", path="/two"), "app:c": app("kitchen", path="/c")})
+    assert gateway.get("/a/x").status == gateway.get("/b/x").status == 404
+    assert gateway.get("/two/y").text == "GET /y" and gateway.get("/c/z").text == "GET /z"
+    wait_until(lambda: len(gateway.workers) == 2, "the end of the worker of an app that is gone")
+
+
+def test_limits(launch):
+    gateway = launch(kitchen(body_size=10))
+    assert gateway.post("/echo", b"x" * 20).status == 413
+    with gateway.connect() as connection:
+        assert connection.get("/").status == 200
+        rewrite(gateway, kitchen(body_size=100))
+        assert connection.post("/echo", b"x" * 20).text == "x" * 20
+
+
+def test_environment_of_workers(launch):
+    gateway = launch(kitchen(env="A=old"))
+    assert '"A": "old"' in gateway.get("/process-environ").text
+    rewrite(gateway, kitchen(env="A=new"))
+    assert '"A": "new"' in gateway.get("/process-environ").text
+
+
+def test_listeners(launch, tmp_path):
+    first, second = tmp_path / "one.sock", tmp_path / "two.sock"
+    gateway = launch({"gateway": {"listen": [f"unix:{first}", "127.0.0.1:0"]}} | kitchen())
+    tcp = gateway.address(1)
+    with gateway.connect(0) as old, gateway.connect(1) as kept:
+        assert old.get("/").status == kept.get("/").status == 200
+        rewrite(gateway, kitchen(), listen=["127.0.0.1:0", f"unix:{second}"])
+        gateway.err.wait(r"^no longer on .*one\.sock")
+        gateway.err.wait(r"^now on .*two\.sock")
+        assert not first.exists()
+        assert old.get("/environ").status == kept.get("/").status == 200  # connections outlive their listener
+        gateway.urls = [f"http://unix:{second}", f"http://{tcp[0]}:{tcp[1]}"]
+        for index in range(2):
+            with gateway.connect(index) as again:
+                assert again.get("/").status == 200
+
+
+def test_log_level_and_files(launch, tmp_path):
+    gateway = launch({"log": {"access": tmp_path / "one.log"}} | kitchen())
+    gateway.get("/first")
+    wait_until(lambda: "/first" in (tmp_path / "one.log").read_text(), "the line")
+    rewrite(gateway, {"log": {"access": tmp_path / "two.log", "level": "debug"}} | kitchen())
+    gateway.get("/second")
+    wait_until(lambda: "/second" in (tmp_path / "two.log").read_text(), "the line")
+    assert "/second" not in (tmp_path / "one.log").read_text()
+    rewrite(gateway, {"log": {"access": "stdout", "level": "debug"}} | kitchen())
+    gateway.get("/third")
+    gateway.out.wait("/third")
+    gateway.err.wait("^debug: ")
+
+
+def test_sigusr1_opens_the_logs_again(launch, tmp_path):
+    log = tmp_path / "access.log"
+    gateway = launch({"log": {"access": log}} | kitchen())
+    gateway.get("/one")
+    wait_until(lambda: "/one" in log.read_text(), "the line")
+    log.rename(tmp_path / "old.log")
+    gateway.send_signal(signal.SIGUSR1)
+    wait_until(log.exists, "the new file")
+    gateway.get("/two")
+    wait_until(lambda: "/two" in log.read_text(), "the line")
+    assert "/two" not in (tmp_path / "old.log").read_text()
+
+
+# --- workers
+
+
+def test_an_idle_worker_is_stopped(launch, tmp_path):
+    code(tmp_path, "one")
+    gateway = launch(versioned(tmp_path))
+    assert gateway.get("/").text == "one"
+    code(tmp_path, "two")
+    hup(gateway)
+    gateway.no_worker()
+    assert gateway.get("/").text == "two"
+
+
+def test_a_busy_app_gets_a_successor_with_the_new_code(launch, tmp_path):
+    """The request under way is finished by the old worker, which goes when the new one is ready."""
+    code(tmp_path, "one")
+    gateway = launch(versioned(tmp_path, concurrency=1))
+    with gateway.connect() as connection:
+        connection.request("GET", "/wait")
+        wait_until((tmp_path / "go.here").exists, "the request")
+        code(tmp_path, "two")
+        hup(gateway)
+        gateway.err.wait(r"^k: worker \d+ is replaced after 0 requests \(reload\)$")
+        assert gateway.get("/").text == "two"
+        (tmp_path / "go").touch()
+        assert connection.answer().text == "one"
+    wait_until(lambda: len(gateway.workers) == 1, "the end of the old worker")
+
+
+def test_a_successor_that_fails_leaves_the_old_worker(launch, tmp_path):
+    code(tmp_path, "one")
+    gateway = launch(versioned(tmp_path, concurrency=4))
+    with gateway.connect() as connection:
+        connection.request("GET", "/wait")
+        wait_until((tmp_path / "go.here").exists, "the request")
+        old = gateway.workers
+        load = Load(gateway, "/", clients=2, pause=0.002)
+        (tmp_path / "versioned.py").write_text("raise RuntimeError('half a deployment')\n")
+        hup(gateway)
+        gateway.err.wait("RuntimeError: half a deployment")
+        time.sleep(0.3)
+        assert old[0] in gateway.workers
+        code(tmp_path, "two")  # mended: it is tried again after the back-off
+        gateway.err.wait(r"^k: worker \d+ is replaced after \d+ requests \(reload\)$")
+        (tmp_path / "go").touch()
+        assert connection.answer().text == "one"
+        assert gateway.get("/").text == "two"
+        load.stop().all_good()
+    assert set(load.texts) <= {"one", "two"}
+
+
+def test_a_body_that_is_on_its_way(launch):
+    """Its app is gone when it is whole: it was asked for before."""
+    gateway = launch({"app:a": app("kitchen", path="/a"), "app:b": app("kitchen", path="/b")})
+    with gateway.connect() as connection:
+        connection.send(b"POST /a/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab")
+        gateway.get("/b/")
+        rewrite(gateway, {"app:b": app("kitchen", path="/b")})
+        connection.send(b"cd")
+        assert connection.answer().text == "abcd"
+        assert connection.get("/a/").status == 404
+    wait_until(lambda: len(gateway.workers) <= 1, "the end of the worker")
+
+
+def test_what_waits_in_the_queue_is_served(launch, tmp_path):
+    python = install(tmp_path, "slow")
+    gateway = launch({"app:k": {"module": "m", "directory": tmp_path, "python": python}})
+    connections = [gateway.connect() for _ in range(5)]
+    for connection in connections:
+        connection.request("GET", "/")
+    wait_until(lambda: journal(tmp_path, "request"), "the first request")
+    hup(gateway)
+    for connection in connections:
+        assert connection.answer().text == "good"
+        connection.close()
+    assert len(journal(tmp_path, "start")) >= 2
+
+
+# --- many times
+
+
+def test_fifty_reloads_lose_nothing(launch, tmp_path):
+    """Exact counts, kept connections and new ones, a body with each."""
+    code(tmp_path, "v0")
+    gateway = launch(versioned(tmp_path) | {"app:hello": app("hello", path="/hello")})
+    loads = [Load(gateway, "/", clients=3), Load(gateway, "/hello", clients=2)]
+    gateway.err.wait("^k: ready")
+    for n in range(1, 51):
+        code(tmp_path, f"v{n}")
+        hup(gateway)
+    wait_until(lambda: gateway.get("/").text == "v50", "the last version")
+    for load in loads:
+        assert load.stop().all_good() == load.sent
+    wait_until(lambda: len(gateway.workers) <= 2, "the end of all old workers")
+
+
+@pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed")
+def test_fifty_reloads_under_wrk(launch):
+    gateway = launch({"app:hello": app("hello")})
+    gateway.get("/")
+    wrk = subprocess.Popen(["wrk", "-t1", "-c8", "-d8s", f"http://127.0.0.1:{gateway.address()[1]}/"],
+                           stdout=subprocess.PIPE, text=True)
+    for _ in range(50):
+        hup(gateway)
+        time.sleep(0.1)
+    report = wrk.communicate(timeout=60)[0]
+    assert "Socket errors" not in report and "Non-2xx" not in report, report
+    assert int(re.search(r"(\d+) requests in", report)[1]) > 100, report
+
+
+def test_the_status_listener(launch, tmp_path):
+    """It moves with the file, and tells of the new apps."""
+    first, second = tmp_path / "one.sock", tmp_path / "two.sock"
+    gateway = launch({"status": {"listen": f"unix:{first}"}} | kitchen())
+    rewrite(gateway, {"status": {"listen": f"unix:{second}"}} | kitchen() | {"app:other": app("kitchen", path="/o")})
+    assert not first.exists()
+    with rawhttp.Connection(str(second)) as connection:
+        assert '"other"' in connection.get("/status.json").text
+    rewrite(gateway, kitchen())
+    assert not second.exists()
