@@ -17,6 +17,7 @@ CHOICES = {"--kind": ("auto", "wsgi", "cgi", "files"), "--mode": ("auto", "persi
 COPIES = 4  # mode fork, any kind
 REQUESTS = {"wsgi": 4, "cgi": 1, "files": 1}  # mode persistent
 INTERRUPTED = 130  # the exit code of a shell's own commands after Ctrl-C
+IMPORTING = 100000, 50, 1000  # thresholds of the collector: an import makes much and drops little
 
 
 class Usage(Exception):
@@ -94,6 +95,23 @@ def load_app(options, spec, arguments):
     return load(spec, arguments, options["--factory"]), kind, fork
 
 
+def import_app(options, spec, arguments):
+    """load_app() with the collector out of its way: it would look for garbage a hundred times, and there is next to none. What
+    an app sets of its own stays."""
+    import gc
+
+    usual = gc.get_threshold()
+    gc.set_threshold(*IMPORTING)
+    try:
+        app, kind, fork = load_app(options, spec, arguments)
+    finally:
+        if gc.get_threshold() == IMPORTING:
+            gc.set_threshold(*usual)
+    if not fork:  # else it is done when the copies are prepared
+        gc.freeze()
+    return app, kind, fork
+
+
 def serve(core, app, kind, fork, options, took):
     """Tell the gateway READY, and serve; in mode fork from copies of this process."""
     scripts = kind in ("cgi", "files")
@@ -125,32 +143,36 @@ def work(core):
     import time
 
     begin = time.monotonic_ns()
-    app, kind, fork = load_app(options, spec, arguments)
+    app, kind, fork = import_app(options, spec, arguments)
     took = (time.monotonic_ns() - begin) // 1000  # floats would map a part of libm
     serve(core, app, kind, fork, options, took)
 
 
-def remove_temporary_files():
-    """Remove the files of NamedTemporaryFile that the app still holds, as the end of the interpreter would."""
+def remove_temporary_files(whole):
+    """Remove the files of NamedTemporaryFile that the app still holds, as the end of the interpreter would; in a copy only
+    its own, which are not frozen."""
     closer = getattr(sys.modules.get("tempfile"), "_TemporaryFileCloser", None)
     if closer is None:
         return
     import gc
 
+    if whole:
+        gc.unfreeze()
     for found in gc.get_objects():
         if type(found) is closer:
             found.__del__()
 
 
-def finish(code, join):
-    """Do what the interpreter does at its end as far as an app can see it, without taking itself apart."""
+def finish(code, join, whole):
+    """Do what the interpreter does at its end as far as an app can see it, without taking itself apart. `whole`: this is no
+    copy of another process."""
     try:
         if join and "threading" in sys.modules:
             sys.modules["threading"]._shutdown()
         import atexit
 
         atexit._run_exitfuncs()
-        remove_temporary_files()
+        remove_temporary_files(whole)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     for stream in (sys.stdout, sys.stderr):
@@ -178,6 +200,7 @@ def import_core():
 def main():
     """Run a worker from its first act to its last."""
     core = import_core()
+    process = os.getpid()
     code = 0
     try:
         work(core)
@@ -187,7 +210,7 @@ def main():
         from pyworker.fail import report
 
         code = report(core, error)
-    finish(code, code == 0)
+    finish(code, code == 0, os.getpid() == process)
 
 
 main()
