@@ -1,0 +1,329 @@
+"""The gateway before FastCGI servers of others: php-fpm over unix and TCP, php-cgi and Perl started on demand, servers
+that are not there, and phpMyAdmin's login page through all of them."""
+
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import threading
+
+import pytest
+
+import php
+from gateway import proc_file, wait_until
+from webservers import free_port
+
+SHOW = """<?php
+header("Content-Type: text/plain");
+foreach (["REQUEST_METHOD", "REQUEST_URI", "QUERY_STRING", "SCRIPT_FILENAME", "SCRIPT_NAME", "PATH_INFO", "DOCUMENT_ROOT",
+          "PHP_SELF", "REMOTE_ADDR", "CONTENT_LENGTH", "HTTP_X_TEST"] as $name)
+    echo $name, "=", $_SERVER[$name] ?? "-", "\\n";
+echo "BODY=", strlen(file_get_contents("php://input")), "\\n";
+"""
+
+
+@pytest.fixture
+def www(tmp_path):
+    """A directory with PHP in it, and what is none."""
+    directory = tmp_path / "www"
+    (directory / "sub").mkdir(parents=True)
+    (directory / "index.php").write_text(SHOW)
+    (directory / "sub/index.php").write_text(SHOW)
+    (directory / "echo.php").write_text("<?php echo file_get_contents('php://input');")
+    (directory / "die.php").write_text("<?php posix_kill(getmypid(), 9); sleep(9);")
+    (directory / "slow.php").write_text("<?php sleep(30);")
+    (directory / "status.php").write_text("<?php header('Location: /x'); http_response_code(418); echo 'teapot';")
+    (directory / "picture.jpg").write_text("<?php echo 'it ran';")
+    return directory
+
+
+@pytest.fixture(params=["unix", "tcp"])
+def fpm(request, tmp_path):
+    listen = str(tmp_path / "fpm.sock") if request.param == "unix" else f"127.0.0.1:{free_port()}"
+    server = php.Fpm(tmp_path, listen)
+    server.address = f"unix:{listen}" if request.param == "unix" else listen
+    yield server
+    server.end()
+
+
+@pytest.fixture
+def remote(launch, fpm, www):
+    """remote(key=value...): a gateway before php-fpm."""
+    def start(**keys):
+        return launch({"app:php": {"address": fpm.address, "script_filename": f"{www}$path"} | keys})
+    return start
+
+
+@pytest.fixture
+def on_demand(launch, tmp_path, www):
+    """on_demand(key=value...): a gateway that starts php-cgi when a request needs it."""
+    def start(**keys):
+        section = {"command": f"{php.cgi()} -c {php.write_ini(tmp_path)}", "directory": tmp_path,
+                   "script_filename": f"{www}$path", "env": ["PHP_INI_SCAN_DIR=", *php.env_lines()]}
+        return launch({"app:php": section | keys})
+    return start
+
+
+def variables(answer):
+    assert answer.status == 200, answer
+    return dict(line.split("=", 1) for line in answer.text.splitlines())
+
+
+def check_variables(gateway, www, before=""):
+    """What PHP sees of a script with a path behind it, and of a directory's index."""
+    with gateway.connect() as connection:
+        connection.request("GET", f"{before}/index.php/a%20b/c?x=1", fields=[("X-Test", "yes")])
+        seen = variables(connection.answer("GET"))
+        assert seen["SCRIPT_FILENAME"] == f"{www}/index.php" and seen["SCRIPT_NAME"] == f"{before}/index.php"
+        assert seen["PATH_INFO"] == "/a b/c" and seen["PHP_SELF"] == f"{before}/index.php/a b/c"
+        assert seen["DOCUMENT_ROOT"] == str(www) and seen["QUERY_STRING"] == "x=1" and seen["HTTP_X_TEST"] == "yes"
+        assert seen["REQUEST_URI"] == f"{before}/index.php/a%20b/c?x=1" and seen["REMOTE_ADDR"] == "127.0.0.1"
+        seen = variables(connection.get(f"{before}/sub/"))
+        assert seen["SCRIPT_FILENAME"] == f"{www}/sub/index.php" and seen["SCRIPT_NAME"] == f"{before}/sub/index.php"
+        assert seen["PATH_INFO"] in ("", "-") and seen["CONTENT_LENGTH"] in ("", "-", "0")
+
+
+def check_answers(gateway):
+    """Status, fields, bodies in both directions; a body larger than any buffer between."""
+    big = os.urandom(3_000_000)
+    with gateway.connect() as connection:
+        answer = connection.get("/status.php")
+        assert answer.status == 418 and answer.get("Location") == "/x" and answer.text == "teapot"
+        assert connection.post("/echo.php", b"abc").text == "abc"
+        assert connection.post("/echo.php", big).body == big
+        connection.request("HEAD", "/index.php")
+        assert connection.answer("HEAD").body == b""
+
+
+# --- php-fpm, which runs already
+
+
+def test_fpm_variables(remote, www):
+    check_variables(remote(), www)
+
+
+def test_fpm_below_a_path(remote, www):
+    check_variables(remote(path="/blog"), www, "/blog")
+
+
+def test_fpm_answers(remote):
+    check_answers(remote())
+
+
+def test_no_process_and_no_connection_stays(remote):
+    gateway = remote()
+    for _ in range(3):
+        assert gateway.get("/index.php").status == 200
+    assert not gateway.workers
+    wait_until(lambda: len([target for target in gateway.descriptors().values() if target.startswith("socket:")]) <= 1,
+               "only the listener")
+
+
+def test_more_requests_than_children(remote):
+    """php-fpm has two processes here: what waits in its backlog is served in turn."""
+    gateway = remote(concurrency=8)
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(gateway.get("/index.php").status)) for _ in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [200] * 30
+
+
+def test_only_scripts_are_asked_for(remote):
+    """A server that is told a file's name runs what it finds there."""
+    gateway = remote()
+    for target in ("/picture.jpg", "/picture.jpg/x", "/index", "/index.php.bak", "/.hidden.php", "/a//b.php", "/sub",
+                   "/index.php%00.jpg", "/%2e%2e%2f%2e%2e/x.php", "/sub%2findex.php", "/index.php%0a", "/index.php/%0a"):
+        assert gateway.get(target).status in (400, 404), target
+    assert gateway.get("/picture.jpg/x.php").status in (403, 404)  # php-fpm says so, by its own list of extensions
+    assert gateway.get("/nowhere.php").status == 404
+
+
+def test_fpm_process_that_dies(remote):
+    gateway = remote()
+    assert gateway.post("/die.php", b"").status == 502
+    gateway.err.wait("closed the connection without an answer")
+    assert gateway.get("/index.php").status == 200
+
+
+def test_fpm_too_slow(remote):
+    gateway = remote(request_timeout="400ms")
+    assert gateway.get("/slow.php").status == 504
+    assert gateway.get("/index.php").status == 200
+
+
+# --- nobody there
+
+
+def test_unreachable_unix(launch, tmp_path):
+    gateway = launch({"app:php": {"address": f"unix:{tmp_path}/none.sock"}})
+    assert gateway.get("/").status == 502
+    gateway.err.wait(f"cannot reach unix:{tmp_path}/none.sock: No such file or directory")
+    assert gateway.post("/", b"x").status == 502
+
+
+def test_unreachable_tcp(launch):
+    port = free_port()
+    gateway = launch({"app:php": {"address": f"localhost:{port}"}})
+    assert gateway.get("/").status == 502
+    gateway.err.wait(f"cannot reach localhost:{port}: Connection refused")
+    with socket.create_server(("127.0.0.1", port)) as server:
+        threading.Thread(target=lambda: server.accept()[0].close(), daemon=True).start()
+        assert gateway.post("/", b"x").status == 502
+
+
+def test_a_silent_server_is_504_and_the_queue_503(launch):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        gateway = launch({"app:php": {"address": f"127.0.0.1:{server.getsockname()[1]}", "request_timeout": "1s",
+                                      "queue_timeout": "200ms", "concurrency": 1}})
+        answers = []
+        first = threading.Thread(target=lambda: answers.append(gateway.get("/").status))
+        first.start()
+        connection = server.accept()[0]
+        assert gateway.get("/").status == 503
+        first.join()
+        assert answers == [504]
+        connection.close()
+
+
+# --- started on demand
+
+
+def test_cgi_variables(on_demand, www):
+    check_variables(on_demand(), www)
+
+
+def test_cgi_answers(on_demand):
+    check_answers(on_demand())
+
+
+def test_started_once_and_stopped_when_idle(on_demand):
+    gateway = on_demand(idle_timeout="300ms")
+    assert not gateway.workers
+    assert gateway.get("/index.php").status == 200
+    first = gateway.one_worker()
+    assert gateway.get("/index.php").status == 200 and gateway.one_worker() == first
+    gateway.no_worker()
+    gateway.err.wait("php: stopped after 300ms idle")
+    assert gateway.get("/index.php").status == 200 and gateway.one_worker() != first
+
+
+def test_it_inherits_a_socket_and_nothing_else(on_demand):
+    gateway = on_demand()
+    assert gateway.get("/index.php").status == 200
+    pid = gateway.one_worker()
+    numbers = {int(number) for number in os.listdir(f"/proc/{pid}/fd")}
+    assert stat.S_ISSOCK(os.stat(f"/proc/{pid}/fd/0").st_mode) and 3 not in numbers, numbers
+    assert "LEANGATE_" not in proc_file(pid, "environ")
+
+
+def test_killed_under_way_and_started_anew(on_demand):
+    gateway = on_demand()
+    assert gateway.get("/index.php").status == 200
+    os.kill(gateway.one_worker(), signal.SIGKILL)
+    wait_until(lambda: gateway.get("/index.php").status == 200, "the next process")
+
+
+def test_a_request_that_kills_it(on_demand):
+    gateway = on_demand()
+    assert gateway.post("/die.php", b"").status == 502
+    assert gateway.post("/echo.php", b"abc").text == "abc"
+
+
+def test_timeout_replaces_it(on_demand):
+    gateway = on_demand(request_timeout="500ms", stop_timeout="200ms")
+    assert gateway.get("/slow.php").status == 504
+    assert gateway.get("/index.php").status == 200
+
+
+def test_a_program_that_is_not_there(launch):
+    gateway = launch({"app:none": {"command": "no-such-program --x"}})
+    assert gateway.get("/").status == 500
+    gateway.err.wait("cannot run no-such-program: No such file or directory")
+
+
+PERL = """
+use strict;
+use FCGI;
+my $request = FCGI::Request();
+my $served = 0;
+while ($request->Accept() >= 0) {
+    my %env = %{$request->GetEnvironment()};
+    my $body = "";
+    read(STDIN, $body, $env{CONTENT_LENGTH} || 0);
+    $served++;
+    print "Content-Type: text/plain\\r\\nX-Served: $served\\r\\n\\r\\n$env{SCRIPT_NAME}|$env{PATH_INFO}|$body";
+}
+"""
+
+
+def perl(launch, tmp_path, **keys):
+    script = tmp_path / "responder.pl"
+    script.write_text(PERL)
+    return launch({"app:perl": {"command": f"perl {script}", "path": "/perl", "env": php.env_lines()} | keys})
+
+
+def test_perl_responder(launch, tmp_path):
+    gateway = perl(launch, tmp_path, idle_timeout="500ms")
+    with gateway.connect() as connection:
+        for served in range(1, 4):
+            answer = connection.post("/perl/a/b", b"body")
+            assert answer.text == "/perl|/a/b|body" and answer.get("X-Served") == str(served)
+    gateway.no_worker()
+    assert gateway.get("/perl").text == "/perl||"
+
+
+def test_perl_responder_that_runs_already(launch, tmp_path):
+    """The same one, started by hand on a socket of its own."""
+    path = str(tmp_path / "perl.sock")
+    script = tmp_path / "open.pl"
+    script.write_text(PERL.replace("FCGI::Request()",
+                                   f"FCGI::Request(\\*STDIN, \\*STDOUT, \\*STDERR, \\%ENV, FCGI::OpenSocket('{path}', 5))"))
+    process = subprocess.Popen(["perl", str(script)], env=dict(os.environ) | php.environ())
+    try:
+        wait_until(lambda: os.path.exists(path), "its socket")
+        gateway = launch({"app:perl": {"address": f"unix:{path}"}})
+        for served in range(1, 4):
+            answer = gateway.post("/x", b"abc")
+            assert answer.text == "|/x|abc" and answer.get("X-Served") == str(served)
+    finally:
+        process.kill()
+        process.wait()
+
+
+# --- phpMyAdmin
+
+
+def check_login_page(gateway):
+    with gateway.connect() as connection:
+        moved = connection.get("/pma")
+        assert moved.status == 301 and moved.get("Location") == "/pma/"
+        page = connection.get("/pma/")
+        assert page.status == 200 and "<title>phpMyAdmin</title>" in page.text
+        assert 'name="pma_username"' in page.text and 'name="login_form"' in page.text
+        assert any(field.startswith("phpMyAdmin=") and "path=/pma/" in field for field in page.all("Set-Cookie"))
+        style = re.search(r'href="\./(themes/[^"?]*/theme\.css)', page.text)[1]
+        sheet = connection.get(f"/pma/{style}")
+        assert sheet.status == 200 and sheet.get("Content-Type").startswith("text/css") and len(sheet.body) > 50_000
+        script = connection.get("/pma/js/messages.php?l=en")
+        assert script.status == 200 and script.get("Content-Type").startswith("text/javascript")
+        assert connection.get("/pma/README").status == 404
+
+
+def pma():
+    root = php.phpmyadmin()
+    return {"path": "/pma", "script_filename": f"{root}$path", "static": f"/pma/themes {root}/themes"}
+
+
+def test_phpmyadmin_with_fpm(remote):
+    check_login_page(remote(**pma()))
+
+
+def test_phpmyadmin_on_demand(on_demand):
+    gateway = on_demand(idle_timeout="1s", **pma())
+    check_login_page(gateway)
+    gateway.no_worker()
