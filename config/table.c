@@ -145,7 +145,7 @@ const struct table_row table_rows[] = {
      "fork: modules imported once, before the copies"},
     {APP(workers), TABLE_NUMBER, APP_AT(workers), "1", 1, 1000, NULL, NULL, 0,
      "most processes at once"},
-    {APP(concurrency), TABLE_NUMBER, APP_AT(concurrency), "auto", 1, 1024, NULL, NULL, TABLE_AUTO,
+    {APP(concurrency), TABLE_NUMBER, APP_AT(concurrency), "auto", 1, 1000, NULL, NULL, TABLE_AUTO,
      "requests one worker serves at once"},
     {APP(idle_timeout), TABLE_TIME, APP_AT(idle_timeout), "60s", 10, YEAR, NULL, NULL, TABLE_OFF,
      "then the worker is stopped; off: never"},
