@@ -154,7 +154,7 @@ torture: ## let each call of malloc, accept, fork, write, ... fail in turn, once
 	@$(MAKE) --no-print-directory -j$(JOBS) all $(test_programs)
 	@LEANGATE_LONG=1 $(PYTHON) tests/support/run_tests.py --build $(B) --match torture integration
 
-valgrind: $(program) $(worker) ## the integration tests with the gateway under valgrind (T=pattern)
+valgrind: $(program) $(worker) ## a small form of the integration tests under valgrind (T=pattern: those tests instead)
 	@tests/support/need-packages valgrind test
 	@tests/support/need-venv $(PYTHON) $(B)/venv
 	@$(PYTHON) tests/support/run_tests.py --build $(B) --match '$(T)' integration-valgrind

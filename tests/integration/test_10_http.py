@@ -29,6 +29,7 @@ def digest(body):
 # --- answers
 
 
+@pytest.mark.valgrind
 def test_an_answer(gateway):
     answer = gateway.get("/x")
     assert (answer.status, answer.reason, answer.text) == (200, "OK", "GET /x")
@@ -46,6 +47,7 @@ def test_a_real_client(gateway):
         assert client.get("/environ", params={"q": "a b"}).json()["QUERY_STRING"] == "q=a+b"
 
 
+@pytest.mark.valgrind
 def test_head(gateway):
     with gateway.connect() as connection:
         connection.request("HEAD", "/x")
@@ -67,6 +69,7 @@ def test_an_empty_answer_has_a_length_or_chunks(gateway):
         assert connection.get("/x").status == 200
 
 
+@pytest.mark.valgrind
 def test_answer_without_length_is_chunked(gateway):
     with gateway.connect() as connection:
         answer = connection.get("/big?size=500000&chunked")
@@ -82,6 +85,7 @@ def test_answer_without_length_to_http_1_0(gateway):
         assert connection.ended()
 
 
+@pytest.mark.valgrind
 def test_http_1_0_keep_alive(gateway):
     with gateway.connect() as connection:
         for _ in range(2):
@@ -93,6 +97,7 @@ def test_http_1_0_keep_alive(gateway):
         assert connection.ended()
 
 
+@pytest.mark.valgrind
 def test_big_answer_to_a_slow_reader(gateway):
     size = 5_000_000
     with gateway.connect() as connection:
@@ -111,6 +116,7 @@ def test_a_slow_reader_does_not_hold_the_worker(gateway):
         assert len(slow.answer().body) == 8_000_000
 
 
+@pytest.mark.valgrind
 def test_pieces_come_as_they_are_made(gateway, tmp_path):
     file = tmp_path / "go"
     with gateway.connect() as connection:
@@ -134,6 +140,7 @@ def test_keep_alive_and_close(gateway):
         assert connection.ended()
 
 
+@pytest.mark.valgrind
 def test_pipelining_keeps_the_order(gateway):
     with gateway.connect() as connection:
         connection.send(b"".join(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n%04d" % n
@@ -149,6 +156,7 @@ def test_pipelined_close_ends_it(gateway):
         assert connection.ended()
 
 
+@pytest.mark.valgrind
 def test_a_request_byte_by_byte(gateway):
     with gateway.connect() as connection:
         for byte in b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(b"abc", b"defg"):
@@ -184,6 +192,7 @@ def test_a_slow_body(launch):
     assert not gateway.workers
 
 
+@pytest.mark.valgrind
 def test_a_client_that_leaves_before_its_request_is_whole(gateway):
     for piece in (b"GET", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab"):
         with gateway.connect() as connection:
@@ -202,6 +211,7 @@ def test_descriptors_come_back(gateway):
     wait_until(lambda: len(gateway.descriptors()) <= before, "the descriptors of closed connections")
 
 
+@pytest.mark.valgrind
 def test_connection_limit_closes_the_longest_idle_one(launch):
     gateway = launch(KITCHEN | {"limits": {"connections": "2"}})
     with gateway.connect() as first, gateway.connect() as second:
@@ -244,6 +254,7 @@ def test_bodies(gateway, size, coding):
         assert connection.get("/x").status == 200
 
 
+@pytest.mark.valgrind
 def test_a_large_body_waits_in_an_unlinked_file(launch):
     gateway = launch(KITCHEN | {"limits": {"body_memory": "4k"}})
     with gateway.connect() as connection:
@@ -275,6 +286,7 @@ def test_no_content_length_without_a_body(gateway):
     assert "CONTENT_LENGTH" not in json.loads(gateway.get("/environ").text)
 
 
+@pytest.mark.valgrind
 def test_expect_continue(gateway):
     with gateway.connect() as connection:
         connection.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
@@ -316,6 +328,7 @@ def test_too_large_a_chunked_body(launch):
     assert not gateway.workers
 
 
+@pytest.mark.valgrind
 def test_413_reaches_a_client_that_is_still_sending(launch):
     """The answer must not be lost in a reset: unread input is taken for a moment before the close."""
     gateway = launch({"app:kitchen": app("kitchen", body_size="10k")})
@@ -393,6 +406,7 @@ def test_no_route(launch):
         assert gateway.get(target).status == status, target
 
 
+@pytest.mark.valgrind
 def test_errors_are_one_line_of_text_or_html(launch):
     gateway = launch({"app:kitchen": app("kitchen", path="/api")})
     answer = gateway.get("/<x>")
@@ -420,6 +434,7 @@ def test_ipv6(launch):
     assert environ["REMOTE_ADDR"] == "::1"
 
 
+@pytest.mark.valgrind
 def test_unix_socket(launch, tmp_path):
     path = tmp_path / "http.sock"
     gateway = launch(KITCHEN | {"gateway": {"listen": f"unix:{path}", "listen_mode": "0600"}})
@@ -465,6 +480,7 @@ def test_environ(gateway):
         assert name not in environ, name
 
 
+@pytest.mark.valgrind
 def test_paths(launch):
     gateway = launch({"app:kitchen": app("kitchen", path="/api")})
     for target, info in [("/api//a/%41%2e/./b%20c", "//a/A./b c"), ("/api/x/../environ", "/environ"), ("/api", "")]:
@@ -477,6 +493,7 @@ def test_paths(launch):
             assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("/api", "/environ")
 
 
+@pytest.mark.valgrind
 def test_logs_are_reopened(launch, tmp_path):
     log = tmp_path / "access.log"
     gateway = launch(KITCHEN | {"log": {"access": str(log)}})

@@ -133,6 +133,7 @@ CASES = [
     ("trailer with a Host", CHUNKED + b"0\r\nHost: y\r\n\r\n", 400),
     ("endless trailer", CHUNKED + b"0\r\nA: " + b"b" * 9000 + b"\r\n\r\n", 400),
     ("folded trailer", CHUNKED + b"0\r\nA: b\r\n c\r\n\r\n", 400),
+    ("control byte in a trailer", CHUNKED + b"0\r\nA: \x01\r\n\r\n", 400),
     ("NUL in a trailer", CHUNKED + b"0\r\nA: \0\r\n\r\n", 400),
     # sizes
     ("long request line", b"GET /" + b"x" * 8192 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
@@ -199,6 +200,7 @@ STRICTER = {
     "trailers too long": (BOTH, "a bound of ours: 8 KB"),
     "framing or routing field in a trailer": (BOTH, "RFC 9110 6.5.1; left to the caller"),
     "bad trailer name": (H11, "h11 unfolds trailers, too"),
+    "bad trailer value": (H11, "h11 takes control bytes in them as in fields, and a bare LF behind them"),
 }
 
 

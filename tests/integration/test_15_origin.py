@@ -106,6 +106,7 @@ def test_the_client_of_a_chain(launch, value, address, port):
     gateway.out.wait(rf'^{re.escape(address + (":" + port if port else ""))} - "GET /environ HTTP/1.1" 200')
 
 
+@pytest.mark.valgrind
 def test_scheme_and_host(launch):
     gateway = launch(KITCHEN | {"gateway": {"forwarded": ALL}})
     seen = environ(gateway, [("X-Forwarded-Proto", "https")])
@@ -154,6 +155,7 @@ def test_broken_values_are_ignored_as_a_whole(launch, name, value):
     assert gateway.err.text.count(f"{name} from 127.0.0.1 ignored: its value is broken\n") == 1
 
 
+@pytest.mark.valgrind
 def test_facts_end_with_their_request(launch):
     gateway = launch(KITCHEN | {"gateway": {"forwarded": ALL}})
     with gateway.connect() as connection:
@@ -249,6 +251,7 @@ def test_proxy_header_at_every_split(launch, header):
             assert json.loads(connection.answer().text)["REMOTE_ADDR"] == "192.0.2.1"
 
 
+@pytest.mark.valgrind
 def test_proxy_header_byte_by_byte(launch):
     gateway = launch(KITCHEN | PROXY)
     with gateway.connect() as connection:
@@ -275,6 +278,7 @@ def test_a_connection_without_a_proxy_header_is_closed(launch, start):
     assert "GET / HTTP" not in gateway.out.text
 
 
+@pytest.mark.valgrind
 def test_a_second_proxy_header_is_no_http(launch):
     gateway = launch(KITCHEN | PROXY)
     with gateway.connect() as connection:
@@ -418,6 +422,7 @@ def test_systemd_sockets(activate, listening, tmp_path):
     assert (tmp_path / "s").is_socket(), "the file of an inherited socket is not ours to remove"
 
 
+@pytest.mark.valgrind
 def test_systemd_sockets_by_name(activate, listening):
     one, two, other = listening(), listening(), listening()
     gateway = activate("systemd:web 127.0.0.1:0", [one, other, two], names="web:metrics:web")

@@ -43,6 +43,7 @@ def test_whole_answers(play, script):
             assert answer.status == 200 and answer.text.startswith("good")
 
 
+@pytest.mark.valgrind
 def test_full_records_with_padding(play):
     gateway = play("full-records")
     with gateway.connect() as connection:
@@ -50,6 +51,7 @@ def test_full_records_with_padding(play):
             assert connection.get("/").body == b"".join(bytes([65 + n]) * 65535 for n in range(4))
 
 
+@pytest.mark.valgrind
 def test_stderr_goes_to_the_log(play):
     gateway = play("stderr-flood")
     assert gateway.get("/").text == "good"
@@ -70,6 +72,7 @@ def test_more_than_the_promised_length_is_dropped(play):
 
 
 @pytest.mark.parametrize("size", [0, 3_000_000])
+@pytest.mark.valgrind
 def test_an_answer_before_the_body_is_read(play, size):
     """The worker answers and closes while the body is still being written to it: the answer counts, not the EPIPE."""
     gateway = play("early")
@@ -101,6 +104,7 @@ def test_a_worker_that_broke_the_protocol_is_replaced(play, notes, script):
     wait_until(lambda: len(gateway.workers) == 1, "the end of the broken worker")
 
 
+@pytest.mark.valgrind
 def test_bytes_after_the_end_of_an_answer(play):
     gateway = play("stdout-after-end", "good")
     assert gateway.get("/").text == "good"
@@ -119,6 +123,7 @@ def test_an_endless_head_does_not_hold_the_app(play):
 
 
 @pytest.mark.parametrize("script", ["death-mid-body", "close-without-end", "short-length"])
+@pytest.mark.valgrind
 def test_a_short_answer_is_cut(play, script):
     gateway = play(script, "good")
     with gateway.connect() as connection:
@@ -141,6 +146,7 @@ def test_a_short_answer_to_http_1_0_is_cut_by_a_reset(play):
 # --- lost workers: who is sent again
 
 
+@pytest.mark.valgrind
 def test_a_get_is_sent_again_once(play, notes):
     gateway = play("death-before", "good")
     assert gateway.get("/").text == "good 0"
@@ -171,6 +177,7 @@ def test_half_a_head_is_not_an_answer_yet(play, notes):
 
 
 @pytest.mark.parametrize("size", [5, 1_000_000])
+@pytest.mark.valgrind
 def test_overloaded_is_sent_again_whatever_the_method(play, notes, size):
     gateway = play("overloaded", "good", workers=2)
     assert gateway.post("/", b"x" * size).text == f"good {size}"
@@ -190,6 +197,7 @@ def test_what_was_not_delivered_is_sent_again_whatever_the_method(play, notes):
     assert len(notes("request POST")) == 1
 
 
+@pytest.mark.valgrind
 def test_nonsense_on_the_control_channel(play, notes):
     gateway = play("nonsense-control", "good")
     assert gateway.post("/", b"x").status == 502
@@ -206,6 +214,7 @@ def test_no_head_in_time_is_504(play, script):
     wait_until(lambda: gateway.get("/").text.startswith("good"), "the next answer")
 
 
+@pytest.mark.valgrind
 def test_a_timeout_is_never_sent_again(play, notes):
     gateway = play("silence", "good", request_timeout="300ms", stop_timeout="100ms")
     assert gateway.get("/").status == 504
@@ -229,6 +238,7 @@ def test_exit_without_a_word_is_tried_once_more(play, notes):
     assert len(notes("start")) == 2
 
 
+@pytest.mark.valgrind
 def test_exit_without_a_word_twice(play, notes):
     gateway = play("exits-at-once")
     assert gateway.post("/", b"x").status == 502
@@ -288,6 +298,7 @@ def test_one_request_at_a_time(play, notes):
         assert [re.sub(" 0$", "", line) for line in notes("request")] == ["request GET /1"]
 
 
+@pytest.mark.valgrind
 def test_a_client_that_leaves_the_queue_costs_nothing(play, notes):
     gateway = play("silence", "good", request_timeout="700ms", stop_timeout="100ms")
     with gateway.connect() as first:

@@ -53,6 +53,7 @@ def test_what_is_answered_without_the_app_wakes_nobody(launch):
     assert not children(gateway.pid)
 
 
+@pytest.mark.valgrind
 def test_start_reuse_stop_start(launch):
     gateway = launch(kitchen(idle_timeout="500ms"))
     first = gateway.get("/pid").text
@@ -109,6 +110,7 @@ def test_many_requests_at_a_cold_app(launch):
     assert len(re.findall("slow: ready", gateway.err.text)) == 1
 
 
+@pytest.mark.valgrind
 def test_second_worker_when_the_first_is_busy(launch, tmp_path):
     gateway = launch(kitchen(workers="2"))
     connections = [gateway.connect() for _ in range(2)]
@@ -175,6 +177,7 @@ def test_output_of_the_worker_raw(launch):
     gateway.err.wait("a line on wsgi.errors$")
 
 
+@pytest.mark.valgrind
 def test_output_of_the_worker_tagged(launch):
     gateway = launch({"log": {"worker": "tagged"}} | kitchen())
     gateway.get("/print")
@@ -189,6 +192,7 @@ def test_output_of_the_worker_tagged(launch):
 
 @pytest.mark.parametrize("module, words", [("broken", "No module named 'a_module_that_is_nowhere'"),
                                            ("raises", "the database is not there")])
+@pytest.mark.valgrind
 def test_import_failure(launch, module, words):
     gateway = launch({"app:bad": app(module)})
     answer = gateway.get("/")
@@ -204,6 +208,7 @@ def test_import_failure_with_debug(launch):
     assert answer.status == 500 and "Traceback" in answer.text and "the database is not there" in answer.text
 
 
+@pytest.mark.valgrind
 def test_back_off(launch):
     """The stored failure is answered at once, without a start, until a pause that doubles is over."""
     gateway = launch({"app:bad": app("broken")})
@@ -246,6 +251,7 @@ def test_crash_by_signal(launch):
     assert gateway.get("/").status == 200
 
 
+@pytest.mark.valgrind
 def test_crash_behind_the_head(launch):
     gateway = launch(kitchen())
     with gateway.connect() as connection:
@@ -277,6 +283,7 @@ def test_an_exception_is_500_and_the_worker_lives(launch):
     assert gateway.get("/pid").text == pid
 
 
+@pytest.mark.valgrind
 def test_request_timeout(launch):
     gateway = launch(kitchen(request_timeout="400ms", stop_timeout="300ms"))
     pid = int(gateway.get("/pid").text)
@@ -285,6 +292,7 @@ def test_request_timeout(launch):
     assert gateway.get("/").status == 200
 
 
+@pytest.mark.valgrind
 def test_what_an_app_leaves_behind_goes_with_its_worker(launch):
     gateway = launch(kitchen(idle_timeout="300ms"))
     child = int(gateway.get("/subprocess").text)
@@ -354,6 +362,7 @@ def test_a_start_that_closes_its_socket_and_hangs(launch, tmp_path):
     gateway.no_worker()
 
 
+@pytest.mark.valgrind
 def test_a_stream_ends_when_its_client_leaves(launch):
     gateway = launch({"app:stream": app("endless", request_timeout="60s")})
     with gateway.connect() as connection:
@@ -363,6 +372,7 @@ def test_a_stream_ends_when_its_client_leaves(launch):
     assert len(gateway.workers) == 1
 
 
+@pytest.mark.valgrind
 def test_drain_serves_what_waits_for_a_cold_start(launch):
     gateway = launch({"app:slow": app("slowstart", env="SECONDS=0.7")})
     with gateway.connect() as connection:
@@ -374,6 +384,7 @@ def test_drain_serves_what_waits_for_a_cold_start(launch):
 
 
 @pytest.mark.parametrize("first, second", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGINT)])
+@pytest.mark.valgrind
 def test_a_second_signal_stops_at_once(launch, first, second):
     gateway = launch(kitchen())
     with gateway.connect() as connection:

@@ -3,6 +3,8 @@
 import re
 import time
 
+import pytest
+
 from fakeworker import install, journal
 from gateway import app, proc_file, wait_until
 from load import Load
@@ -20,6 +22,7 @@ def waiting(gateway, path, tmp_path, name):
     return connection
 
 
+@pytest.mark.valgrind
 def test_the_longest_idle_worker_makes_room(launch):
     gateway = launch({"limits": {"workers": 2}} | {f"app:{n}": kitchen(path=f"/{n}", idle_timeout="off") for n in "abc"})
     pids = {n: gateway.get(f"/{n}/pid").text for n in "ab"}

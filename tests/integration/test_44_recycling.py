@@ -34,6 +34,7 @@ def test_recycling_under_load_loses_nothing(launch, keys):
     gateway.err.wait(rf"is replaced after \d+ requests \({next(iter(keys))}\)$")
 
 
+@pytest.mark.valgrind
 def test_the_successor_is_ready_before_the_old_one_goes(launch):
     """While it starts the old one serves: nobody waits for an import."""
     gateway = launch({"app:k": app("slowstart", env="SECONDS=0.6", max_requests=20)})

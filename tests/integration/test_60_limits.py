@@ -214,6 +214,7 @@ def test_413_comes_instead_of_100(launch):
         assert connection.head().status == 413
 
 
+@pytest.mark.valgrind
 def test_a_body_that_stops_coming(launch):
     gateway = launch(KITCHEN | {"timeouts": {"body": "300ms"}})
     for head in (b"Content-Length: 5\r\n\r\nab", b"Transfer-Encoding: chunked\r\n\r\n5\r\nab"):
@@ -299,6 +300,7 @@ def test_response_spool(launch, limit):
         assert len(connection.answer().body) == BIG
 
 
+@pytest.mark.valgrind
 def test_send_timeout(launch):
     """A client that does not read is cut off, and must see that its answer is not whole."""
     gateway = launch(KITCHEN | {"timeouts": {"send": "300ms"}})
@@ -327,6 +329,7 @@ def test_a_client_that_reads_slowly_enough_is_served(launch):
 # --- all together: memory, files, connections
 
 
+@pytest.mark.valgrind
 def test_buffers_new_heads_wait(launch):
     """Bodies that do not come to their end fill the memory: the next request is not read until there is room again."""
     gateway = launch(KITCHEN | {"limits": {"buffers": "1m", "body_memory": "300k"}})
@@ -375,6 +378,7 @@ def test_buffers_bodies_go_to_files(launch):
     wait_until(lambda: not gateway.files(), "the end of the files")
 
 
+@pytest.mark.valgrind
 def test_spool_refuses_bodies(launch):
     """503 for what needs a file that there is no room for, at the limit and one past it; memory is not touched by it."""
     gateway = launch(KITCHEN | {"limits": {"spool": "1m", "body_memory": "4k"}})
@@ -413,6 +417,7 @@ def test_spool_slows_answers(launch):
     wait_until(lambda: not gateway.files(), "the end of the files")
 
 
+@pytest.mark.valgrind
 def test_connections_wait_when_none_is_idle(launch, tmp_path):
     gateway = launch(KITCHEN | {"limits": {"connections": "2"}})
     file = tmp_path / "go"
@@ -611,6 +616,7 @@ def on_small_disk(directory):
                           capture_output=True).returncode == 0
 
 
+@pytest.mark.valgrind
 def test_a_full_disk_is_a_503_for_that_request_alone(launch, tmp_path):
     small, run = tmp_path / "small", tmp_path / "run"
     small.mkdir()

@@ -63,6 +63,7 @@ def noise(size):
 # --- a file
 
 
+@pytest.mark.valgrind
 def test_a_file(gateway):
     answer = ask(gateway)
     assert (answer.status, answer.body) == (200, b"hello, world\n")
@@ -376,6 +377,7 @@ def etag(gateway):
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.valgrind
 def test_not_modified(gateway, etag, method):
     date = formatdate(STAMP, usegmt=True)
     for fields in ({"If_None_Match": etag}, {"If_None_Match": "W/" + etag}, {"If_None_Match": "*"},
@@ -494,6 +496,7 @@ def test_codings(gateway, packed, accepted, body, coding):
     assert answer.get("Vary") == "Accept-Encoding"
 
 
+@pytest.mark.valgrind
 def test_each_coding_has_its_own_validator(gateway, packed):
     etags = {ask(gateway, "/static/app.js", Accept_Encoding=coding).get("ETag") for coding in ("", "gzip", "br")}
     assert len(etags) == 3
@@ -559,6 +562,7 @@ def receive(connection, length, pause=lambda got: None):
     return digest.hexdigest()
 
 
+@pytest.mark.valgrind
 def test_a_large_file(gateway, large):
     with gateway.connect() as connection:
         connection.request("GET", "/static/large")
@@ -623,6 +627,7 @@ def test_fast_readers_of_a_large_file_do_not_starve_others(gateway, large):
     assert worst < 2
 
 
+@pytest.mark.valgrind
 def test_a_client_that_leaves(gateway, large):
     before = gateway.descriptors()
     for _ in range(10):
@@ -642,6 +647,7 @@ def test_a_client_that_does_not_read_is_cut(launch, public, large):
             connection.answer()
 
 
+@pytest.mark.valgrind
 def test_a_file_that_is_truncated_while_it_is_sent(gateway, large):
     with gateway.connect() as connection:
         connection.request("GET", "/static/large")
@@ -769,6 +775,7 @@ def test_spooled_answers_go_out_whole(launch):
     ("static/ public", 'static: "static/" does not begin with / (try /static/)'),
     ("/static/", 'static: "/static" has no directory behind it (try /static public)'),
 ])
+@pytest.mark.valgrind
 def test_errors(tmp_path, value, what):
     from gateway import run
     (tmp_path / "gateway.ini").write_text(f"[app:site]\nmodule = m\nstatic = {value}\n")

@@ -20,7 +20,7 @@ MEDDLING = ("PYTHON", "LEANGATE_", "LISTEN_", "NOTIFY_", "WATCHDOG_", "PYTEST_",
 # Switches for the tests themselves.
 MEANT = ("LEANGATE_LONG",)
 
-VALGRIND = ("valgrind -q --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=99 "
+VALGRIND = ("valgrind -q --vgdb=no --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=99 "
             "--child-silent-after-fork=yes --")
 
 
@@ -73,20 +73,23 @@ def failure_texts(reports, name):
     return "\n".join(texts)
 
 
-def run_pytest(options, reports, folder, environ):
+def run_pytest(options, reports, folder, environ, marker=""):
+    """The tests of a folder: those that the caller's pattern matches, without one those with the marker, else all."""
     command = [options.build / "venv/bin/python", "-m", "pytest", ROOT / "tests" / folder,
                f"--junit-xml={reports}/pytest.xml"]
     if options.match:
         command += ["-k", options.match]
+    elif marker:
+        command += ["-m", marker]
     environ = clean_environ() | environ | {"HYPOTHESIS_STORAGE_DIRECTORY": str(options.build / "hypothesis")}
     status = subprocess.run(command, env=environ, cwd=ROOT).returncode
     return status == 0 or (status == 5 and bool(options.match))  # 5: the pattern matches none of this folder
 
 
-def integration(binary, wrapper=""):
+def integration(binary, wrapper="", marker=""):
     def run(options, reports):
         environ = {"LEANGATE_BIN": str(options.build / binary), "LEANGATE_WRAPPER": wrapper}
-        return run_pytest(options, reports, "integration", environ)
+        return run_pytest(options, reports, "integration", environ, marker)
     return run
 
 
@@ -96,7 +99,7 @@ RUNNERS = {
     "worker": lambda options, reports: run_pytest(options, reports, "worker", {}),
     "integration": integration("leangate"),
     "integration-sanitised": integration("san/leangate"),
-    "integration-valgrind": integration("leangate", VALGRIND),
+    "integration-valgrind": integration("leangate", VALGRIND, "valgrind"),
 }
 
 
