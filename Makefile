@@ -24,7 +24,7 @@ JOBS       ?= $(shell nproc)
 # idle gateway keeps few pages of its text (the kernel maps 16 of them around one that is touched).
 IDLE    = gateway timeq task epoll memory log
 # The rest of the program, by level (docs/ARCHITECTURE.md): from the command line down to the leaves.
-GATEWAY = main banner privileges reload listener \
+GATEWAY = main gateway_apps gateway_end banner privileges reload listener \
           conn conn_proxy conn_head conn_body conn_answer conn_state \
           router status status_json status_metrics status_page status_view \
           app app_outcome app_supply app_state succession fleet tell roster \

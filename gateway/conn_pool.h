@@ -26,6 +26,7 @@ struct conn_pool {
     struct list idle;                 /* connections between requests, the longest idle one first */
     struct list waiting;              /* connections with a new head, while [limits] buffers is used up */
     struct list active;               /* all others */
+    uint64_t requests;                /* that were handed to a handler */
     uint32_t count;
     uint32_t limit;      /* of count */
     bool inside;         /* the status listener's: it tells about the gateway, and no app is reached here */

@@ -83,6 +83,7 @@ static void describe_peer(struct conn *c)
 
 void conn_state_dispatch(struct conn *c, const struct handler *handler)
 {
+    c->pool->requests++;
     struct request *r = c->request;
     describe_peer(c);
     r->keep_alive = r->keep_alive && !c->pool->draining;

@@ -37,13 +37,19 @@ static int64_t shortage(const struct fleet *fleet)
     return n;
 }
 
+static void drop_idle(struct fleet *fleet, struct worker *w)
+{
+    fleet->idle_count -= list_linked(&w->in_idle);
+    list_remove(&w->in_idle);
+}
+
 static void make_room(struct fleet *fleet)
 {
     int64_t wanted = shortage(fleet);
     while (wanted > 0 && !list_empty(&fleet->idle)) {
         struct worker *w = LIST_OBJECT(fleet->idle.next, struct worker, in_idle);
         tell_room(w, first_seat(fleet)->name, fleet->limit);
-        list_remove(&w->in_idle);
+        drop_idle(fleet, w);
         worker_end(w, WORKER_ON_IDLE, STATS_EXIT_ROOM);
         wanted--;
     }
@@ -137,9 +143,14 @@ void fleet_join(struct fleet *fleet, struct worker *w)
 void fleet_leave(struct fleet *fleet, struct worker *w)
 {
     list_remove(&w->in_fleet);
-    list_remove(&w->in_idle);
+    drop_idle(fleet, w);
     fleet->count--;
     wake_first(fleet);
+}
+
+bool fleet_busy(const struct fleet *fleet)
+{
+    return fleet->count > fleet->idle_count;
 }
 
 void fleet_set_idle(struct fleet *fleet, struct worker *w, bool idle)
@@ -147,11 +158,12 @@ void fleet_set_idle(struct fleet *fleet, struct worker *w, bool idle)
     if (idle == list_linked(&w->in_idle))
         return;
     if (!idle) {
-        list_remove(&w->in_idle);
+        drop_idle(fleet, w);
         return;
     }
     w->idle_since = timeq_now();
     list_append(&fleet->idle, &w->in_idle);
+    fleet->idle_count++;
     if (!list_empty(&fleet->starving))
         make_room(fleet);
 }

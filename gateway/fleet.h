@@ -15,9 +15,10 @@
 #include "worker.h"
 
 struct fleet {
-    int64_t limit;        /* [limits] workers */
-    uint32_t count;       /* processes now, successors included */
-    struct list workers;  /* struct worker, all */
+    int64_t limit;       /* [limits] workers */
+    uint32_t count;      /* processes now, successors included */
+    struct list workers; /* struct worker, all */
+    uint32_t idle_count;
     struct list idle;     /* those with nothing to do, the longest idle first */
     struct list starving; /* struct fleet_seat */
 
@@ -49,6 +50,9 @@ void fleet_withdraw(struct fleet *fleet, struct fleet_seat *seat);
 /* A process was started, a process is gone. A successor joins without being admitted. */
 void fleet_join(struct fleet *fleet, struct worker *w);
 void fleet_leave(struct fleet *fleet, struct worker *w);
+
+/* Whether a worker has anything to do. */
+bool fleet_busy(const struct fleet *fleet);
 
 /* Whether a worker has nothing to do; to be told whenever that may have changed. */
 void fleet_set_idle(struct fleet *fleet, struct worker *w, bool idle);

@@ -2,8 +2,7 @@
  *
  *   start: logs, limits, loop -> bind -> drop privileges -> check apps -> accept
  *   SIGHUP: reload.c
- *   end:   SIGTERM, SIGINT, SIGQUIT -> stop accepting, finish what is under way (at most `drain`),
- * stop workers, return a second signal, or `drain` over -> cut connections, kill workers, return */
+ *   end:   gateway_end.c */
 #include "gateway.h"
 
 #include <errno.h>
@@ -23,6 +22,9 @@
 #include "banner.h"
 #include "conn.h"
 #include "forwarded.h"
+#include "gateway_apps.h"
+#include "gateway_end.h"
+#include "gateway_state.h"
 #include "inherit.h"
 #include "listener.h"
 #include "log.h"
@@ -35,74 +37,9 @@
 #include "timeq.h"
 
 enum {
-    SIGNALS = 3,
-    KILL_GRACE_MS = 2000, /* after SIGKILL: a process in an uninterruptible call is left to init */
     STATUS_CONNECTIONS = 8,
     BURST = 64 /* connections gone that make it worth while to give memory back */
 };
-
-struct gateway {
-    struct ev_loop *loop;
-    const struct conf_input *input; /* NULL: it only checks apps */
-    struct conn_pool pool;          /* with the current configuration */
-    struct conn_pool inside;        /* of the status listener */
-    struct status_facts facts;
-    struct app_shared shared;
-    struct list listeners;
-    struct list status_listeners; /* one, or none */
-    struct list retired;          /* apps that are not configured any more and finish what they have */
-    struct task task;
-    struct timeq_entry deadline; /* of draining, then of killing */
-    ev_signal signals[SIGNALS];
-    ev_signal reopen; /* SIGUSR1 */
-    ev_signal hup;
-    ev_prepare prepare;
-    ev_idle more;              /* active while tasks are left: the loop looks for events but does not sleep */
-    uint32_t most_connections; /* since memory was given back last */
-    int signal_count;          /* signals that asked for the end */
-    int signals_seen;          /* of these, acted upon */
-    bool reload;               /* SIGHUP came */
-    bool killing;
-    bool was_looked_at; /* somebody asked the status listener since memory was given back last */
-};
-
-/* ---- apps ---- */
-
-/* Starts those that are to run from the start, unless they do already. */
-static void start_eager(struct gateway *g)
-{
-    struct conn_pool *pool = &g->pool;
-    for (uint32_t i = 0; i < pool->conf->app_count; i++) {
-        if (pool->conf->apps[i].start != CONF_START_EAGER)
-            continue;
-        if (pool->apps[i] == NULL)
-            pool->apps[i] = app_new(pool->app_shared, pool->conf, &pool->conf->apps[i]);
-        if (pool->apps[i] != NULL)
-            app_warm(pool->apps[i]);
-    }
-}
-
-static void stop_apps(struct gateway *g, bool now)
-{
-    for (uint32_t i = 0; i < g->pool.conf->app_count; i++)
-        if (g->pool.apps[i] != NULL)
-            app_stop(g->pool.apps[i], now);
-    struct list *node, *after;
-    LIST_EACH (node, after, &g->retired)
-        app_stop(LIST_OBJECT(node, struct app, node), now);
-}
-
-static void free_retired(struct gateway *g)
-{
-    struct list *node, *after;
-    LIST_EACH (node, after, &g->retired) {
-        struct app *app = LIST_OBJECT(node, struct app, node);
-        if (!app_over(app))
-            continue;
-        list_remove(node);
-        app_free(app);
-    }
-}
 
 static struct reload reload_of(struct gateway *g)
 {
@@ -121,53 +58,10 @@ static void load_anew(struct gateway *g)
 {
     const struct reload reload = reload_of(g);
     g->reload = false;
-    if (reload_run(&reload))
-        start_eager(g);
-}
-
-/* ---- the end ---- */
-
-static void close_listeners(struct list *listeners)
-{
-    struct list *node, *after;
-    LIST_EACH (node, after, listeners)
-        listener_free(LIST_OBJECT(node, struct listener, node));
-}
-
-static uint32_t active_connections(const struct gateway *g)
-{
-    uint32_t n = 0;
-    struct list *node, *after;
-    LIST_EACH (node, after, &g->pool.active)
-        n++;
-    return n;
-}
-
-static void begin_drain(struct gateway *g)
-{
-    g->pool.draining = g->facts.draining = true;
-    g->shared.stopping = true;
-    struct list *node, *after;
-    LIST_EACH (node, after, &g->listeners)
-        listener_accept_all(LIST_OBJECT(node, struct listener, node));
-    close_listeners(&g->listeners);
-    conn_close_all(&g->pool, false);
-    uint32_t left = active_connections(g);
-    if (left > 0)
-        log_info("draining: %u request%s left (Ctrl-C again to stop now)", left, left == 1 ? "" : "s");
-    stop_apps(g, false);
-    timeq_start(timeq_get(g->pool.conf->drain), &g->deadline, &g->task);
-}
-
-static void stop_now(struct gateway *g)
-{
-    uint32_t left = active_connections(g);
-    if (left > 0)
-        log_warning("stopped with %u request%s unfinished", left, left == 1 ? "" : "s");
-    g->killing = true;
-    conn_close_all(&g->pool, true);
-    stop_apps(g, true);
-    timeq_start(timeq_get(KILL_GRACE_MS), &g->deadline, &g->task);
+    if (!reload_run(&reload))
+        return;
+    gateway_apps_start(g);
+    gateway_end_when_idle(g);
 }
 
 static void resume_listeners(struct gateway *g)
@@ -196,24 +90,14 @@ static void rest(struct gateway *g)
 static void run(struct task *task)
 {
     struct gateway *g = LIST_OBJECT(task, struct gateway, task);
-    bool expired = g->deadline.expired;
-    g->deadline.expired = false;
     resume_listeners(g);
-    free_retired(g);
-    if (g->reload && !g->pool.draining)
+    gateway_apps_free_retired(g);
+    if (g->reload && !g->ending)
         load_anew(g);
     for (; g->signals_seen < g->signal_count; g->signals_seen++)
-        if (g->signals_seen == 0)
-            begin_drain(g);
-        else if (!g->killing)
-            stop_now(g);
-    if (expired && !g->killing)
-        stop_now(g);
-    else if (expired)
-        ev_break(g->loop, EVBREAK_ALL);
+        gateway_end_signal(g, g->signal);
     rest(g);
-    if (g->shared.fleet.count == 0 && g->pool.count == 0 && g->pool.draining)
-        ev_break(g->loop, EVBREAK_ALL);
+    gateway_end_step(g);
 }
 
 static void on_signal(EV_P_ ev_signal *signal, int events)
@@ -221,6 +105,7 @@ static void on_signal(EV_P_ ev_signal *signal, int events)
     (void)EV_A;
     (void)events;
     struct gateway *g = signal->data;
+    g->signal = signal->signum;
     g->signal_count++;
     task_wake(&g->task);
 }
@@ -249,8 +134,7 @@ static void on_idle(EV_P_ ev_idle *idle, int events)
     (void)events;
 }
 
-/* All work that callbacks have noted, then the timers, then the logs. */
-static void work(struct gateway *g)
+void gateway_work(struct gateway *g)
 {
     if (task_run())
         ev_idle_start(g->loop, &g->more);
@@ -259,6 +143,7 @@ static void work(struct gateway *g)
     if (g->pool.count > g->most_connections)
         g->most_connections = g->pool.count;
     g->was_looked_at = g->was_looked_at || g->inside.count > 0;
+    gateway_end_watch(g);
     timeq_sync();
     log_flush();
 }
@@ -268,7 +153,7 @@ static void on_prepare(EV_P_ ev_prepare *prepare, int events)
 {
     (void)EV_A;
     (void)events;
-    work(prepare->data);
+    gateway_work(prepare->data);
 }
 
 /* ---- building ---- */
@@ -306,8 +191,8 @@ static void raise_limits(void)
 
 static void watch_signals(struct gateway *g)
 {
-    static const int numbers[SIGNALS] = {SIGTERM, SIGINT, SIGQUIT};
-    for (int i = 0; i < SIGNALS; i++) {
+    static const int numbers[GATEWAY_SIGNALS] = {SIGTERM, SIGINT, SIGQUIT};
+    for (int i = 0; i < GATEWAY_SIGNALS; i++) {
         ev_signal_init(&g->signals[i], on_signal, numbers[i]);
         g->signals[i].data = g;
         ev_signal_start(g->loop, &g->signals[i]);
@@ -403,29 +288,34 @@ static enum gateway_exit build(struct gateway *g, struct conf *conf, const struc
     return GATEWAY_DRAINED;
 }
 
+static void close_listeners(struct list *listeners)
+{
+    struct list *node, *after;
+    LIST_EACH (node, after, listeners)
+        listener_free(LIST_OBJECT(node, struct listener, node));
+}
+
 static void destroy(struct gateway *g)
 {
     close_listeners(&g->listeners);
     close_listeners(&g->status_listeners);
     if (g->loop != NULL)
         conn_close_all(&g->inside, true);
-    if (g->pool.apps != NULL)
-        for (uint32_t i = 0; i < g->pool.conf->app_count; i++)
-            if (g->pool.apps[i] != NULL)
-                app_free(g->pool.apps[i]);
-    free_retired(g);
+    gateway_apps_free(g);
     fleet_close(&g->shared.fleet);
+    timeq_stop(&g->delay);
     timeq_stop(&g->deadline);
     task_cancel(&g->task);
     if (g->loop != NULL) {
         log_close();
         timeq_free();
-        for (int i = 0; i < SIGNALS; i++)
+        for (int i = 0; i < GATEWAY_SIGNALS; i++)
             ev_signal_stop(g->loop, &g->signals[i]);
         ev_signal_stop(g->loop, &g->reopen);
         ev_signal_stop(g->loop, &g->hup);
         ev_prepare_stop(g->loop, &g->prepare);
         ev_idle_stop(g->loop, &g->more);
+        ev_timer_stop(g->loop, &g->quiet);
         ev_loop_destroy(g->loop);
     }
     free(g->pool.apps);
@@ -459,48 +349,6 @@ static enum gateway_exit bind_all(struct gateway *g)
     return GATEWAY_DRAINED;
 }
 
-/* ---- checking apps ---- */
-
-/* Starts one app in a process that ends right after. False: it cannot be loaded, which was logged. */
-static bool check_app(struct gateway *g, uint32_t index)
-{
-    struct app *app = app_new(&g->shared, g->pool.conf, &g->pool.conf->apps[index]);
-    if (app == NULL)
-        return false;
-    app->checking = true;
-    app_warm(app);
-    while (!app->checked && g->signal_count == 0) {
-        work(g);
-        if (!app->checked)
-            ev_run(g->loop, EVRUN_ONCE);
-    }
-    g->shared.stopping = true;
-    app_stop(app, g->signal_count > 0);
-    while (app->roster.count > 0) {
-        work(g);
-        if (app->roster.count > 0)
-            ev_run(g->loop, EVRUN_ONCE);
-    }
-    g->shared.stopping = false;
-    bool ok = app->check_ok || g->signal_count > 0; /* a check that was broken off says nothing */
-    app_free(app);
-    return ok;
-}
-
-/* Checks the apps that want it, or all. False: at least one cannot be loaded. */
-static bool check_apps(struct gateway *g, bool every)
-{
-    bool ok = true;
-    for (uint32_t i = 0; i < g->pool.conf->app_count && g->signal_count == 0; i++) {
-        const struct conf_app *app = &g->pool.conf->apps[i];
-        if (!every && app->start != CONF_START_CHECK)
-            continue;
-        bool loads = check_app(g, i);
-        ok = ok && loads;
-    }
-    return ok;
-}
-
 enum gateway_exit gateway_check(struct conf *conf)
 {
     struct gateway g;
@@ -509,7 +357,7 @@ enum gateway_exit gateway_check(struct conf *conf)
     if (status == GATEWAY_DRAINED && !privileges_drop(g.pool.conf))
         status = GATEWAY_CANNOT_START;
     if (status == GATEWAY_DRAINED)
-        status = check_apps(&g, true) ? GATEWAY_DRAINED : GATEWAY_APP_BROKEN;
+        status = gateway_apps_check(&g, true) ? GATEWAY_DRAINED : GATEWAY_APP_BROKEN;
     if (status == GATEWAY_DRAINED)
         log_info("%s: ok", g.pool.conf->file[0] != '\0' ? g.pool.conf->file : g.pool.conf->apps[0].name);
     destroy(&g);
@@ -524,7 +372,8 @@ static void serve(struct gateway *g)
         listener_start(LIST_OBJECT(node, struct listener, node));
     LIST_EACH (node, after, &g->listeners)
         listener_start(LIST_OBJECT(node, struct listener, node));
-    start_eager(g);
+    gateway_apps_start(g);
+    gateway_end_when_idle(g);
     memory_give_back(); /* what only the start needed */
     ev_run(g->loop, 0);
 }
@@ -541,7 +390,7 @@ enum gateway_exit gateway_run(struct conf *conf, const struct conf_input *input)
     if (status == GATEWAY_DRAINED) {
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* no core, no ptrace: requests of all apps pass through here */
-        if (!check_apps(&g, false))
+        if (!gateway_apps_check(&g, false))
             status = GATEWAY_APP_BROKEN;
     }
     if (status == GATEWAY_DRAINED && g.signal_count == 0)

@@ -1,0 +1,141 @@
+/* gateway_end.c - see gateway_end.h. */
+#include "gateway_end.h"
+
+#include <signal.h>
+
+#include "conn.h"
+#include "gateway_apps.h"
+#include "listener.h"
+#include "log.h"
+#include "units.h"
+
+enum {
+    KILL_GRACE_MS = 2000, /* after SIGKILL: a process in an uninterruptible call is left to init */
+    RESERVE_MS = 1000     /* at most so much of `drain` is kept for killing, and a tenth of it at most */
+};
+
+static uint32_t active_connections(const struct gateway *g)
+{
+    uint32_t n = 0;
+    struct list *node, *after;
+    LIST_EACH (node, after, &g->pool.active)
+        n++;
+    return n;
+}
+
+static void drain(struct gateway *g)
+{
+    struct list *node, *after;
+    timeq_stop(&g->delay);
+    g->pool.draining = g->facts.draining = true;
+    g->shared.stopping = true;
+    LIST_EACH (node, after, &g->listeners)
+        listener_accept_all(LIST_OBJECT(node, struct listener, node));
+    LIST_EACH (node, after, &g->listeners)
+        listener_free(LIST_OBJECT(node, struct listener, node));
+    conn_close_all(&g->pool, false);
+    uint32_t left = active_connections(g);
+    if (left > 0)
+        log_info("draining: %u request%s left (Ctrl-C again to stop now)", left, left == 1 ? "" : "s");
+    gateway_apps_stop(g, false);
+}
+
+static void stop_now(struct gateway *g)
+{
+    if (g->killing)
+        return;
+    if (!g->pool.draining)
+        drain(g);
+    uint32_t left = active_connections(g);
+    if (left > 0)
+        log_warning("stopped with %u request%s unfinished", left, left == 1 ? "" : "s");
+    g->killing = true;
+    conn_close_all(&g->pool, true);
+    gateway_apps_stop(g, true);
+    timeq_start(timeq_get(KILL_GRACE_MS), &g->deadline, &g->task);
+}
+
+/* Everything has `drain` from now on, the delay included. */
+static void begin(struct gateway *g, int64_t delay)
+{
+    int64_t whole = g->pool.conf->drain;
+    int64_t reserve = whole / 10 < RESERVE_MS ? whole / 10 : RESERVE_MS;
+    g->ending = g->facts.draining = true;
+    ev_timer_stop(g->loop, &g->quiet);
+    timeq_start(timeq_get(whole - reserve), &g->deadline, &g->task);
+    if (delay > 0)
+        timeq_start(timeq_get(delay), &g->delay, &g->task);
+    else
+        drain(g);
+}
+
+void gateway_end_signal(struct gateway *g, int number)
+{
+    if (g->ending)
+        stop_now(g);
+    else
+        begin(g, number == SIGTERM ? g->pool.conf->drain_delay : 0);
+}
+
+void gateway_end_step(struct gateway *g)
+{
+    if (g->deadline.expired) {
+        timeq_stop(&g->deadline);
+        if (g->killing)
+            ev_break(g->loop, EVBREAK_ALL);
+        else
+            stop_now(g);
+    }
+    if (g->delay.expired)
+        drain(g);
+    if (g->shared.fleet.count == 0 && g->pool.count == 0 && g->pool.draining)
+        ev_break(g->loop, EVBREAK_ALL);
+}
+
+/* ---- idle_exit ---- */
+
+static bool is_active(const struct gateway *g)
+{
+    return !list_empty(&g->pool.active) || fleet_busy(&g->shared.fleet);
+}
+
+void gateway_end_watch(struct gateway *g)
+{
+    if (g->pool.conf->idle_exit == CONF_OFF || (!is_active(g) && g->requests == g->pool.requests))
+        return;
+    g->active = timeq_now();
+    g->requests = g->pool.requests;
+}
+
+static void on_quiet(EV_P_ ev_timer *timer, int events)
+{
+    (void)EV_A;
+    (void)events;
+    struct gateway *g = timer->data;
+    char text[UNITS_TEXT];
+    gateway_end_watch(g);
+    int64_t limit = g->pool.conf->idle_exit;
+    double left = (double)limit / 1e3 - (timeq_now() - g->active);
+    if (left > 0) {
+        ev_timer_set(timer, left, 0.);
+        ev_timer_start(g->loop, timer);
+        return;
+    }
+    units_time_text(limit, text);
+    log_info("no request for %s: leangate exits (idle_exit)", text);
+    begin(g, 0);
+    task_wake(&g->task); /* maybe all is done already */
+}
+
+void gateway_end_when_idle(struct gateway *g)
+{
+    int64_t limit = g->pool.conf->idle_exit;
+    ev_timer_stop(g->loop, &g->quiet);
+    if (limit == CONF_OFF || g->ending)
+        return;
+    g->active = timeq_now();
+    ev_timer_init(&g->quiet, on_quiet, (double)limit / 1e3, 0.);
+    g->quiet.data = g;
+    ev_now_update(g->loop);
+    ev_timer_start(g->loop, &g->quiet);
+}

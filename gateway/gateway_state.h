@@ -1,0 +1,57 @@
+/* gateway_state.h - all that one gateway is; for the files gateway*.c, which divide its work.
+ *
+ *   gateway.c       the loop: built, run, taken down; signals
+ *   gateway_apps.c  apps as a whole: started early, checked, stopped
+ *   gateway_end.c   the end: drain, kill, idle_exit */
+#ifndef LEANGATE_GATEWAY_STATE_H
+#define LEANGATE_GATEWAY_STATE_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "app.h"
+#include "config.h"
+#include "conn_pool.h"
+#include "list.h"
+#include "status_view.h"
+#include "task.h"
+#include "timeq.h"
+
+enum { GATEWAY_SIGNALS = 3 };
+
+struct gateway {
+    struct ev_loop *loop;
+    const struct conf_input *input; /* NULL: it only checks apps */
+    struct conn_pool pool;          /* with the current configuration */
+    struct conn_pool inside;        /* of the status listener */
+    struct status_facts facts;
+    struct app_shared shared;
+    struct list listeners;
+    struct list status_listeners; /* one, or none */
+    struct list retired;          /* apps that are not configured any more and finish what they have */
+    struct task task;
+    struct timeq_entry delay;    /* drain_delay */
+    struct timeq_entry deadline; /* of draining, then of killing */
+    ev_timer quiet;              /* idle_exit */
+    double active;               /* when there was something to do last, on timeq_now's clock */
+    uint64_t requests;           /* as many had come then */
+    ev_signal signals[GATEWAY_SIGNALS];
+    ev_signal reopen; /* SIGUSR1 */
+    ev_signal hup;
+    ev_prepare prepare;
+    ev_idle more;              /* active while tasks are left: the loop looks for events but does not sleep */
+    uint32_t most_connections; /* since memory was given back last */
+    int signal;                /* the last of them */
+    int signal_count;          /* signals that asked for the end */
+    int signals_seen;          /* of these, acted upon */
+    bool reload;               /* SIGHUP came */
+    bool ending;               /* a signal or idle_exit has begun the end */
+    bool killing;
+    bool was_looked_at; /* somebody asked the status listener since memory was given back last */
+};
+
+/* All work that callbacks have noted, then the timers, then the logs; before the loop sleeps. */
+void gateway_work(struct gateway *g);
+
+#endif

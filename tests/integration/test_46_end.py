@@ -1,0 +1,120 @@
+"""The end of the gateway: SIGTERM with drain_delay, everything within `drain`, and idle_exit."""
+
+import signal
+import time
+
+from gateway import app, wait_until
+from load import Load
+
+
+def kitchen(**keys):
+    return {"app:k": app("kitchen", **keys)}
+
+
+def test_drain_delay(launch):
+    """Ready says 503 at once, so that a load balancer looks away; until then all else goes on, new connections, too."""
+    gateway = launch({"timeouts": {"drain_delay": "800ms"}} | kitchen())
+    assert gateway.get("/-/ready").status == 200
+    with gateway.connect() as kept:
+        kept.get("/")
+        began = time.monotonic()
+        gateway.send_signal(signal.SIGTERM)
+        wait_until(lambda: gateway.get("/-/ready").status == 503, "not ready")
+        assert gateway.get("/-/health").status == 200
+        answered = 0
+        while time.monotonic() - began < 0.6:
+            assert gateway.get("/").status == kept.get("/").status == 200
+            answered += 1
+        assert answered > 3
+    assert gateway.wait() == 0
+    assert 0.75 < time.monotonic() - began < 10
+
+
+def test_no_request_is_lost_while_a_balancer_looks_away(launch):
+    """Clients that stop asking within the delay see no error at all."""
+    gateway = launch({"timeouts": {"drain_delay": "700ms"}} | kitchen())
+    load = Load(gateway, "/", clients=4)
+    gateway.err.wait("^k: ready")
+    gateway.send_signal(signal.SIGTERM)
+    wait_until(lambda: gateway.get("/-/ready").status == 503, "not ready")
+    assert load.stop().all_good() == load.sent
+    assert gateway.wait() == 0
+
+
+def test_ctrl_c_does_not_wait(launch):
+    gateway = launch({"timeouts": {"drain_delay": "20s"}} | kitchen())
+    gateway.get("/")
+    began = time.monotonic()
+    gateway.send_signal(signal.SIGINT)
+    assert gateway.wait() == 0
+    assert time.monotonic() - began < 10
+
+
+def test_a_second_signal_ends_the_delay(launch):
+    gateway = launch({"timeouts": {"drain_delay": "20s"}} | kitchen())
+    gateway.get("/")
+    gateway.send_signal(signal.SIGTERM)
+    wait_until(lambda: gateway.get("/-/ready").status == 503, "not ready")
+    began = time.monotonic()
+    gateway.send_signal(signal.SIGTERM)
+    assert gateway.wait() == 0
+    assert time.monotonic() - began < 10
+
+
+def test_everything_within_drain(launch):
+    """The delay, a request that hangs, a worker that does not want to go."""
+    gateway = launch({"timeouts": {"drain": "2s", "drain_delay": "500ms"}} | kitchen(concurrency=4, stop_timeout="60s"))
+    gateway.get("/stubborn")
+    with gateway.connect() as connection:
+        connection.request("GET", "/hang")
+        time.sleep(0.1)
+        began = time.monotonic()
+        gateway.send_signal(signal.SIGTERM)
+        assert gateway.wait() == 0
+        assert time.monotonic() - began < 2.0
+    gateway.err.wait("^warning: stopped with 1 request unfinished$")
+
+
+# --- idle_exit
+
+
+def test_idle_exit(launch):
+    gateway = launch({"timeouts": {"idle_exit": "900ms"}} | kitchen(idle_timeout="off"))
+    assert gateway.get("/").status == 200
+    with gateway.connect() as kept:
+        kept.get("/")
+        began = time.monotonic()
+        assert gateway.wait() == 0
+        assert time.monotonic() - began > 0.8
+    gateway.err.wait(r"^no request for (900ms|0\.9s): leangate exits \(idle_exit\)$")
+
+
+def test_idle_exit_counts_from_the_last_request(launch):
+    gateway = launch({"timeouts": {"idle_exit": "700ms"}} | kitchen())
+    for _ in range(6):
+        time.sleep(0.3)
+        assert gateway.get("/-/health").status == 200
+    assert gateway.wait() == 0
+
+
+def test_idle_exit_waits_for_a_request_and_for_work_behind_an_answer(launch, tmp_path):
+    (tmp_path / "background.py").write_text(
+        "import time\n"
+        "class Body(list):\n"
+        "    def close(self):\n"
+        "        time.sleep(1.2)\n"
+        "        print('the work is done')\n"
+        "def application(environ, start_response):\n"
+        "    time.sleep(0.8)\n"
+        "    start_response('200 OK', [('Content-Length', '2')])\n"
+        "    return Body([b'ok'])\n")
+    gateway = launch({"timeouts": {"idle_exit": "400ms"}, "app:k": {"module": "background", "directory": tmp_path}})
+    assert gateway.get("/").text == "ok"
+    gateway.out.wait("^the work is done$")
+    assert gateway.process.poll() is None
+    assert gateway.wait() == 0
+
+
+def test_idle_exit_without_any_request(launch):
+    gateway = launch({"timeouts": {"idle_exit": "300ms"}} | kitchen())
+    assert gateway.wait() == 0
