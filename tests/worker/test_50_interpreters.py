@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fcgi_client import cgi_params, request
 from worker import PYTHON, WORKER_DIR
 
 SMOKE = """
@@ -90,3 +91,44 @@ def test_sentences(spawn, change, text, control):
     assert worker.stderr.startswith(text.format(python=PYTHON))
     if control:
         assert worker.message().startswith("FAILED\n" + text.format(python=PYTHON))
+
+
+SCRIPT = """
+import os, sys, threading, atexit, subprocess
+print("Content-Type: text/plain\\n\\n%s %d.%d" % (__name__, sys.version_info[0], sys.version_info[1]), flush=True)
+subprocess.run(["cat"])
+atexit.register(print, "exit")
+threading.Thread(target=print, args=("thread",)).start()
+if os.environ["QUERY_STRING"] == "fail":
+    sys.stdout = open(os.devnull, "w")
+    raise ValueError("failed")
+"""
+
+
+@pytest.mark.parametrize("mode", ["fork", "persistent"])
+@pytest.mark.parametrize("version", sorted(GOOD, key=number))
+def test_scripts(serve, tmp_path, version, mode):
+    (tmp_path / "hello.py").write_text(SCRIPT)
+    (tmp_path / "app.py").write_text("app = lambda e, s: s('200 OK', []) and [__name__.encode()]\n")
+    worker = serve(None, str(tmp_path), ["--kind", "files", "--mode", mode], python=FOUND[version])
+    for _ in range(2):
+        answer = worker.ask("POST", "/", b"body\n", flags=0, SCRIPT_FILENAME=str(tmp_path / "hello.py"))
+        lines = answer.body.decode().split("\n")
+        assert lines[:2] == ["__main__ " + version, "body"]
+        assert sorted(lines[2:]) == (["", "exit", "thread"] if mode == "fork" else ["", "thread"])
+        assert worker.ask(flags=0, SCRIPT_FILENAME=str(tmp_path / "app.py")).body == b"app"
+    with worker.connect() as connection:
+        connection.send(request(cgi_params(SCRIPT_FILENAME=str(tmp_path / "hello.py"), QUERY_STRING="fail"), flags=0))
+        assert connection.read_answer().app_status == 1
+    assert "ValueError: failed" in worker.stderr
+    assert worker.stop() == 0
+
+
+@pytest.mark.parametrize("version", sorted(GOOD, key=number))
+def test_mode_fork(serve, version):
+    worker = serve(SMOKE, options=["--mode", "fork"], python=FOUND[version])
+    for _ in range(3):
+        answer = worker.ask("POST", "/", b"two\nlines", flags=0)
+        assert (answer.body, answer.header("X-Python")) == (b"two\nlines", version)
+    assert worker.ask(path="/fail", flags=0).status == "500 Internal Server Error"
+    assert worker.stop() == 0
