@@ -120,7 +120,7 @@ replays         = $(fuzz_targets:%=$(B)/replay/fuzz_%)
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all run test test-unit test-corpus check-libfcgi lint fmt fmt-check install uninstall clean help fuzz bench-memory bench-front bench-slow bench-warm \
+.PHONY: all run test test-unit test-corpus check-libfcgi lint fmt fmt-check install uninstall clean help fuzz bench-memory bench-front bench-slow bench-warm bench-worker \
         valgrind torture san FORCE
 
 # --- targets -------------------------------------------------------------------------------------------------------
@@ -166,6 +166,9 @@ bench-warm: all ## requests/s and CPU of warm apps beside Granian, gunicorn, uvi
 	@tests/support/need-packages bench
 	@tests/support/need-venv $(PYTHON) $(B)/bench-venv bench/requirements.txt
 	@$(B)/bench-venv/bin/python bench/warm.py $(ARGS)
+
+bench-worker: $(worker) ## a worker alone: mode fork beside persistent, memory of copies, memory after 100,000 requests (ARGS="--requests 0")
+	@$(PYTHON) bench/worker.py $(ARGS)
 
 bench-front: $(program) $(worker) ## requests/s of a 1 KB static file beside lighttpd's (ARGS=--no-log)
 	@tests/support/need-packages bench

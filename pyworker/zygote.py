@@ -1,8 +1,10 @@
 """Mode fork, the Python side: what is done once before the copies, and once in each of them.
 
-Everything that is imported here only looks up what the app has imported already.
+What a copy needs is imported before the first copy is made: in a copy even a built-in module costs as much as its request.
 """
 
+import atexit
+import gc
 import sys
 
 from pyworker.load import LoadError, describe
@@ -46,8 +48,6 @@ def foreign_threads():
 
 def prepare(core):
     """Make the process ready to be copied: no garbage, and nothing that the collector would touch in a copy."""
-    import gc
-
     refuse_threads()
     foreign = foreign_threads()
     if foreign > 0:
@@ -62,8 +62,6 @@ def become_copy():
     numpy = sys.modules.get("numpy.random")  # `random`, `ssl` and `uuid` see to it themselves
     if numpy is not None:
         numpy.seed()
-    import atexit
-
     atexit._clear()
     finalize = getattr(sys.modules.get("weakref"), "finalize", None)
     if finalize is not None:  # as atexit: it would remove the zygote's temporary files
@@ -73,8 +71,6 @@ def become_copy():
 
 def run_exit_functions():
     """What an interpreter does at its end, as far as the script can see it."""
-    import atexit
-
     try:
         if "threading" in sys.modules:
             sys.modules["threading"]._shutdown()

@@ -1,0 +1,165 @@
+"""What a worker costs, without the gateway: mode fork beside mode persistent, memory of a copy, and memory after many
+requests of each kind (`make bench-worker`).
+
+Requests go over one connection after another (mode fork) or one that is kept, one at a time. Both workers run all the time and
+are asked in turn, so that what else the machine does falls on both alike. FastAPI is measured where the interpreter has it.
+"""
+
+import argparse
+import contextlib
+import importlib.util
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests/support"))
+
+from fcgi_client import KEEP_CONN, cgi_params, request  # noqa: E402
+from worker import Worker  # noqa: E402
+
+HELLO = """
+    import os, time
+    def app(environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        if environ["PATH_INFO"] == "/pid":
+            return pid()
+        return [b"hello"]
+    def pid():
+        yield b"%d" % os.getpid()
+        time.sleep(60)
+"""
+
+FASTAPI = """
+    import os
+    from fastapi import FastAPI
+    app = FastAPI()
+    @app.get("/")
+    def hello():
+        return {"hello": "world"}
+    @app.get("/pid")
+    async def pid():
+        from fastapi.responses import StreamingResponse
+        import asyncio
+        async def body():
+            yield b"%d" % os.getpid()
+            await asyncio.sleep(60)
+        return StreamingResponse(body())
+"""
+
+SCRIPT = 'print("Content-Type: text/plain\\n\\nhello")\n'
+
+# name: source, options, most ms that mode fork may add (or, with `alone`, take), most MB private per copy
+FORKED = {
+    "hello": (HELLO, [], 1.0, False, 2.0),
+    "fastapi": (FASTAPI, ["--kind", "asgi"], 10.0, True, 3.0),
+}
+
+# name: source of main.py, APP, options
+KINDS = {
+    "wsgi": (HELLO, "main:app", []),
+    "wsgi fork": (HELLO, "main:app", ["--mode", "fork"]),
+    "cgi": (SCRIPT, "main.py", ["--kind", "cgi", "--mode", "persistent"]),
+    "cgi fork": (SCRIPT, "main.py", ["--kind", "cgi"]),
+    "files": (HELLO, ".", ["--kind", "files", "--mode", "persistent"]),
+    "files fork": (HELLO, ".", ["--kind", "files"]),
+}
+
+
+@contextlib.contextmanager
+def worker(source, app, options):
+    with tempfile.TemporaryDirectory() as directory:
+        started = Worker(directory, source, app, options)
+        try:
+            yield started.ready()
+        finally:
+            started.end()
+
+
+def ask(started, keep=None):
+    """Milliseconds of one request, on a connection of its own or on one that is kept."""
+    message = request(cgi_params(SCRIPT_FILENAME=str(started.directory / "main.py")), flags=KEEP_CONN if keep else 0)
+    begun = time.perf_counter()
+    connection = keep or started.connect()
+    connection.send(message)
+    answer = connection.read_answer()
+    took = time.perf_counter() - begun
+    assert answer.status == "200 OK", answer.stdout
+    if not keep:
+        assert connection.at_end()
+        connection.close()
+    return took * 1000
+
+
+def private(started):
+    """MB that only one copy has, in the middle of a request: what it has written to, and the rest."""
+    with started.connect() as connection:
+        connection.send(request(cgi_params(path="/pid"), flags=0))
+        body = b""
+        while not body:
+            body = connection.read_record()[2].partition(b"\r\n\r\n")[2]
+        lines = Path("/proc/%d/smaps_rollup" % int(body)).read_text().splitlines()
+    fields = {line.split(":")[0]: int(line.split()[1]) / 1000 for line in lines[1:]}
+    return fields["Private_Dirty"], fields["Private_Clean"]
+
+
+def fork_beside_persistent(name, rounds):
+    """Whether the figures of mode fork hold."""
+    source, options, most_ms, alone, most_mb = FORKED[name]
+    took = {"persistent": [], "fork": []}
+    with contextlib.ExitStack() as stack:
+        kept = stack.enter_context(worker(source, "main:app", [*options, "--mode", "persistent"]))
+        forked = stack.enter_context(worker(source, "main:app", [*options, "--mode", "fork"]))
+        connection = stack.enter_context(kept.connect())
+        for number in range(rounds):
+            took["persistent"].append(ask(kept, connection))
+            took["fork"].append(ask(forked))
+            if number == rounds // 10:  # until here both only warmed up
+                took["persistent"].clear()
+                took["fork"].clear()
+        dirty, clean = private(forked)
+    medians = {mode: statistics.median(times) for mode, times in took.items()}
+    more = medians["fork"] - (0 if alone else medians["persistent"])
+    holds = more <= most_ms and dirty + clean <= most_mb
+    print(f"mode fork, {name}: {medians['fork']:.2f} ms a request, persistent {medians['persistent']:.2f}"
+          f" ({'' if alone else 'difference '}{more:.2f}, promised {most_ms}); private per copy {dirty + clean:.2f} MB"
+          f" ({dirty:.2f} written to), promised {most_mb}{'' if holds else '   BROKEN'}")
+    return holds
+
+
+def memory_after(name, count):
+    """Whether the memory of a worker is flat."""
+    source, app, options = KINDS[name]
+    with worker(source, app, options) as started:
+        keep = None if "fork" in name else started.connect()
+        for _ in range(count // 20):
+            ask(started, keep)
+        before = started.memory()
+        for _ in range(count):
+            ask(started, keep)
+        grown = started.memory() - before
+        if keep:
+            keep.close()
+    holds = grown <= 200_000
+    print(f"memory, {name}: {grown / 1000:+.0f} KB after {count} requests{'' if holds else '   BROKEN'}", flush=True)
+    return holds
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--rounds", type=int, default=1000, help="requests of each mode")
+    parser.add_argument("--requests", type=int, default=100_000, help="for the memory of each kind; 0: leave it out")
+    options = parser.parse_args()
+    results = []
+    for name in FORKED:
+        if name == "hello" or importlib.util.find_spec(name):
+            results.append(fork_beside_persistent(name, options.rounds))
+    for name in KINDS if options.requests else ():
+        results.append(memory_after(name, options.requests))
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
