@@ -10,7 +10,7 @@ paid for by every cold start.
 import os
 import sys
 
-SWITCHES = ("--factory", "--debug")
+SWITCHES = ("--factory", "--debug", "--reload")
 REPEATED = "--preload"
 VALUES = {"--kind": "auto", "--mode": "auto", "--concurrency": "", "--listen": ""}
 CHOICES = {"--kind": ("auto", "wsgi", "cgi", "files"), "--mode": ("auto", "persistent", "fork")}
@@ -142,9 +142,17 @@ def work(core):
     set_path()
     import time
 
+    sources = None
+    if options["--reload"]:
+        from pyworker.reload import Sources
+
+        sources = Sources()
     begin = time.monotonic_ns()
     app, kind, fork = import_app(options, spec, arguments)
     took = (time.monotonic_ns() - begin) // 1000  # floats would map a part of libm
+    if sources is not None:
+        sources.changed()  # what is there now was imported
+        core.watch(sources)
     serve(core, app, kind, fork, options, took)
 
 

@@ -5,6 +5,7 @@
 #include "pyapi.h"
 
 #include <stdbool.h>
+#include <time.h>
 
 #include "buffer.h"
 #include "core.h"
@@ -55,8 +56,12 @@ struct worker {
     PyObject *close_name;
     PyObject *input_name;
     PyObject *errors_name;
-    bool started; /* a request was served: the start is over */
-    bool debug;   /* tracebacks go to the client too */
+    PyObject *sources;                       /* --reload: a Sources object of reload.py, or NULL */
+    bool (*serve_fresh)(struct exchange *x); /* as `serve`, which looks at the sources first */
+    time_t looked;                           /* at them, on the monotonic clock */
+    bool stale;                              /* they have changed */
+    bool started;                            /* a request was served: the start is over */
+    bool debug;                              /* tracebacks go to the client too */
 };
 
 /* A new exchange with no request; NULL when out of memory. Needs no GIL. */

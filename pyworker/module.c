@@ -8,6 +8,7 @@
 #include "control.h"
 #include "handles.h"
 #include "release.h"
+#include "reload.h"
 #include "script.h"
 #include "wsgi.h"
 #include "zygote.h"
@@ -115,6 +116,16 @@ static bool run(struct worker *w)
     }
 }
 
+static PyObject *module_watch(PyObject *module, PyObject *sources)
+{
+    struct worker *w = state(module);
+
+    Py_INCREF(sources);
+    Py_XDECREF(w->sources);
+    w->sources = sources;
+    Py_RETURN_NONE;
+}
+
 /* Forks when the zygote wants a copy. 1: this is the copy; 0: stopped; -1: an exception is set. */
 static int fork_copies(struct zygote *z)
 {
@@ -189,7 +200,8 @@ static PyObject *module_serve(PyObject *module, PyObject *args, PyObject *kwargs
         (void)control_send(w->core.control, ready, (size_t)len); /* as START */
     Py_INCREF(app);
     w->app = app;
-    w->serve = scripts ? script_serve : wsgi_serve;
+    w->serve_fresh = scripts ? script_serve : wsgi_serve;
+    w->serve = w->sources != NULL ? reload_serve : w->serve_fresh;
     w->debug = debug != 0;
     bool done = run(w);
     Py_BEGIN_ALLOW_THREADS threads_finish(&w->threads);
@@ -241,6 +253,7 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     if (w == NULL)
         return 0; /* CPython 3.8 may ask before the state exists */
     Py_VISIT(w->app);
+    Py_VISIT(w->sources);
     Py_VISIT(w->base_environ);
     Py_VISIT(w->input_type);
     Py_VISIT(w->responder_type);
@@ -259,6 +272,7 @@ static int module_clear(PyObject *module)
     if (w == NULL)
         return 0; /* as above */
     Py_CLEAR(w->app);
+    Py_CLEAR(w->sources);
     Py_CLEAR(w->base_environ);
     Py_CLEAR(w->input_type);
     Py_CLEAR(w->responder_type);
@@ -282,16 +296,17 @@ static void module_free(void *module)
 
 static PyMethodDef methods[] = {
     {"start",  module_start,                              METH_NOARGS,
-     "start(): takes the control channel over and tells the gateway START."                                                                   },
-    {"listen", module_listen,                             METH_VARARGS,                 "listen(fd): takes a listening socket over; -1: fd 0."},
+     "start(): takes the control channel over and tells the gateway START."                                                                      },
+    {"listen", module_listen,                             METH_VARARGS,                 "listen(fd): takes a listening socket over; -1: fd 0."   },
     {"send",   module_send,                               METH_VARARGS,
-     "send(message): sends a control message; False if there is no gateway."                                                                  },
+     "send(message): sends a control message; False if there is no gateway."                                                                     },
+    {"watch",  module_watch,                              METH_O,                       "watch(sources): asks sources.changed() before requests."},
     {"fork",   module_fork,                               METH_VARARGS,
-     "fork(ready, limit): sends `ready`, then forks copies; True in each of them, False when stopped."                                        },
+     "fork(ready, limit): sends `ready`, then forks copies; True in each of them, False when stopped."                                           },
     {"serve",  (PyCFunction)(void (*)(void))module_serve, METH_VARARGS | METH_KEYWORDS,
      "serve(app, ready, debug=False, concurrency=1): sends the message `ready`, then serves until it is to "
-     "stop."                                                                                                                                  },
-    {NULL,     NULL,                                      0,                            NULL                                                  },
+     "stop."                                                                                                                                     },
+    {NULL,     NULL,                                      0,                            NULL                                                     },
 };
 
 static PyModuleDef_Slot slots[] = {

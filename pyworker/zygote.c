@@ -130,6 +130,73 @@ static void tell(const struct zygote *z, const char *note)
         (void)control_send(z->core->control, note, strlen(note)); /* a lost note harms nobody */
 }
 
+/* --- messages --- */
+
+/* The number after `word` and a space; -1: it is another message. */
+static int number_after(const char *text, const char *word)
+{
+    size_t len = strlen(word);
+    char *end = NULL;
+
+    if (strncmp(text, word, len) != 0 || text[len] != ' ' || text[len + 1] < '0' || text[len + 1] > '9')
+        return -1;
+    long number = strtol(text + len + 1, &end, 10);
+    return *end == '\0' && number <= UINT16_MAX ? (int)number : -1;
+}
+
+/* A copy's word. A slot is served by one copy at a time: one that told it before only has its end to do. */
+static void take_word(struct zygote *z, struct copy *copy, const char *text)
+{
+    int slot = number_after(text, "SLOT");
+
+    if (strcmp(text, "ACCEPTED") == 0) {
+        copy->accepted = true;
+    } else if (strcmp(text, "STALE") == 0) {
+        z->stopping = true;
+    } else if (strncmp(text, "NOTE ", 5) == 0) {
+        tell(z, text);
+    } else if (slot != -1) {
+        for (unsigned i = 0; i < z->limit; i++)
+            if (z->copies[i].slot == slot)
+                z->copies[i].slot = -1;
+        copy->slot = slot;
+    }
+}
+
+/* Takes one message; returns whether there was one. */
+static bool hear(struct zygote *z, struct copy *copy)
+{
+    char text[TEXT_MAX];
+    ssize_t n = recv(copy->channel, text, sizeof(text) - 1, MSG_DONTWAIT);
+
+    if (n > 0) {
+        text[n] = '\0';
+        take_word(z, copy, text);
+    } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+        (void)epoll_ctl(z->epoll, EPOLL_CTL_DEL, copy->channel, NULL); /* SIGCHLD tells the rest */
+    }
+    return n > 0;
+}
+
+static void control_event(struct zygote *z)
+{
+    char text[TEXT_MAX];
+    ssize_t n = recv(z->core->control, text, sizeof(text) - 1, MSG_DONTWAIT);
+
+    if (n == -1 && (errno == EAGAIN || errno == EINTR))
+        return;
+    text[n > 0 ? n : 0] = '\0';
+    int slot = number_after(text, "KILL");
+    if (slot != -1)
+        kill_slot(z, slot);
+    if (n <= 0 || strcmp(text, "STOP") == 0)
+        z->stopping = true;
+    if (n <= 0)
+        (void)epoll_ctl(z->epoll, EPOLL_CTL_DEL, z->core->control, NULL); /* the gateway is gone */
+}
+
+/* --- the end of a copy --- */
+
 static void reap(struct zygote *z, struct copy *copy)
 {
     char note[96];
@@ -137,6 +204,8 @@ static void reap(struct zygote *z, struct copy *copy)
 
     if (waitpid(copy->pid, &status, WNOHANG) != copy->pid)
         return;
+    while (hear(z, copy)) { /* what it said last */
+    }
     if (WIFSIGNALED(status) && !copy->killed) {
         (void)snprintf(note, sizeof(note), "NOTE copy %ld was ended by signal %d%s", (long)copy->pid,
                        WTERMSIG(status), WCOREDUMP(status) ? ", core dumped" : "");
@@ -159,69 +228,6 @@ static void reap_all(struct zygote *z)
             reap(z, &z->copies[i]);
 }
 
-/* --- messages --- */
-
-/* The number after `word` and a space; -1: it is another message. */
-static int number_after(const char *text, const char *word)
-{
-    size_t len = strlen(word);
-    char *end = NULL;
-
-    if (strncmp(text, word, len) != 0 || text[len] != ' ' || text[len + 1] < '0' || text[len + 1] > '9')
-        return -1;
-    long number = strtol(text + len + 1, &end, 10);
-    return *end == '\0' && number <= UINT16_MAX ? (int)number : -1;
-}
-
-/* A copy's word. A slot is served by one copy at a time: one that told it before only has its end to do. */
-static void hear_copy(struct zygote *z, struct copy *copy, const char *text)
-{
-    int slot = number_after(text, "SLOT");
-
-    if (strcmp(text, "ACCEPTED") == 0) {
-        copy->accepted = true;
-    } else if (strcmp(text, "STALE") == 0) {
-        z->stopping = true;
-    } else if (strncmp(text, "NOTE ", 5) == 0) {
-        tell(z, text);
-    } else if (slot != -1) {
-        for (unsigned i = 0; i < z->limit; i++)
-            if (z->copies[i].slot == slot)
-                z->copies[i].slot = -1;
-        copy->slot = slot;
-    }
-}
-
-static void copy_event(struct zygote *z, struct copy *copy)
-{
-    char text[TEXT_MAX];
-    ssize_t n = recv(copy->channel, text, sizeof(text) - 1, MSG_DONTWAIT);
-
-    if (n > 0) {
-        text[n] = '\0';
-        hear_copy(z, copy, text);
-    } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
-        (void)epoll_ctl(z->epoll, EPOLL_CTL_DEL, copy->channel, NULL); /* SIGCHLD tells the rest */
-    }
-}
-
-static void control_event(struct zygote *z)
-{
-    char text[TEXT_MAX];
-    ssize_t n = recv(z->core->control, text, sizeof(text) - 1, MSG_DONTWAIT);
-
-    if (n == -1 && (errno == EAGAIN || errno == EINTR))
-        return;
-    text[n > 0 ? n : 0] = '\0';
-    int slot = number_after(text, "KILL");
-    if (slot != -1)
-        kill_slot(z, slot);
-    if (n <= 0 || strcmp(text, "STOP") == 0)
-        z->stopping = true;
-    if (n <= 0)
-        (void)epoll_ctl(z->epoll, EPOLL_CTL_DEL, z->core->control, NULL); /* the gateway is gone */
-}
-
 /* --- the loop --- */
 
 static void dispatch(struct zygote *z, int key)
@@ -231,7 +237,7 @@ static void dispatch(struct zygote *z, int key)
     else if (key == KEY_SIGNALS)
         reap_all(z);
     else if (z->copies[key].pid != 0)
-        copy_event(z, &z->copies[key]);
+        (void)hear(z, &z->copies[key]);
 }
 
 /* Nothing more is begun: the copy that waits leaves, and what has arrived goes elsewhere. */

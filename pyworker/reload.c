@@ -1,0 +1,69 @@
+/* reload.c - see reload.h. Files are looked at when a request has begun, and at no other time: an idle worker
+ * does not wake up for it. */
+#define _GNU_SOURCE
+#include "reload.h"
+
+#include <time.h>
+#include <fastcgi.h>
+#include <sys/socket.h>
+
+#include "control.h"
+#include "peer.h"
+#include "record.h"
+
+/* Whether a second has passed since the last look, which is now. */
+static bool is_due(struct worker *w)
+{
+    struct timespec now;
+
+    if (clock_gettime(CLOCK_MONOTONIC_COARSE, &now) == -1 || now.tv_sec == w->looked)
+        return false;
+    w->looked = now.tv_sec;
+    return true;
+}
+
+/* A look that fails is logged, and changes nothing. */
+static bool is_stale(struct exchange *x)
+{
+    struct worker *w = x->worker;
+
+    if (w->sources == NULL || w->stale || !is_due(w))
+        return w->stale;
+    PyObject *changed = PyObject_CallMethod(w->sources, "changed", NULL);
+    if (changed == NULL)
+        exchange_log(x, NULL);
+    w->stale = changed == Py_True;
+    Py_XDECREF(changed);
+    return w->stale;
+}
+
+static void refuse(struct exchange *x)
+{
+    static const char stale[] = "STALE";
+    struct core *core = &x->worker->core;
+    uint8_t end[RECORD_END];
+
+    record_put_end(end, x->request.id, 0, FCGI_OVERLOADED);
+    threads_done(&x->worker->threads, x);
+    (void)preset_drain(&x->request); /* unread bytes would make close() a reset */
+    (void)shutdown(x->request.fd, SHUT_RD);
+    (void)peer_send(x->request.fd, end, sizeof(end)); /* closed next, whether it arrived or not */
+    core_end(core, &x->request, false);
+    if (core->single)
+        (void)control_send(core->control, stale, sizeof(stale) - 1); /* a zygote that is gone kills us */
+    else
+        core_wake(core);
+}
+
+bool reload_refuses(struct exchange *x)
+{
+    if (!is_stale(x))
+        return false;
+    Py_BEGIN_ALLOW_THREADS refuse(x);
+    Py_END_ALLOW_THREADS return true;
+}
+
+bool reload_serve(struct exchange *x)
+{
+    return reload_refuses(x) || x->worker->serve_fresh(x);
+}
