@@ -117,3 +117,31 @@ def test_django(example, tmp_path):
         assert "Ada" in client.get("/admin/guestbook/entry/").text
         assert "You have been here 3 times." in client.get("/").text
     gateway.stop()
+
+
+def test_cgi(example, tmp_path):
+    gateway, client = example("cgi", command_of("cgi"), GUESTBOOK=str(tmp_path / "book"))
+    with client:
+        assert "<li>" not in client.get("/").text
+        for text in "first & <b>", "second":
+            answer = client.post("/", data={"text": text})
+            assert answer.history[0].status_code == 303 and answer.status_code == 200
+        first, second = re.findall(r"<li>[-\d]+ [:\d]+ (.*)", client.get("/").text)
+        assert (first, second) == ("second", "first &amp; &lt;b&gt;")
+        script = tmp_path / "cgi" / "guestbook.py"
+        script.write_text(script.read_text().replace("Guest book", "Visitors"))
+        assert "<h1>Visitors</h1>" in client.get("/").text
+    gateway.stop()
+
+
+def test_files(example, tmp_path):
+    gateway, client = example("files", command_of("files"))
+    with client:
+        assert "<h1>Files</h1>" in client.get("/").text
+        assert re.fullmatch(r"Python \d\.\d+ says:\nLinux \S+\nThat was uname.\n", client.get("/report").text)
+        assert client.get("/shop/cart/7").text == "In the cart: 7\n"
+        assert client.get("/style.css").headers["content-type"].startswith("text/css")
+        assert client.get("/new").status_code == 404
+        (tmp_path / "files/site/new.py").write_text("print('Content-Type: text/plain\\n\\nnew')")
+        assert client.get("/new").text == "new\n"
+    gateway.stop()

@@ -1,11 +1,11 @@
 """--reload: before a request the sources are looked at; a changed one means a fresh worker for this very request."""
 
-import os
 import time
 
 import pytest
 
 from fcgi_client import OVERLOADED, cgi_params, request
+from measure import switches
 from worker import eventually
 
 APP = """
@@ -117,15 +117,9 @@ def test_without_reload_nothing_is_looked_at(reloading, serve):
 
 
 def test_an_idle_worker_does_not_wake_up(reloading):
-    worker = reloading()
+    worker = reloading(["--concurrency", "1"])
     worker.ask()
     eventually(worker.sleeps)
-
-    def switches():
-        return sum(int((os.path.exists(task) and [line for line in open(task) if line.startswith("voluntary")][0].split()[1]) or 0)
-                   for task in ["/proc/%d/task/%s/status" % (worker.process.pid, name)
-                                for name in os.listdir("/proc/%d/task" % worker.process.pid)])
-
-    before = switches()
+    before = switches(worker.process.pid)
     time.sleep(2.2)
-    assert switches() == before
+    assert switches(worker.process.pid) == before
