@@ -1,11 +1,11 @@
 /* threads.c - see threads.h.
  *
- *   importing thread:  lead ─▶ serve ─▶ lead ─▶ serve ...        nobody else is awake
- *   guard:                     parked ─▶ watch ─▶ parked
- *                                          │ a request is served for longer than a moment, and nobody leads
- *                                          ▼
- *                                        lead ─┬─ the importing thread has come out: hand it the request;
- * parked └─ else serve it, a further helper watches ─▶ lead ...
+ *   importing thread:  lead ─▶ serve ─▶ lead ─▶ serve ...      nobody else is awake
+ *   guard:             parked ─▶ watch ─▶ parked
+ *                                  │ one request takes longer than a moment, and nobody leads
+ *                                  ▼
+ *                                lead ─┬─ the importing thread has come out: hand it over; parked
+ *                                      └─ else serve it, a further helper watches ─▶ lead ...
  *
  * A helper that leads beside a short request would cost more than it brings: two threads that run Python take
  * turns with one lock, and each turn is a switch. So while requests are short the guard only looks, once in a
