@@ -116,11 +116,13 @@ fuzz_targets    = $(sort $(patsubst FUZZ_%,%,$(filter-out FUZZ_LIBS_%,$(filter F
 
 replays         = $(fuzz_targets:%=$(B)/replay/fuzz_%)
 
+benches         = bench-warm bench-curves bench-density bench-lazy bench-report
+
 .DEFAULT_GOAL = all
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all run test test-unit test-corpus check-libfcgi lint fmt fmt-check install uninstall clean help fuzz bench-memory bench-front bench-slow bench-warm bench-worker \
+.PHONY: all run test test-unit test-corpus check-libfcgi lint fmt fmt-check install uninstall clean help fuzz bench-memory bench-front bench-slow bench-worker $(benches) \
         valgrind torture san FORCE
 
 # --- targets -------------------------------------------------------------------------------------------------------
@@ -162,10 +164,17 @@ valgrind: $(program) $(worker) ## a small form of the integration tests under va
 bench-memory: all ## print the memory and start-up figures
 	@$(PYTHON) bench/memory.py
 
-bench-warm: all ## requests/s and CPU of warm apps beside Granian, gunicorn, uvicorn, uWSGI and bjoern (ARGS=--app flask)
+# Each keeps its raw samples in build/bench/, from which bench-report writes docs/BENCHMARKS.md.
+$(benches): bench-%: all
 	@tests/support/need-packages bench
 	@tests/support/need-venv $(PYTHON) $(B)/bench-venv bench/requirements.txt
-	@$(B)/bench-venv/bin/python bench/warm.py $(ARGS)
+	@$(B)/bench-venv/bin/python bench/$*.py $(ARGS)
+
+bench-warm: ## requests/s and CPU of warm apps beside Granian, gunicorn, uvicorn, uWSGI and bjoern (ARGS="--app flask")
+bench-curves: ## memory over time, idle, under load and idle again, beside 16 other set-ups
+bench-density: ## memory of 1 to 200 idle apps, and of ten that are active
+bench-lazy: ## the share of cold requests against the gap between requests
+bench-report: ## docs/BENCHMARKS.md and its plots from what the other benches have kept
 
 bench-worker: $(worker) ## a worker alone: mode fork beside persistent, memory of copies, memory after 100,000 requests (ARGS="--requests 0")
 	@$(PYTHON) bench/worker.py $(ARGS)

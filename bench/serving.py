@@ -65,20 +65,30 @@ class Failed(Exception):
     """A server that does not serve."""
 
 
+def answers(port, path, expected):
+    status, body = get(port, path)
+    return status == 200 and expected in (None, body)
+
+
+def listens(port):
+    with socket.create_connection(("127.0.0.1", port), PATIENCE):
+        return True
+
+
 @contextlib.contextmanager
-def server(command, port, directory, path="/", expected=None):
-    """The pid of a server, once it answers 200 (with these bytes); it is gone afterwards with all its children."""
-    log = Path(directory, f"{Path(command[0]).name}-{port}.log")
+def server(command, port, directory, path="/", expected=None, log=None, listens_only=False):
+    """The pid of a server in `directory`, once it answers 200 (with these bytes), or only listens, so that nothing is woken;
+    port None: at once. It is gone afterwards with all its children. Its output goes to a file in `log`."""
+    log = Path(log or directory, f"{Path(command[0]).name}-{port}.log")
     with open(log, "wb") as out, subprocess.Popen(command, cwd=directory, env=FAIR, stdout=out, stderr=out,
                                                   start_new_session=True) as process:
         try:
             deadline = time.monotonic() + PATIENCE
-            while True:
+            while port is not None:
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise Failed(f"{' '.join(map(str, command))} does not serve:\n{log.read_text()[-2000:]}")
                 with contextlib.suppress(OSError):
-                    status, body = get(port, path)
-                    if status == 200 and expected in (None, body):
+                    if listens(port) if listens_only else answers(port, path, expected):
                         break
                 time.sleep(0.02)
             yield process.pid

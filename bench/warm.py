@@ -12,6 +12,7 @@ import statistics
 import tempfile
 
 import peers
+import record
 from serving import Failed, cpu, free_port, load, server
 
 NOISE = 0.95
@@ -27,7 +28,7 @@ def start(app, names, directory, running):
             continue
         port = free_port()
         try:
-            started[name] = port, running.enter_context(server(servers[name](spec, port), port, directory))
+            started[name] = port, running.enter_context(server(servers[name](spec, port), port, peers.APPS, log=directory))
         except (Failed, OSError) as error:
             print(f"  left out: {name}: {str(error).splitlines()[0]}")
     return started
@@ -74,15 +75,17 @@ def main():
     parser.add_argument("--peer", action="append", default=[], help="only these beside leangate")
     parser.add_argument("--connections", type=int, action="append")
     options = parser.parse_args()
-    broken = []
+    broken, samples = [], {}
     for app in options.app or peers.COMPARED:
         print(f"{app}: {options.rounds} rounds of {options.seconds} s in turn")
         with contextlib.ExitStack() as running:
             directory = running.enter_context(tempfile.TemporaryDirectory())
-            servers = start(app, options.peer and ["leangate", *options.peer], peers.APPS, running)
+            servers = start(app, options.peer and ["leangate", *options.peer], directory, running)
             for connections in options.connections or CONNECTIONS:
                 results = measure(servers, options.rounds, connections, options.seconds)
+                samples.setdefault(app, {})[connections] = results
                 broken += [f"{app}: {text}" for text in tell(results, peers.COMPARED[app][2], connections)]
+    record.keep("warm", {"columns": ["requests/s", "CPU us a request", "p50 s"], "samples": samples})
     for text in broken:
         print("not as promised:", text)
     return 1 if broken else 0

@@ -1,0 +1,146 @@
+"""Idle apps against memory: N different Flask apps, none of them called, then ten of them awake (`make bench-density`).
+
+leangate has all of them in one gateway; the others need a server each. Figures are sums over all processes.
+"""
+
+import argparse
+import contextlib
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import record
+from peers import tool
+from serving import BINARY, FAIR, ROOT, Failed, free_port, get, listens, server, tree
+
+sys.path.insert(0, str(ROOT / "tests/support"))
+
+from measure import memory  # noqa: E402
+
+APP = """from flask import Flask
+app = Flask(__name__)
+@app.route("/")
+@app.route("/app{n}/")
+def hello():
+    return "hello from {n}\\n"
+"""
+AWAKE = 10
+
+
+def write_apps(directory, count):
+    for n in range(count):
+        Path(directory, f"app{n}.py").write_text(APP.format(n=n))
+
+
+def total(pids):
+    """RSS, PSS, private dirty in kB."""
+    sums = [0, 0, 0]
+    for pid in pids:
+        sums = [a + b for a, b in zip(sums, memory(*tree(pid)))]
+    return sums
+
+
+def gateway(directory, count, running):
+    port = free_port()
+    lines = ["[gateway]", f"listen = 127.0.0.1:{port}", "[log]", "access = off", "[limits]", "workers = 64", "[app]",
+             f"python = {sys.executable}", f"directory = {directory}", "idle_timeout = off", "strip_path = off"]
+    for n in range(count):
+        lines += [f"[app:app{n}]", f"path = /app{n}", f"module = app{n}:app"]
+    file = Path(directory, f"gateway-{count}.ini")
+    file.write_text("\n".join(lines) + "\n")
+    return port, running.enter_context(server([BINARY, "-c", str(file)], port, directory, listens_only=True))
+
+
+def settle():
+    time.sleep(1)
+
+
+def leangate(directory, count):
+    """{"idle": [...], "awake": [...]}: with none called, and with ten awake."""
+    with contextlib.ExitStack() as running:
+        port, pid = gateway(directory, count, running)
+        settle()
+        found = {"idle": total([pid])}
+        for n in range(min(AWAKE, count)):
+            if get(port, f"/app{n}/")[1] != b"hello from %d\n" % n:
+                raise SystemExit(f"/app{n}/ does not answer")
+        settle()
+        return found | {"awake": total([pid])}
+
+
+def one_each(command):
+    def measure(directory, count):
+        with contextlib.ExitStack() as running:
+            pids = []
+            for first in range(0, count, 8):  # a few at a time start side by side
+                started = [(free_port(), n) for n in range(first, min(first + 8, count))]
+                processes = [(port, running.enter_context(server(command(port, f"app{n}:app"), None, directory)))
+                             for port, n in started]
+                for port, pid in processes:
+                    wait(port)
+                    pids.append(pid)
+            settle()
+            return {"idle": total(pids)}
+    return measure
+
+
+def wait(port):
+    deadline = time.monotonic() + 60
+    while True:
+        with contextlib.suppress(OSError):
+            if listens(port):
+                return
+        if time.monotonic() > deadline:
+            raise Failed(f"nothing listens on {port}")
+        time.sleep(0.05)
+
+
+def alone(directory):
+    """One Flask process that serves nobody: [rss, pss, private dirty]."""
+    code = "import app0, time; time.sleep(1e6)"
+    with subprocess.Popen([sys.executable, "-c", code], cwd=directory, env=FAIR) as process:
+        time.sleep(2)
+        try:
+            return total([process.pid])
+        finally:
+            process.kill()
+
+
+SERVERS = {
+    "leangate": leangate,
+    "uvicorn": one_each(lambda port, spec: [tool("uvicorn"), "--port", str(port), "--interface", "wsgi", spec]),
+    "gunicorn": one_each(lambda port, spec: [tool("gunicorn"), "--bind", f"127.0.0.1:{port}", spec]),
+    "waitress": one_each(lambda port, spec: [tool("waitress-serve"), "--host", "127.0.0.1", "--port", str(port), spec]),
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--counts", type=int, nargs="+", default=[1, 10, 50, 100, 200])
+    parser.add_argument("--most", type=int, default=50, help="of the servers that need a process each")
+    options = parser.parse_args()
+    samples = {name: {} for name in SERVERS}
+    with tempfile.TemporaryDirectory() as directory:
+        write_apps(directory, max(options.counts))
+        single = alone(directory)
+        print(f"one Flask process alone: PSS {single[1] / 1024:.1f} MB, private dirty {single[2] / 1024:.1f} MB")
+        for count in options.counts:
+            for name, measure in SERVERS.items():
+                if name != "leangate" and count > options.most:
+                    continue
+                try:
+                    samples[name][count] = measure(directory, count)
+                except Failed as error:
+                    print(f"  left out: {name} at {count}: {str(error).splitlines()[0]}")
+                    continue
+                for state, (rss, pss, dirty) in samples[name][count].items():
+                    print(f"{count:>4} apps, {state:<5} {name:<10} RSS {rss / 1024:>8.1f}  PSS {pss / 1024:>8.1f}  "
+                          f"private dirty {dirty / 1024:>8.1f} MB", flush=True)
+    record.keep("density", {"unit": "kB", "columns": ["rss", "pss", "private_dirty"], "alone": single, "samples": samples})
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
