@@ -69,6 +69,12 @@ static void take_result(struct app *app, struct worker *w, struct upstream *up)
 {
     struct request *r = up->request;
     enum upstream_result result = upstream_take_result(up);
+    if (result == UPSTREAM_SLOW || result == UPSTREAM_TIMEOUT)
+        worker_ask_stacks(w, up->id);
+    if (result == UPSTREAM_SLOW) {
+        tell_slow(w, up);
+        return;
+    }
     if (result == UPSTREAM_DIED) /* READY may have come before, unread */
         worker_look(w);
     tell_result(w, up, result);

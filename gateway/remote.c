@@ -8,6 +8,7 @@
 #include "log.h"
 #include "net.h"
 #include "timeq.h"
+#include "units.h"
 #include "upstream.h"
 
 static const int64_t RETRY_MS = 50; /* after a full backlog */
@@ -50,6 +51,15 @@ static void tell_result(const struct remote *remote, const struct upstream *up, 
         log_error("%s: %s closed the connection without an answer (id %s)", app->name, app->address, id);
 }
 
+static void tell_slow(const struct remote *remote, const struct upstream *up)
+{
+    const struct conf_app *app = remote->owner.app;
+    char after[UNITS_TEXT];
+    units_time_text(app->slow * up->slow_told, after);
+    if (up->request != NULL)
+        log_warning("%s: %s has no answer after %s (id %s)", app->name, app->address, after, up->request->id);
+}
+
 static unsigned status_of(enum upstream_result result)
 {
     if (result == UPSTREAM_TIMEOUT)
@@ -61,6 +71,10 @@ static void take_result(const struct remote *remote, struct queue *queue, struct
 {
     struct request *r = up->request;
     enum upstream_result result = upstream_take_result(up);
+    if (result == UPSTREAM_SLOW) {
+        tell_slow(remote, up);
+        return;
+    }
     tell_result(remote, up, result);
     if (r == NULL)
         return;

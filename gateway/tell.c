@@ -42,6 +42,19 @@ void tell_result(const struct worker *w, const struct upstream *up, enum upstrea
         log_error("%s: worker %d did not kill a copy that it was told to; it is replaced", name, pid);
 }
 
+void tell_slow(const struct worker *w, const struct upstream *up)
+{
+    char line[256], after[UNITS_TEXT];
+    const struct request *r = up->request;
+    if (r == NULL) /* it has come to an end since */
+        return;
+    size_t n = r->head.path.off + r->head.path.len; /* method and path stand at the start */
+    units_time_text(w->owner.app->slow * up->slow_told, after);
+    n = log_escape(line, sizeof(line), r->in.data, n < 200 ? n : 200);
+    log_warning("%s: \"%.*s\" has no answer after %s (worker %d, id %s); its stacks:", w->owner.app->name,
+                (int)n, line, after, (int)w->child.pid, r->id);
+}
+
 void tell_idle_stop(const struct worker *w)
 {
     char idle[UNITS_TEXT];

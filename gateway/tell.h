@@ -13,6 +13,9 @@ void tell_ready(const struct worker *w, struct stats *stats);
 /* What became of a request, where that is its fault. */
 void tell_result(const struct worker *w, const struct upstream *up, enum upstream_result result);
 
+/* A request of it has no answer yet; its stacks follow in its output. */
+void tell_slow(const struct worker *w, const struct upstream *up);
+
 /* It was idle for too long and is told to stop. */
 void tell_idle_stop(const struct worker *w);
 

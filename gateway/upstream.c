@@ -23,6 +23,7 @@
 #include "memory.h"
 
 enum {
+    SLOW_TOLD_MAX = 2,          /* how often a request is said to be slow */
     READS_PER_TURN = 4,         /* full reads before others get their turn */
     STDERR_MAX = 64 * 1024,     /* bytes of STDERR that are logged for one request */
     ORPHAN_MAX = 1024 * 1024,   /* bytes of an answer that nobody wants before its connection is closed */
@@ -61,6 +62,27 @@ static void update(struct upstream *up)
         ev_io_start(up->owner.loop, &up->io);
 }
 
+/* Whether a request without a head is said to be slow before its time is over: after `slow`, and at twice
+ * that. */
+static bool will_be_slow(const struct upstream *up)
+{
+    const struct conf_app *app = up->owner.app;
+    if (up->state != UPSTREAM_BUSY || app->slow == CONF_OFF || up->slow_told == SLOW_TOLD_MAX)
+        return false;
+    return app->request_timeout == CONF_OFF || app->slow * (up->slow_told + 1) < app->request_timeout;
+}
+
+/* How long a request may be without a head from the last time on that it was said to be slow. */
+static int64_t until_head(const struct upstream *up)
+{
+    const struct conf_app *app = up->owner.app;
+    if (will_be_slow(up))
+        return app->slow;
+    if (app->request_timeout == CONF_OFF || up->slow_told == 0)
+        return app->request_timeout;
+    return app->request_timeout - app->slow * up->slow_told;
+}
+
 /* (Re)starts the clock that fits the state. */
 static void watch_clock(struct upstream *up)
 {
@@ -68,8 +90,10 @@ static void watch_clock(struct upstream *up)
     int64_t ms = CONF_OFF;
     if (up->doomed)
         ms = up->owner.app->stop_timeout;
-    else if (up->ready && (up->state == UPSTREAM_ORPHAN || (r != NULL && !r->head_sent)))
+    else if (up->ready && up->state == UPSTREAM_ORPHAN)
         ms = up->owner.app->request_timeout;
+    else if (up->ready && r != NULL && !r->head_sent)
+        ms = until_head(up);
     else if (r != NULL && up->ready && !up->paused)
         ms = up->owner.app->stream_timeout;
     timeq_start(timeq_get(ms), &up->deadline, &up->task);
@@ -80,6 +104,14 @@ static void shrink(const struct upstream *up, struct buf *b)
     b->len = 0;
     if (b->cap > KEEP_CAPACITY || buf_allocated() >= (uint64_t)up->owner.conf->buffers)
         buf_free(b);
+}
+
+static void tell_owner(struct upstream *up, enum upstream_result result)
+{
+    up->result = result;
+    if (!list_linked(&up->done))
+        list_append(up->owner.done, &up->done);
+    task_wake(up->owner.task);
 }
 
 /* The connection's current request is over in one way or another; `next` is CLOSED or FREE. */
@@ -96,12 +128,10 @@ static void settle(struct upstream *up, enum upstream_state next, enum upstream_
         close(up->fd);
         up->fd = -1;
     }
-    if (result == UPSTREAM_NOTHING || (result == UPSTREAM_DONE && list_linked(&up->done)))
+    bool given_up = list_linked(&up->done) && up->result != UPSTREAM_SLOW;
+    if (result == UPSTREAM_NOTHING || (result == UPSTREAM_DONE && given_up))
         return; /* the end of what was given up: its owner is yet to look at why */
-    up->result = result;
-    if (!list_linked(&up->done))
-        list_append(up->owner.done, &up->done);
-    task_wake(up->owner.task);
+    tell_owner(up, result);
 }
 
 /* It did not do what it should. The owner kills a COPY by the number of its slot, so that is free only when
@@ -202,6 +232,7 @@ int upstream_start(struct upstream *up, struct request *r, bool ready)
     up->cut = up->delivered = up->doomed = false;
     up->error = 0;
     up->stderr_bytes = up->discarded = 0;
+    up->slow_told = 0;
     r->up = up;
     up->ready = ready;
     fcgi_client_begin(&up->decoder, up->id);
@@ -433,15 +464,26 @@ static void receive_more(struct upstream *up, int reads)
     }
 }
 
+/* False: its time is over. */
+static bool on_deadline(struct upstream *up)
+{
+    if (up->request != NULL && !up->request->head_sent && will_be_slow(up)) {
+        up->slow_told++;
+        watch_clock(up);
+        tell_owner(up, UPSTREAM_SLOW);
+        return true;
+    }
+    give_up(up, up->doomed ? UPSTREAM_HUNG : UPSTREAM_TIMEOUT);
+    return false;
+}
+
 static void run(struct task *task)
 {
     struct upstream *up = LIST_OBJECT(task, struct upstream, task);
     if (up->fd == -1)
         return;
-    if (up->deadline.expired) {
-        give_up(up, up->doomed ? UPSTREAM_HUNG : UPSTREAM_TIMEOUT);
+    if (up->deadline.expired && !on_deadline(up))
         return;
-    }
     if (sending(up))
         send_more(up);
     receive_more(up, READS_PER_TURN);

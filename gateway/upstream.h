@@ -42,7 +42,8 @@ enum upstream_result {
     UPSTREAM_DIED,       /* the connection ended before the answer; `request` is set unless the client left */
     UPSTREAM_BROKEN,     /* the worker does not speak FastCGI: likewise */
     UPSTREAM_TIMEOUT,    /* request_timeout or stream_timeout: likewise */
-    UPSTREAM_HUNG        /* a COPY that was given up did not end within stop_timeout */
+    UPSTREAM_HUNG,       /* a COPY that was given up did not end within stop_timeout */
+    UPSTREAM_SLOW        /* `request` goes on: it has had no head for `slow`, `slow_told` times */
 };
 
 /* What an upstream needs to know of its owner. */
@@ -66,7 +67,8 @@ struct upstream {
     int error;          /* UNREACHED: an errno */
     struct request *request;
     uint16_t id;
-    bool ignored; /* the request does not keep the worker awake */
+    uint8_t slow_told; /* how often SLOW was said of the request */
+    bool ignored;      /* the request does not keep the worker awake */
 
     /* private */
     int fd;

@@ -19,6 +19,11 @@ enum {
     NOTES_MAX = 100           /* NOTEs of one worker that are logged */
 };
 
+static const double STACKS_PAUSE = 0.2; /* seconds between two requests for its stacks */
+static const int64_t STACKS_MS = 100;   /* what a worker that is to be killed has for them */
+
+#define STACKS_SIGNAL (SIGRTMAX - 1) /* pyworker/README.md */
+
 /* ---- actions of the state machine ---- */
 
 static void tell_owner(struct worker *w, unsigned news)
@@ -217,6 +222,12 @@ static void run(struct task *task)
         return;
     w->deadline.expired = false;
     bool starting = w->state == WORKER_STARTING;
+    if (starting && w->up != 0 && !w->start_expired) { /* where it stands is worth the moment */
+        w->start_expired = true;
+        worker_ask_stacks(w, 0);
+        start_timer(w, STACKS_MS);
+        return;
+    }
     w->start_expired = w->start_expired || starting;
     w->stop_expired = w->stop_expired || !starting;
     worker_event(w, starting ? WORKER_ON_START_TIMEOUT : WORKER_ON_STOP_TIMEOUT);
@@ -322,6 +333,20 @@ void worker_lost(struct worker *w)
 void worker_look(struct worker *w)
 {
     read_control(w, MESSAGES);
+}
+
+void worker_ask_stacks(struct worker *w, uint16_t id)
+{
+    char text[16];
+    double now = timeq_clock();
+    if (w->child.exited || w->up == 0 || now - w->asked < STACKS_PAUSE)
+        return;
+    w->asked = now;
+    (void)snprintf(text, sizeof(text), "STACK %u", id);
+    if (w->control.fd != -1)
+        control_send(w->control.fd, text);
+    if (w->link != UPSTREAM_COPY)
+        kill(w->child.pid, STACKS_SIGNAL);
 }
 
 void worker_kill_slot(const struct worker *w, uint16_t id)

@@ -80,6 +80,7 @@ struct worker {
     ev_io control;
     struct output out;
     struct output err;
+    double asked;   /* for its stacks, last */
     unsigned notes; /* how many NOTEs came */
     bool finished;  /* its exit was acted upon */
 };
@@ -109,6 +110,10 @@ void worker_kill_slot(const struct worker *w, uint16_t id);
 /* A slot that can take a request now: one that is connected already, else one below the concurrency; NULL:
  * none. */
 struct upstream *worker_slot(struct worker *w);
+
+/* Has the worker write the Python stacks of all its threads to its output, and asyncio tasks if it has any;
+ * of a copy, that serves this slot. Nothing when it was asked a moment ago, or cannot be. */
+void worker_ask_stacks(struct worker *w, uint16_t id);
 
 /* Slots with anything under way. */
 uint32_t worker_busy(const struct worker *w);

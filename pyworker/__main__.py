@@ -16,6 +16,7 @@ VALUES = {"--kind": "auto", "--mode": "auto", "--concurrency": "", "--listen": "
 CHOICES = {"--kind": ("auto", "wsgi", "cgi", "files"), "--mode": ("auto", "persistent", "fork")}
 COPIES = 4  # mode fork, any kind
 REQUESTS = {"wsgi": 4, "cgi": 1, "files": 1}  # mode persistent
+STACKS = 63  # SIGRTMAX - 1
 INTERRUPTED = 130  # the exit code of a shell's own commands after Ctrl-C
 IMPORTING = 100000, 50, 1000  # thresholds of the collector: an import makes much and drops little
 
@@ -132,8 +133,17 @@ def serve(core, app, kind, fork, options, took):
     core.serve(app, ready, options["--debug"], concurrency, scripts)
 
 
+def answer_stacks():
+    """Write the stacks of all threads to descriptor 2 whenever the gateway asks for them by a signal, also while a C call
+    holds the GIL."""
+    import faulthandler
+
+    faulthandler.register(STACKS, file=2, all_threads=True)
+
+
 def work(core):
     """Serve until told to stop."""
+    answer_stacks()
     core.start()
     options, spec, arguments = parse(sys.argv[1:])
     listen(core, options["--listen"])

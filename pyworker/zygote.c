@@ -21,6 +21,8 @@
 
 #include "control.h"
 
+#define STACKS_SIGNAL (SIGRTMAX - 1) /* __main__.py has it write the stacks of all threads */
+
 enum {
     PAUSE_MS = 100,
     KEY_CONTROL = -1, /* keys of the epoll set; from 0 on: a copy */
@@ -122,6 +124,13 @@ static void kill_slot(struct zygote *z, int slot)
             kill_copy(&z->copies[i]);
 }
 
+static void ask_stacks(const struct zygote *z, int slot)
+{
+    for (unsigned i = 0; i < z->limit; i++)
+        if (z->copies[i].pid != 0 && z->copies[i].slot == slot)
+            (void)kill(z->copies[i].pid, STACKS_SIGNAL);
+}
+
 static void tell(const struct zygote *z, const char *note)
 {
     if (z->core->control == -1)
@@ -189,6 +198,9 @@ static void control_event(struct zygote *z)
     int slot = number_after(text, "KILL");
     if (slot != -1)
         kill_slot(z, slot);
+    slot = number_after(text, "STACK");
+    if (slot != -1)
+        ask_stacks(z, slot);
     if (n <= 0 || strcmp(text, "STOP") == 0)
         z->stopping = true;
     if (n <= 0)

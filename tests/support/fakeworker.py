@@ -3,10 +3,12 @@
 The gateway starts it like an interpreter (`python = .../fakeworker.sh`, made by install()): the listening socket is
 fd 0, the control channel fd 3, the arguments are ignored. $FAKEWORKER names the scripts: the first start plays the first
 one, the next start the next, the last one repeats. $FAKEWORKER_JOURNAL is a file that tells the test what happened, a
-line for each: `start SCRIPT PID`, `request METHOD PATH BODY_LENGTH`, `stop`.
+line for each: `start SCRIPT PID`, `request METHOD PATH BODY_LENGTH`, `stacks`,
+`stop`.
 """
 
 import os
+import signal
 import socket
 import struct
 import sys
@@ -332,6 +334,7 @@ def main():
     before = len(journal(Path(os.environ["FAKEWORKER_JOURNAL"]).parent, "start"))
     name = scripts[min(before, len(scripts) - 1)]
     note(f"start {name} {os.getpid()}")
+    signal.signal(signal.SIGRTMAX - 1, lambda *_: note("stacks"))
     control.send(b"START")
     if name in STARTS:
         STARTS[name]()

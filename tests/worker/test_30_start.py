@@ -225,7 +225,8 @@ def test_modules_of_a_hello_worker(serve):
     base = subprocess.run([PYTHON, "-c", "import sys; print(sorted(sys.modules))"], capture_output=True,
                           env=Worker.environ({})).stdout
     ours = set(modules) - set(eval(base))  # a .pth file may load more in any interpreter
-    assert ours <= {"gc", "main", "pyworker", "pyworker.__main__", "pyworker.load", "pyworker._pyworker", "time"}
+    assert ours <= {"faulthandler", "gc", "main", "pyworker", "pyworker.__main__", "pyworker.load", "pyworker._pyworker",
+                    "time"}
 
 
 # --- finding the app ---

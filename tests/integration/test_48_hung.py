@@ -1,0 +1,225 @@
+"""Nothing hangs: slow requests are told of with the Python stacks of their worker, and what never answers is ended, in
+whatever way it hangs."""
+
+import os
+import re
+import signal
+import time
+
+import pytest
+
+from fakeworker import install, journal
+from gateway import app, proc_file, wait_until
+from rawhttp import Cut
+
+HANGING = '''
+import os, threading, time
+def loop_for_ever():
+    while True:
+        pass
+def sleep_for_ever():
+    time.sleep(3600)
+def wait_in_c():
+    """Holds the GIL: no other thread of Python runs, and no handler of Python's."""
+    sum(range(10 ** 15))
+def write_to_a_full_pipe():
+    reader, writer = os.pipe()
+    while True:
+        os.write(writer, b"x" * 65536)
+def wait_for_a_lock():
+    lock = threading.Lock()
+    lock.acquire()
+    lock.acquire()
+def wait_for_a_file():
+    while not os.path.exists(os.environ["FILE"]):
+        time.sleep(0.005)
+def application(environ, start_response):
+    name = environ["PATH_INFO"][1:]
+    if name == "late":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return pieces()
+    if name == "thread":
+        threading.Thread(target=wait_for_a_file, name="helper").start()
+    if name:
+        globals()[name if name != "thread" else "wait_for_a_file"]()
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"ok"]
+def pieces():
+    yield b"first"
+    sleep_for_ever()
+'''
+
+HANGS = ["loop_for_ever", "sleep_for_ever", "wait_in_c", "write_to_a_full_pipe", "wait_for_a_lock"]
+
+
+@pytest.fixture
+def hanging(launch, tmp_path):
+    (tmp_path / "hanging.py").write_text(HANGING)
+
+    def start(**keys):
+        section = {"module": "hanging", "directory": tmp_path, "env": f"FILE={tmp_path}/go", "stop_timeout": "200ms"}
+        return launch({"app:k": section | keys})
+    return start
+
+
+def gone(pid):
+    return not proc_file(pid, "cmdline")
+
+
+# --- slow
+
+
+@pytest.mark.parametrize("name", HANGS)
+def test_a_slow_request_is_told_of_with_its_stack(hanging, name):
+    """At `slow` and again at twice that; the worker goes on."""
+    gateway = hanging(slow="300ms", request_timeout="20s", concurrency=1)
+    with gateway.connect() as connection:
+        connection.request("GET", f"/{name}")
+        for after in (r"(300ms|0\.3s)", r"(600ms|0\.6s)"):
+            told = gateway.err.wait(rf'^warning: k: "GET /{name}" has no answer after {after} \(worker \d+, id \w+\); '
+                                    r"its stacks:$")
+            gateway.err.wait(rf"in {name}$", told.end())
+        time.sleep(0.4)
+        assert gateway.err.text.count("has no answer after") == 2
+        pid = gateway.one_worker()
+        assert not gone(pid)
+
+
+def test_stacks_of_every_thread(hanging, tmp_path):
+    gateway = hanging(slow="300ms", concurrency=4)
+    with gateway.connect() as one, gateway.connect() as two:
+        one.request("GET", "/wait_for_a_file")
+        two.request("GET", "/thread")
+        told = gateway.err.wait("has no answer after .*stacks:$")
+        wait_until(lambda: len(re.findall(r"in wait_for_a_file$", gateway.err.text[told.end():], re.M)) >= 3,
+                   "the stacks of three threads")
+        (tmp_path / "go").touch()
+        assert one.answer().text == two.answer().text == "ok"
+    assert gateway.get("/").text == "ok"
+
+
+def test_slow_is_not_said_of_what_answers_or_streams(hanging, launch, tmp_path):
+    gateway = hanging(slow="200ms", stream_timeout="20s")
+    assert gateway.get("/").text == "ok"
+    with gateway.connect() as connection:
+        connection.request("GET", "/late")
+        assert connection.head().status == 200
+        time.sleep(0.6)
+    assert "has no answer" not in gateway.err.text
+
+
+def test_slow_off(hanging):
+    gateway = hanging(slow="off", request_timeout="500ms")
+    assert gateway.get("/sleep_for_ever").status == 504
+    assert "has no answer" not in gateway.err.text
+
+
+def test_a_copy_in_mode_fork_tells_its_own_stack(hanging):
+    gateway = hanging(slow="300ms", mode="fork", request_timeout="2s")
+    assert gateway.get("/loop_for_ever").status == 504
+    gateway.err.wait("in loop_for_ever$")
+    assert gateway.get("/").text == "ok"
+
+
+def test_the_fake_worker_is_asked(launch, tmp_path):
+    python = install(tmp_path, "silence", "good")
+    gateway = launch({"app:k": {"module": "m", "directory": tmp_path, "python": python, "slow": "250ms",
+                                "request_timeout": "900ms", "stop_timeout": "100ms"}})
+    assert gateway.get("/").status == 504
+    assert len(journal(tmp_path, "stacks")) == 3  # slow, slow again, timeout
+
+
+# --- request_timeout
+
+
+@pytest.mark.parametrize("name", HANGS)
+def test_request_timeout(hanging, name):
+    """504, the stack is in the log, the worker is replaced."""
+    gateway = hanging(request_timeout="500ms", slow="off")
+    assert gateway.get("/").text == "ok"
+    pid = gateway.one_worker()
+    began = time.monotonic()
+    assert gateway.get(f"/{name}").status == 504
+    assert 0.4 < time.monotonic() - began < 5
+    gateway.err.wait(rf"in {name}$")
+    gateway.err.wait(rf"worker {pid} exceeded the time for a request")
+    wait_until(lambda: gone(pid), "the end of the worker")
+    assert gateway.get("/").text == "ok"
+
+
+def test_request_timeout_of_a_stopped_process(hanging):
+    gateway = hanging(request_timeout="500ms")
+    assert gateway.get("/").text == "ok"
+    pid = gateway.one_worker()
+    os.kill(pid, signal.SIGSTOP)
+    assert gateway.get("/").status == 504
+    wait_until(lambda: gone(pid), "the end of the worker")
+    assert gateway.get("/").text == "ok"
+
+
+def test_other_requests_of_the_worker_are_finished(hanging, tmp_path):
+    gateway = hanging(request_timeout="700ms", stop_timeout="10s", concurrency=4)
+    assert gateway.get("/").text == "ok"
+    with gateway.connect() as hangs:
+        hangs.request("GET", "/wait_for_a_file")
+        time.sleep(0.5)
+        with gateway.connect() as other:
+            other.request("GET", "/wait_for_a_file")
+            assert hangs.answer().status == 504
+            (tmp_path / "go").touch()
+            assert other.answer().text == "ok"
+    wait_until(lambda: not gateway.workers, "the end of the worker")
+
+
+def test_a_start_that_takes_too_long_tells_where_it_is(launch, tmp_path):
+    (tmp_path / "slow_import.py").write_text("import time\ndef connect_to_the_database():\n    time.sleep(3600)\n"
+                                             "connect_to_the_database()\n")
+    gateway = launch({"app:k": {"module": "slow_import", "directory": tmp_path, "start_timeout": "1500ms"}})
+    assert gateway.get("/").status == 503
+    gateway.err.wait("in connect_to_the_database$")
+    gateway.no_worker()
+
+
+# --- stream_timeout
+
+
+def test_stream_timeout(hanging):
+    gateway = hanging(stream_timeout="500ms")
+    with gateway.connect() as connection:
+        connection.request("GET", "/late")
+        with pytest.raises(Cut) as cut:
+            connection.answer()
+        assert b"first" in cut.value.body
+    gateway.err.wait("in sleep_for_ever$")
+    assert gateway.get("/").text == "ok"
+
+
+def test_the_clock_stops_while_the_gateway_reads_no_more(launch):
+    """The client does not read, so the worker cannot write: nobody's fault but the client's."""
+    gateway = launch({"limits": {"response_memory": "32k", "response_spool": 0}, "timeouts": {"send": "20s"},
+                      "app:k": app("kitchen", stream_timeout="500ms")})
+    size = 30_000_000
+    with gateway.connect() as connection:
+        connection.request("GET", f"/big?size={size}")
+        assert connection.head().status == 200
+        time.sleep(1.5)
+        assert len(connection.need(size)) == size
+    assert "exceeded" not in gateway.err.text
+
+
+# --- clocks that jump
+
+
+def test_a_gateway_that_stood_still_blames_nobody(launch, tmp_path):
+    gateway = launch({"app:k": app("kitchen", request_timeout="1s", slow="off")})
+    gateway.get("/")
+    with gateway.connect() as connection:
+        connection.request("GET", f"/wait?file={tmp_path}/go")
+        wait_until((tmp_path / "go.here").exists, "the request")
+        gateway.send_signal(signal.SIGSTOP)
+        time.sleep(2.5)
+        gateway.send_signal(signal.SIGCONT)
+        time.sleep(0.2)
+        (tmp_path / "go").touch()
+        assert connection.answer().text == "waited"
+    assert len(gateway.workers) == 1
