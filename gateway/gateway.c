@@ -29,11 +29,13 @@
 #include "listener.h"
 #include "log.h"
 #include "memory.h"
+#include "notify.h"
 #include "privileges.h"
 #include "reaper.h"
 #include "reload.h"
 #include "router.h"
 #include "spawn.h"
+#include "stats.h"
 #include "timeq.h"
 
 enum {
@@ -58,10 +60,14 @@ static void load_anew(struct gateway *g)
 {
     const struct reload reload = reload_of(g);
     g->reload = false;
-    if (!reload_run(&reload))
-        return;
-    gateway_apps_start(g);
-    gateway_end_when_idle(g);
+    notify_reloading();
+    bool good = reload_run(&reload);
+    stats_globals[good ? STATS_RELOADS : STATS_RELOADS_FAILED]++;
+    if (good) {
+        gateway_apps_start(g);
+        gateway_end_when_idle(g);
+    }
+    notify_ready(g->pool.conf->app_count, g->shared.fleet.count);
 }
 
 static void resume_listeners(struct gateway *g)
@@ -144,6 +150,7 @@ void gateway_work(struct gateway *g)
         g->most_connections = g->pool.count;
     g->was_looked_at = g->was_looked_at || g->inside.count > 0;
     gateway_end_watch(g);
+    notify_numbers(g->pool.conf->app_count, g->shared.fleet.count);
     timeq_sync();
     log_flush();
 }
@@ -306,6 +313,7 @@ static void destroy(struct gateway *g)
     timeq_stop(&g->delay);
     timeq_stop(&g->deadline);
     task_cancel(&g->task);
+    notify_close();
     if (g->loop != NULL) {
         log_close();
         timeq_free();
@@ -374,6 +382,7 @@ static void serve(struct gateway *g)
         listener_start(LIST_OBJECT(node, struct listener, node));
     gateway_apps_start(g);
     gateway_end_when_idle(g);
+    notify_ready(g->pool.conf->app_count, g->shared.fleet.count);
     memory_give_back(); /* what only the start needed */
     ev_run(g->loop, 0);
 }
@@ -383,6 +392,8 @@ enum gateway_exit gateway_run(struct conf *conf, const struct conf_input *input)
     struct gateway g;
     enum gateway_exit status = build(&g, conf, input);
     conf_unref(conf);
+    if (status == GATEWAY_DRAINED)
+        notify_open();
     if (status == GATEWAY_DRAINED)
         status = bind_all(&g);
     if (status == GATEWAY_DRAINED && !privileges_drop(g.pool.conf))

@@ -7,6 +7,7 @@
 #include "gateway_apps.h"
 #include "listener.h"
 #include "log.h"
+#include "notify.h"
 #include "units.h"
 
 enum {
@@ -61,6 +62,7 @@ static void begin(struct gateway *g, int64_t delay)
     int64_t whole = g->pool.conf->drain;
     int64_t reserve = whole / 10 < RESERVE_MS ? whole / 10 : RESERVE_MS;
     g->ending = g->facts.draining = true;
+    notify_stopping();
     ev_timer_stop(g->loop, &g->quiet);
     timeq_start(timeq_get(whole - reserve), &g->deadline, &g->task);
     if (delay > 0)

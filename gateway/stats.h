@@ -42,7 +42,14 @@ enum stats_counter {
 };
 
 /* What is true of the gateway as a whole. */
-enum stats_global { STATS_ACCEPTED, STATS_CLOSED_IDLE, STATS_LOG_DROPPED, STATS_GLOBALS };
+enum stats_global {
+    STATS_ACCEPTED,
+    STATS_CLOSED_IDLE,
+    STATS_RELOADS,
+    STATS_RELOADS_FAILED,
+    STATS_LOG_DROPPED,
+    STATS_GLOBALS
+};
 
 enum stats_histogram { STATS_DURATION, STATS_QUEUE, STATS_START, STATS_HISTOGRAMS };
 
