@@ -12,10 +12,14 @@ import sys
 
 SWITCHES = ("--factory", "--debug", "--reload")
 REPEATED = "--preload"
-VALUES = {"--kind": "auto", "--mode": "auto", "--concurrency": "", "--listen": ""}
-CHOICES = {"--kind": ("auto", "wsgi", "cgi", "files"), "--mode": ("auto", "persistent", "fork")}
+VALUES = {"--kind": "auto", "--mode": "auto", "--concurrency": "", "--lifespan": "auto", "--listen": ""}
+CHOICES = {
+    "--kind": ("auto", "wsgi", "asgi", "cgi", "files"),
+    "--mode": ("auto", "persistent", "fork"),
+    "--lifespan": ("auto", "on", "off"),
+}
 COPIES = 4  # mode fork, any kind
-REQUESTS = {"wsgi": 4, "cgi": 1, "files": 1}  # mode persistent
+REQUESTS = {"wsgi": 4, "asgi": 256, "cgi": 1, "files": 1}  # mode persistent
 STACKS = 63  # SIGRTMAX - 1
 INTERRUPTED = 130  # the exit code of a shell's own commands after Ctrl-C
 IMPORTING = 100000, 50, 1000  # thresholds of the collector: an import makes much and drops little
@@ -93,7 +97,8 @@ def load_app(options, spec, arguments):
         from pyworker.scripts import open_scripts
 
         return open_scripts(kind, spec, arguments), kind, fork
-    return load(spec, arguments, options["--factory"]), kind, fork
+    app, kind = load(spec, arguments, options["--factory"], kind)
+    return app, kind, fork
 
 
 def import_app(options, spec, arguments):
@@ -119,6 +124,8 @@ def serve(core, app, kind, fork, options, took):
     concurrency = int(options["--concurrency"] or (COPIES if fork else REQUESTS[kind]))
     if scripts and not fork:
         concurrency = 1  # they share one environment, one standard output
+    if kind == "asgi":
+        from pyworker.asgi import serve as serve_asgi  # here, so that copies have asyncio already
     ready = b"READY %s %s %d %d" % (kind.encode(), b"fork" if fork else b"persistent", concurrency, took)
     if fork:
         from pyworker.zygote import become_copy, prepare
@@ -130,7 +137,10 @@ def serve(core, app, kind, fork, options, took):
         concurrency = 1
         if scripts:
             app.alone = True
-    core.serve(app, ready, options["--debug"], concurrency, scripts)
+    if kind == "asgi":
+        serve_asgi(core, app, options["--lifespan"], ready, options["--debug"], concurrency)
+    else:
+        core.serve(app, ready, options["--debug"], concurrency, scripts)
 
 
 def answer_stacks():

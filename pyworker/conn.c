@@ -63,7 +63,7 @@ static void end_request(int fd, uint16_t id, uint8_t protocol_status)
     (void)peer_send(fd, end, sizeof(end)); /* the connection is closed next, whether it arrived or not */
 }
 
-enum conn_state conn_begin(int fd, uint8_t *peek, unsigned requests, struct preset *request)
+enum conn_state conn_begin(int fd, uint8_t *peek, unsigned requests, bool apart, struct preset *request)
 {
     struct look l = look(fd, peek);
 
@@ -80,7 +80,11 @@ enum conn_state conn_begin(int fd, uint8_t *peek, unsigned requests, struct pres
         end_request(fd, l.message.id, FCGI_UNKNOWN_ROLE);
         return CONN_USELESS;
     }
-    return preset_begin(request, fd, l.message.whole ? l.message.len : 0) ? CONN_BEGUN : CONN_CLOSED;
+    size_t len = l.message.whole ? l.message.len : 0;
+    apart = apart && l.kind == MESSAGE_REQUEST && (len == 0 || len > PRESET_BUFFER);
+    bool begun =
+        apart ? preset_begin_apart(request, fd, peek, l.message.head) : preset_begin(request, fd, len);
+    return begun ? CONN_BEGUN : CONN_CLOSED;
 }
 
 void conn_refuse(int fd, uint8_t *peek)

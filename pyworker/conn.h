@@ -24,8 +24,9 @@ enum conn_state {
 
 /* Answers management records and begins a request. A head that is incomplete is waited for without reading
  * it, up to CONN_PEEK_MAX bytes; then libfcgi reads it, waiting for each piece at most as long as peer.c
- * says. `peek`: that many bytes of scratch. `requests`: what FCGI_MAX_REQS tells. */
-enum conn_state conn_begin(int fd, uint8_t *peek, unsigned requests, struct preset *request);
+ * says. `peek`: that many bytes of scratch. `requests`: what FCGI_MAX_REQS tells. `apart`: a body that is not
+ * all here is left to upload.h. */
+enum conn_state conn_begin(int fd, uint8_t *peek, unsigned requests, bool apart, struct preset *request);
 
 /* Lets nothing more in and refuses a request that is there, so that it can be sent elsewhere. The caller
  * closes. */

@@ -3,6 +3,7 @@
 #include "control.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -40,17 +41,34 @@ bool control_send(int fd, const char *text, size_t len)
     return sent != -1;
 }
 
-enum control_event control_receive(int fd)
+/* Whether the text is `word`, a blank and the number of a slot. */
+static bool names_slot(const char *text, const char *word, uint16_t *slot)
 {
-    static const char stop[] = "STOP";
-    char text[sizeof(stop)];
-    ssize_t n = recv(fd, text, sizeof(text), MSG_DONTWAIT);
+    size_t len = strlen(word);
+    char *end = NULL;
+
+    if (strncmp(text, word, len) != 0 || text[len] < '0' || text[len] > '9')
+        return false;
+    unsigned long number = strtoul(text + len, &end, 10);
+    *slot = (uint16_t)number;
+    return *end == '\0' && number <= UINT16_MAX;
+}
+
+enum control_event control_receive(int fd, uint16_t *slot)
+{
+    char text[32]; /* longer than any message that we know */
+    ssize_t n = recv(fd, text, sizeof(text) - 1, MSG_DONTWAIT);
 
     if (n == -1)
         return errno == EAGAIN || errno == EINTR ? CONTROL_NOTHING : CONTROL_STOP;
     if (n == 0)
         return CONTROL_STOP;
-    /* A longer message is cut by recv; STOP alone has exactly its own length. */
-    return (size_t)n == sizeof(stop) - 1 && memcmp(text, stop, sizeof(stop) - 1) == 0 ? CONTROL_STOP
-                                                                                      : CONTROL_NOTHING;
+    text[n] = '\0';
+    if (strlen(text) != (size_t)n)
+        return CONTROL_NOTHING;
+    if (strcmp(text, "STOP") == 0)
+        return CONTROL_STOP;
+    if (names_slot(text, "CANCEL ", slot))
+        return CONTROL_CANCEL;
+    return names_slot(text, "STACK ", slot) ? CONTROL_STACK : CONTROL_NOTHING;
 }

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 enum {
@@ -13,6 +14,8 @@ enum {
 
 enum control_event {
     CONTROL_NOTHING, /* no message, or one that we do not know */
+    CONTROL_CANCEL,  /* CANCEL slot */
+    CONTROL_STACK,   /* STACK slot */
     CONTROL_STOP     /* STOP, or the gateway is gone */
 };
 
@@ -25,7 +28,7 @@ uid_t control_peer_uid(int fd);
 /* Sends one message, waiting for room; true without a channel (fd -1). False: errno says why. */
 bool control_send(int fd, const char *text, size_t len);
 
-/* Takes one message without waiting. */
-enum control_event control_receive(int fd);
+/* Takes one message without waiting; `slot` if it has one. */
+enum control_event control_receive(int fd, uint16_t *slot);
 
 #endif

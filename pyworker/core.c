@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -190,7 +191,8 @@ static bool conn_add(struct core *core, int fd)
     if (!watch(core, fd, CONN_EVENTS, conn->generation))
         return false;
     conn->open = true;
-    conn->busy = conn->missed = false;
+    conn->busy = conn->missed = conn->waits = false;
+    conn->owner = NULL;
     core->open++;
     return true;
 }
@@ -199,7 +201,9 @@ static bool conn_add(struct core *core, int fd)
  * connection open all the same, its events then carry an old generation or find the connection closed. */
 static void conn_forget(struct core *core, int fd)
 {
-    core->conns[fd].open = false;
+    if (core->conns[fd].waits)
+        core->waiting--;
+    core->conns[fd].open = core->conns[fd].waits = false;
     core->open--;
     listener_resume(core);
 }
@@ -242,56 +246,109 @@ static void accept_some(struct core *core)
     }
 }
 
-/* Whether the event is of a connection that is there and free, which is busy then. */
-static bool conn_claim(struct core *core, int fd, uint32_t generation)
+/* What happens to a connection with a request: its owner's business, or looked at when the request ends. */
+static enum core_event busy_event(struct conn *conn, uint32_t events, struct core_news *news)
 {
-    struct conn *conn = &core->conns[fd];
-    if (!conn->open || conn->generation != generation)
-        return false;
-    if (conn->busy) {
-        conn->missed = true;
-        return false;
-    }
-    return conn->busy = true;
+    conn->missed = true;
+    news->owner = conn->owner;
+    news->events = events;
+    return conn->owner != NULL ? CORE_PEER : CORE_NOTHING;
 }
 
 /* Reads a request without the lock: it may have to wait for the peer. */
-static enum conn_state conn_look(struct core *core, int fd, uint32_t events, struct preset *request)
+static enum conn_state conn_look(struct core *core, int fd, struct preset *request)
 {
-    if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+    if (core->draining) {
+        conn_refuse(fd, core->peek);
         return CONN_USELESS;
+    }
     unlock(core);
-    enum conn_state state = conn_begin(fd, core->peek, core->requests, request);
+    enum conn_state state = conn_begin(fd, core->peek, core->requests, core->polled, request);
     lock(core);
     return state;
 }
 
-/* Returns whether a request has begun. */
-static bool conn_event(struct core *core, const struct epoll_event *event, struct preset *request)
+/* Something has come on a connection without a request. */
+static enum core_event free_event(struct core *core, int fd, uint32_t events, struct preset *request)
 {
-    int fd = (int)(uint32_t)event->data.u64;
+    bool left = (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
 
-    if (!conn_claim(core, fd, (uint32_t)(event->data.u64 >> 32)))
-        return false;
-    enum conn_state state = conn_look(core, fd, event->events, request);
+    if (!left && core->polled && core->serving >= core->requests) {
+        core->conns[fd].waits = true;
+        core->waiting++;
+        return CORE_NOTHING;
+    }
+    core->conns[fd].busy = true;
+    enum conn_state state = left ? CONN_USELESS : conn_look(core, fd, request);
     if (state == CONN_USELESS)
         conn_close(core, fd);
     else if (state == CONN_CLOSED)
         conn_forget(core, fd);
     else
         core->conns[fd].busy = state == CONN_BEGUN;
-    return state == CONN_BEGUN;
+    core->serving += state == CONN_BEGUN;
+    return state == CONN_BEGUN ? CORE_REQUEST : CORE_NOTHING;
+}
+
+static enum core_event conn_event(struct core *core, const struct epoll_event *event, struct preset *request,
+                                  struct core_news *news)
+{
+    int fd = (int)(uint32_t)event->data.u64;
+    struct conn *conn = &core->conns[fd];
+
+    if (!conn->open || conn->generation != (uint32_t)(event->data.u64 >> 32))
+        return CORE_NOTHING;
+    if (conn->busy)
+        return busy_event(conn, event->events, news);
+    if (conn->waits) {
+        conn->waits = false;
+        core->waiting--;
+    }
+    return free_event(core, fd, event->events, request);
+}
+
+/* There is a place for a request that has waited: its event is asked for again. Everybody gets a turn. */
+static void let_one_in(struct core *core)
+{
+    size_t fd = core->turn;
+    do {
+        fd = fd + 1 < core->conns_size ? fd + 1 : 0;
+    } while (!core->conns[fd].waits && fd != core->turn);
+    core->turn = fd;
+    struct conn *conn = &core->conns[fd];
+    if (conn->waits && !set_events(core, EPOLL_CTL_MOD, (int)fd, CONN_EVENTS, conn->generation))
+        conn_close(core, (int)fd);
 }
 
 /* --- the loop --- */
 
-static bool own_event(struct core *core, int fd)
+static enum core_event own_event(struct core *core, int fd, struct core_news *news)
 {
+    static const enum core_event events[] = {[CONTROL_NOTHING] = CORE_NOTHING,
+                                             [CONTROL_CANCEL] = CORE_CANCEL,
+                                             [CONTROL_STACK] = CORE_STACK,
+                                             [CONTROL_STOP] = CORE_STOP};
+
     if (fd == core->listener) {
         accept_some(core);
-        return false;
+        return CORE_NOTHING;
     }
-    return fd == core->wake || control_receive(core->control) == CONTROL_STOP;
+    enum core_event found =
+        fd == core->wake ? CORE_STOP : events[control_receive(core->control, &news->slot)];
+    if (found != CORE_STOP || !core->draining)
+        return found;
+    /* It was heard, and an end of file would be told for ever. */
+    (void)epoll_ctl(core->epoll, EPOLL_CTL_DEL, fd, NULL);
+    return CORE_NOTHING;
+}
+
+/* What an event amounts to; CORE_NOTHING: it is dealt with. */
+static enum core_event look_at(struct core *core, const struct epoll_event *event, struct preset *request,
+                               struct core_news *news)
+{
+    if (event->data.u64 >> 32 != 0)
+        return conn_event(core, event, request, news);
+    return own_event(core, (int)event->data.u64, news);
 }
 
 /* With the lock, which it gives away while it waits. As epoll_wait(). */
@@ -304,13 +361,20 @@ static int wait_event(struct core *core, struct epoll_event *event)
     return n;
 }
 
+/* Whether a copy has had its one connection, and no request came of it. */
+static bool came_to_nothing(const struct core *core)
+{
+    return core->single && core->stopping && core->open == 0;
+}
+
 static enum core_event next(struct core *core, struct preset *request)
 {
     for (;;) {
         struct epoll_event event;
+        struct core_news news;
 
-        if (core->single && core->stopping && core->open == 0)
-            return CORE_STOP; /* the one connection came to nothing */
+        if (came_to_nothing(core))
+            return CORE_STOP;
         int n = wait_event(core, &event);
         if (n == -1 && errno != EINTR)
             return CORE_ERROR;
@@ -320,12 +384,11 @@ static enum core_event next(struct core *core, struct preset *request)
             return CORE_SIGNAL;
         if (n == 0) {
             listener_resume(core);
-        } else if (event.data.u64 >> 32 != 0) {
-            if (conn_event(core, &event, request))
-                return CORE_REQUEST;
-        } else if (own_event(core, (int)event.data.u64)) {
-            return CORE_STOP;
+            continue;
         }
+        enum core_event found = look_at(core, &event, request, &news);
+        if (found == CORE_REQUEST || found == CORE_STOP)
+            return found;
     }
 }
 
@@ -335,6 +398,72 @@ enum core_event core_next(struct core *core, struct preset *request)
     enum core_event event = next(core, request);
     unlock(core);
     return event;
+}
+
+enum core_event core_poll(struct core *core, struct preset *request, struct core_news *news)
+{
+    enum core_event found = CORE_NOTHING;
+
+    lock(core);
+    core->polled = true;
+    /* One batch, then the loop has its turn: what is left keeps the epoll set readable. */
+    if (core->ready_next == core->ready_count) {
+        int n = core->ready_count > 0 ? 0 : epoll_wait(core->epoll, core->ready, CORE_BATCH, 0);
+        core->ready_count = n > 0 ? n : 0;
+        core->ready_next = 0;
+    }
+    while (found == CORE_NOTHING && core->ready_next < core->ready_count)
+        found = look_at(core, &core->ready[core->ready_next++], request, news);
+    if (found == CORE_NOTHING && came_to_nothing(core) && !core->draining)
+        found = CORE_STOP;
+    unlock(core);
+    return found;
+}
+
+int core_pause(struct core *core)
+{
+    lock(core);
+    if (core->polled)
+        listener_resume(core);
+    int pause = core->listening || core->stopping || core->open >= core->limit ? -1 : ACCEPT_PAUSE_MS;
+    unlock(core);
+    return pause;
+}
+
+void core_own(struct core *core, int fd, void *told)
+{
+    lock(core);
+    core->conns[fd].owner = told;
+    unlock(core);
+}
+
+bool core_want_room(struct core *core, int fd)
+{
+    lock(core);
+    core->conns[fd].missed = true; /* and so EPOLLOUT is taken back when the request ends */
+    bool done = set_events(core, EPOLL_CTL_MOD, fd, CONN_EVENTS | EPOLLOUT, core->conns[fd].generation);
+    unlock(core);
+    return done;
+}
+
+void core_drain(struct core *core)
+{
+    lock(core);
+    core->draining = true;
+    bool shared = !core->guarded || core->single; /* other workers, or copies, are behind the socket */
+    if (shared && core->listening)
+        listener_pause(core);
+    core->stopping = shared;
+    unlock(core);
+}
+
+void core_tell_slot(const struct core *core, uint16_t id)
+{
+    char slot[sizeof("SLOT 65535")];
+    int len = snprintf(slot, sizeof(slot), "SLOT %u", (unsigned)id);
+
+    if (core->single)
+        (void)control_send(core->control, slot, (size_t)len); /* a zygote that is gone kills us */
 }
 
 void core_wake(const struct core *core)
@@ -351,12 +480,16 @@ void core_end(struct core *core, struct preset *request, bool keep)
     lock(core);
     struct conn *conn = &core->conns[fd];
     conn->busy = false;
+    conn->owner = NULL;
+    core->serving--;
     /* The lock is held over the close: its descriptor may be the next one that is accepted. */
     if (!preset_end(request, keep))
         conn_forget(core, fd);
     else if (conn->missed && !set_events(core, EPOLL_CTL_MOD, fd, CONN_EVENTS, conn->generation))
         conn_close(core, fd);
     conn->missed = false;
+    if (core->waiting > 0)
+        let_one_in(core);
     unlock(core);
 }
 

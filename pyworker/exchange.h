@@ -13,6 +13,7 @@
 #include "preset.h"
 #include "threads.h"
 
+struct asgi;
 struct worker;
 
 /* All of it is guarded by the GIL, but for `request` while core_next() fills it in. */
@@ -43,6 +44,7 @@ struct worker {
     struct core core;
     struct threads threads;
     struct names names;
+    struct asgi *asgi; /* NULL: serves another kind */
     bool (*serve)(
         struct exchange *x); /* one request. False: KeyboardInterrupt is set, the worker has to end */
     PyObject *app;           /* what `serve` serves it with */

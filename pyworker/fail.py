@@ -51,6 +51,8 @@ def report(core, error):
         details = describe(error)
     elif error.__cause__ is not None:
         details = describe(error.__cause__)
+    else:
+        details = getattr(error, "details", "")
     summary = str(error) if kind in ("Usage", "LoadError") else "%s: %s" % (kind, error)
     if not core.send(encode(summary, details)):
         sys.stderr.write(details + "pyworker: " + summary + "\n")

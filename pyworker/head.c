@@ -1,7 +1,8 @@
-/* head.c - status and headers of a WSGI app, checked and written as a CGI header block (RFC 3875,
+/* head.c - status and headers of an app, checked and written as a CGI header block (RFC 3875,
  * section 6.3). */
 #include "head.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -111,7 +112,63 @@ static bool parse_length(const char *p, size_t len, long long *length)
     return len > 0;
 }
 
-static bool put_line(struct buffer *b, PyObject *name, PyObject *value, long long *declared)
+/* For a code without a reason of its own, that of its class, as RFC 9110 says (section 15). */
+static const char *reason(unsigned code)
+{
+    static const struct {
+        unsigned code;
+        const char *text;
+    } known[] = {
+        {200, "OK"                    },
+        {201, "Created"               },
+        {202, "Accepted"              },
+        {204, "No Content"            },
+        {206, "Partial Content"       },
+        {300, "Multiple Choices"      },
+        {301, "Moved Permanently"     },
+        {302, "Found"                 },
+        {303, "See Other"             },
+        {304, "Not Modified"          },
+        {307, "Temporary Redirect"    },
+        {308, "Permanent Redirect"    },
+        {400, "Bad Request"           },
+        {401, "Unauthorized"          },
+        {403, "Forbidden"             },
+        {404, "Not Found"             },
+        {405, "Method Not Allowed"    },
+        {406, "Not Acceptable"        },
+        {409, "Conflict"              },
+        {410, "Gone"                  },
+        {411, "Length Required"       },
+        {412, "Precondition Failed"   },
+        {413, "Content Too Large"     },
+        {415, "Unsupported Media Type"},
+        {416, "Range Not Satisfiable" },
+        {418, "I'm a Teapot"          },
+        {422, "Unprocessable Content" },
+        {429, "Too Many Requests"     },
+        {500, "Internal Server Error" },
+        {501, "Not Implemented"       },
+        {502, "Bad Gateway"           },
+        {503, "Service Unavailable"   },
+        {504, "Gateway Timeout"       },
+    };
+    static const char *const classes[] = {"Success", "Redirection", "Client Error", "Server Error"};
+
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (known[i].code == code)
+            return known[i].text;
+    return code >= STATUS_FINAL && code < 600 ? classes[code / 100 - 2] : "Unknown";
+}
+
+bool head_status(struct buffer *b, unsigned code)
+{
+    char line[64];
+    int len = snprintf(line, sizeof(line), "Status: %u %s\r\n", code, reason(code));
+    return head_append(b, line, (size_t)len);
+}
+
+bool head_line(struct buffer *b, PyObject *name, PyObject *value, long long *declared)
 {
     const char *n = PyBytes_AsString(name);
     const char *v = PyBytes_AsString(value);
@@ -142,7 +199,7 @@ static bool put_header(struct buffer *b, PyObject *pair, long long *declared)
     }
     PyObject *name = latin1(PyTuple_GetItem(pair, 0), "header name");
     PyObject *value = name == NULL ? NULL : latin1(PyTuple_GetItem(pair, 1), "header value");
-    bool done = value != NULL && put_line(b, name, value, declared);
+    bool done = value != NULL && head_line(b, name, value, declared);
     Py_XDECREF(name);
     Py_XDECREF(value);
     return done;

@@ -86,21 +86,21 @@ def takes_nothing(app):
 
 
 def guess_kind(spec):
-    """What kind auto means for APP: files, cgi, or wsgi for everything that has to be imported."""
+    """What kind auto means for APP: files, cgi, or auto still where the import will tell."""
     if os.path.isdir(spec) and not os.path.isfile(os.path.join(spec, "__init__.py")):
         return "files"
     if not spec.endswith(".py") or not os.path.isfile(spec):
-        return "wsgi"
+        return "auto"
     from pyworker.scripts import is_script
 
     try:
-        return "cgi" if is_script(os.path.abspath(spec)) else "wsgi"
+        return "cgi" if is_script(os.path.abspath(spec)) else "auto"
     except Exception:
-        return "wsgi"  # its import says what is wrong
+        return "auto"  # its import says what is wrong
 
 
-def load(spec, arguments, factory):
-    """Import and return the app. sys.argv becomes what the app would see if it were run."""
+def load(spec, arguments, factory, kind):
+    """Import the app; return it with its kind, wsgi or asgi. sys.argv becomes what the app would see if it were run."""
     name, path, attribute = split(spec)
     sys.argv[:] = [path or name] + arguments
     module = import_module(name, path)
@@ -115,7 +115,8 @@ def load(spec, arguments, factory):
     if not callable(app):
         raise LoadError("%s is not callable: it is %s" % (label, type(app).__name__))
     if takes_nothing(app):
-        raise LoadError("%s takes no arguments, a WSGI app takes two%s" % (label, "" if factory else ": did you mean --factory?"))
-    if is_asgi(app):
-        raise LoadError("%s is an ASGI app; only WSGI apps can be served" % label)
-    return app
+        hint = "" if factory else ": did you mean --factory?"
+        raise LoadError("%s takes no arguments, a WSGI app takes two, an ASGI app three%s" % (label, hint))
+    if kind == "wsgi" and is_asgi(app):
+        raise LoadError("%s is an ASGI app, and kind is wsgi" % label)
+    return app, "asgi" if kind == "asgi" or is_asgi(app) else "wsgi"

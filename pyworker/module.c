@@ -2,9 +2,9 @@
 #include "pyapi.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
+#include "asgi.h"
 #include "control.h"
 #include "handles.h"
 #include "release.h"
@@ -74,12 +74,8 @@ static PyObject *module_send(PyObject *module, PyObject *args)
 static bool serve_one(struct worker *w)
 {
     struct exchange *x = threads_own(&w->threads);
-    char slot[sizeof("SLOT 65535")];
 
-    if (w->core.single) { /* the zygote must know who is meant by KILL */
-        int len = snprintf(slot, sizeof(slot), "SLOT %u", (unsigned)x->request.id);
-        (void)control_send(w->core.control, slot, (size_t)len);
-    }
+    core_tell_slot(&w->core, x->request.id);
     bool go_on = w->serve(x);
     if (!w->started && !w->core.single) {
         w->started = true;
@@ -212,6 +208,31 @@ static PyObject *module_serve(PyObject *module, PyObject *args, PyObject *kwargs
     Py_RETURN_NONE;
 }
 
+/* --- ASGI --- */
+
+static PyObject *module_asgi_open(PyObject *module, PyObject *args)
+{
+    return asgi_open(state(module), args);
+}
+
+static PyObject *module_asgi_poll(PyObject *module, PyObject *unused)
+{
+    (void)unused;
+    return asgi_poll(state(module));
+}
+
+static PyObject *module_asgi_resume(PyObject *module, PyObject *unused)
+{
+    (void)unused;
+    return asgi_resume(state(module));
+}
+
+static PyObject *module_asgi_close(PyObject *module, PyObject *unused)
+{
+    (void)unused;
+    return asgi_close(state(module));
+}
+
 /* --- the module --- */
 
 static bool find_file_types(struct worker *w)
@@ -263,7 +284,8 @@ static int module_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(w->close_name);
     Py_VISIT(w->input_name);
     Py_VISIT(w->errors_name);
-    return names_traverse(&w->names, visit, arg);
+    int stop = asgi_traverse(w, visit, arg);
+    return stop != 0 ? stop : names_traverse(&w->names, visit, arg);
 }
 
 static int module_clear(PyObject *module)
@@ -282,6 +304,7 @@ static int module_clear(PyObject *module)
     Py_CLEAR(w->close_name);
     Py_CLEAR(w->input_name);
     Py_CLEAR(w->errors_name);
+    asgi_free(w);
     names_clear(&w->names);
     return 0;
 }
@@ -295,18 +318,24 @@ static void module_free(void *module)
 }
 
 static PyMethodDef methods[] = {
-    {"start",  module_start,                              METH_NOARGS,
-     "start(): takes the control channel over and tells the gateway START."                                                                      },
-    {"listen", module_listen,                             METH_VARARGS,                 "listen(fd): takes a listening socket over; -1: fd 0."   },
-    {"send",   module_send,                               METH_VARARGS,
-     "send(message): sends a control message; False if there is no gateway."                                                                     },
-    {"watch",  module_watch,                              METH_O,                       "watch(sources): asks sources.changed() before requests."},
-    {"fork",   module_fork,                               METH_VARARGS,
-     "fork(ready, limit): sends `ready`, then forks copies; True in each of them, False when stopped."                                           },
-    {"serve",  (PyCFunction)(void (*)(void))module_serve, METH_VARARGS | METH_KEYWORDS,
+    {"start",       module_start,                              METH_NOARGS,
+     "start(): takes the control channel over and tells the gateway START."                                                                           },
+    {"listen",      module_listen,                             METH_VARARGS,                 "listen(fd): takes a listening socket over; -1: fd 0."   },
+    {"send",        module_send,                               METH_VARARGS,
+     "send(message): sends a control message; False if there is no gateway."                                                                          },
+    {"watch",       module_watch,                              METH_O,                       "watch(sources): asks sources.changed() before requests."},
+    {"fork",        module_fork,                               METH_VARARGS,
+     "fork(ready, limit): sends `ready`, then forks copies; True in each of them, False when stopped."                                                },
+    {"serve",       (PyCFunction)(void (*)(void))module_serve, METH_VARARGS | METH_KEYWORDS,
      "serve(app, ready, debug=False, concurrency=1): sends the message `ready`, then serves until it is to "
-     "stop."                                                                                                                                     },
-    {NULL,     NULL,                                      0,                            NULL                                                     },
+     "stop."                                                                                                                                          },
+    {"asgi_open",   module_asgi_open,                          METH_VARARGS,
+     "asgi_open(app, loop, state, ready, debug, concurrency, show, pause, cancelled): see asgi.h."                                                    },
+    {"asgi_poll",   module_asgi_poll,                          METH_NOARGS,
+     "asgi_poll(): what the loop calls when the core has something."                                                                                  },
+    {"asgi_resume", module_asgi_resume,                        METH_NOARGS,                  "asgi_resume(): what it calls after a pause."            },
+    {"asgi_close",  module_asgi_close,                         METH_NOARGS,                  "asgi_close(): closes all connections."                  },
+    {NULL,          NULL,                                      0,                            NULL                                                     },
 };
 
 static PyModuleDef_Slot slots[] = {

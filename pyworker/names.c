@@ -40,7 +40,8 @@ PyObject *names_get(struct names *names, const char *text, size_t len)
         }
         i = (i + 1) % NAMES_SLOTS;
     }
-    PyObject *string = PyUnicode_DecodeLatin1(text, (Py_ssize_t)len, NULL);
+    PyObject *string =
+        names->make != NULL ? names->make(text, len) : PyUnicode_DecodeLatin1(text, (Py_ssize_t)len, NULL);
     if (string != NULL && len > 0 && len <= NAME_MAX_LEN && names->used < NAMES_SLOTS / 2)
         remember(names, &names->slot[i], text, len, string);
     return string;

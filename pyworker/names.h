@@ -1,4 +1,4 @@
-/* names.h - names of parameters as str objects that are made once. */
+/* names.h - names of parameters as objects that are made once. */
 #ifndef PYWORKER_NAMES_H
 #define PYWORKER_NAMES_H
 
@@ -15,9 +15,10 @@ struct name {
 struct names {
     struct name slot[NAMES_SLOTS];
     unsigned used;
+    PyObject *(*make)(const char *text, size_t len); /* NULL: a str by Latin-1 */
 };
 
-/* A new reference to the name as str (Latin-1), or NULL with an exception. */
+/* A new reference to what `make` makes of the name, or NULL with an exception. */
 PyObject *names_get(struct names *names, const char *text, size_t len);
 
 int names_traverse(struct names *names, visitproc visit, void *arg);

@@ -11,6 +11,7 @@
 void output_begin(struct output *o, int fd, uint16_t id)
 {
     o->fd = fd;
+    o->flags = 0;
     o->id = id;
     o->left[0] = o->left[1] = 0;
     o->closing_len = 0;
@@ -97,7 +98,7 @@ int output_run(struct output *o)
 {
     while (o->next < o->count || gather(o)) {
         struct msghdr message = {.msg_iov = o->parts + o->next, .msg_iovlen = o->count - o->next};
-        ssize_t n = sendmsg(o->fd, &message, MSG_NOSIGNAL);
+        ssize_t n = sendmsg(o->fd, &message, MSG_NOSIGNAL | o->flags);
         if (n == -1)
             return errno;
         advance(o, (size_t)n);

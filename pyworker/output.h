@@ -21,6 +21,7 @@ enum {
  * closing. */
 struct output {
     int fd;
+    int flags; /* of send(): 0, and output_run() waits for room; or MSG_DONTWAIT */
     uint16_t id;
     const char *segment[2];
     size_t left[2];
@@ -40,8 +41,8 @@ void output_close_request(struct output *o, uint32_t app_status);
 /* Whether the peer has closed its sending side: it wants nothing more. */
 bool output_peer_left(const struct output *o);
 
-/* Writes it all. Returns 0; EINTR: a signal came, call again to go on; another errno: the connection is of no
- * use. */
+/* Writes it all. Returns 0; EINTR: a signal came, call again to go on; EAGAIN with MSG_DONTWAIT: likewise,
+ * when there is room; another errno: the connection is of no use. */
 int output_run(struct output *o);
 
 #endif

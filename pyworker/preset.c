@@ -12,11 +12,14 @@
 #define _GNU_SOURCE
 #include "preset.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
 #include <limits.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
+#include <sys/socket.h>
 
 _Static_assert(offsetof(FCGX_Request, ipcFd) == 2 * sizeof(int) + 5 * sizeof(void *), "libfcgi moved ipcFd");
 _Static_assert(offsetof(FCGX_Request, keepConnection) == offsetof(FCGX_Request, ipcFd) + 2 * sizeof(int),
@@ -24,8 +27,7 @@ _Static_assert(offsetof(FCGX_Request, keepConnection) == offsetof(FCGX_Request, 
 _Static_assert(sizeof(FCGX_Request) == 10 * sizeof(int) + 5 * sizeof(void *), "libfcgi changed FCGX_Request");
 
 enum {
-    LIBFCGI_BUFFER = 8192, /* of its reader; what it reads at once */
-    DRAIN_MAX = 65536,     /* bytes; past this a new connection is cheaper than reading on */
+    DRAIN_MAX = 65536, /* bytes; past this a new connection is cheaper than reading on */
     DRAIN_SECONDS = 5
 };
 
@@ -63,7 +65,8 @@ bool preset_begin(struct preset *p, int fd, size_t len)
 {
     sigset_t before;
 
-    p->buffered = len > 0 && len <= LIBFCGI_BUFFER;
+    p->buffered = len > 0 && len <= PRESET_BUFFER;
+    p->apart = false;
     (void)FCGX_InitRequest(&p->fcgi, -1, 0); /* always 0; -1: it can never accept by itself */
     p->fcgi.ipcFd = fd;
     p->fcgi.keepConnection = 1;
@@ -74,6 +77,36 @@ bool preset_begin(struct preset *p, int fd, size_t len)
     p->fd = begun ? fd : -1;
     p->id = (uint16_t)p->fcgi.requestId;
     return begun;
+}
+
+/* A pipe that holds these bytes and nothing more; returns where to read them, or -1. `len`: less than a pipe
+ * takes. */
+static int pipe_of(const void *data, size_t len)
+{
+    int ends[2];
+
+    if (pipe2(ends, O_CLOEXEC) == -1)
+        return -1;
+    ssize_t written = write(ends[1], data, len);
+    (void)close(ends[1]);
+    if (written == (ssize_t)len)
+        return ends[0];
+    (void)close(ends[0]);
+    return -1;
+}
+
+bool preset_begin_apart(struct preset *p, int fd, void *head, size_t len)
+{
+    int source = recv(fd, head, len, MSG_DONTWAIT) == (ssize_t)len ? pipe_of(head, len) : -1;
+    if (source == -1 || !preset_begin(p, source, 0)) { /* which has closed it */
+        (void)close(fd);
+        return false;
+    }
+    (void)close(source);
+    p->fcgi.ipcFd = p->fd = fd;
+    p->apart = true;
+    upload_begin(&p->upload, fd, p->id);
+    return true;
 }
 
 size_t preset_available(const struct preset *p, const char **data)
@@ -154,6 +187,18 @@ bool preset_drain(struct preset *p)
             return false;
         (void)preset_refill(p); /* its end shows as isClosed */
     }
+}
+
+bool preset_drain_now(struct preset *p)
+{
+    char scratch[4096];
+    size_t seen = 0;
+
+    if (!p->apart)
+        return preset_drain(p);
+    for (size_t n = 1; n > 0 && seen <= DRAIN_MAX; seen += n)
+        n = upload_read(&p->upload, scratch, sizeof(scratch));
+    return p->upload.ended;
 }
 
 bool preset_end(struct preset *p, bool keep)

@@ -8,11 +8,17 @@
 #include <stdint.h>
 #include <fcgiapp.h>
 
+#include "upload.h"
+
+enum { PRESET_BUFFER = 8192 }; /* of libfcgi's reader; what it reads at once */
+
 struct preset {
     FCGX_Request fcgi; /* fcgi.envp: the parameters, "NAME=value", after libfcgi's own FCGI_ROLE */
     int fd;            /* the connection; -1: no request */
     uint16_t id;
     bool buffered; /* the whole request is in libfcgi's buffer: no read can block */
+    bool apart;    /* libfcgi has got the head alone: the body is `upload`'s */
+    struct upload upload;
 };
 
 /* libfcgi's own set-up, once per process; the dispositions of signals are as before. False: it failed. */
@@ -22,7 +28,11 @@ bool preset_setup(void);
  * length of the request if all of it has arrived, else 0. */
 bool preset_begin(struct preset *p, int fd, size_t len);
 
-/* What can be had of the body without reading, and taking from it. */
+/* The same for a request whose body has not all arrived and must not be waited for. `head`: BEGIN to the
+ * empty PARAMS, `len` bytes, at most CONN_PEEK_MAX; they stand in the connection still, and are scratch. */
+bool preset_begin_apart(struct preset *p, int fd, void *head, size_t len);
+
+/* What can be had of the body without reading, and taking from it. From here on down: not if it is apart. */
 size_t preset_available(const struct preset *p, const char **data);
 void preset_consume(struct preset *p, size_t len);
 
@@ -41,6 +51,9 @@ bool preset_failed(const struct preset *p);
 /* Reads the rest of the body away; false if that is too much, takes too long or fails: the connection cannot
  * be kept. */
 bool preset_drain(struct preset *p);
+
+/* The same without waiting, and for a body that is apart, too. */
+bool preset_drain_now(struct preset *p);
 
 /* Forgets the request. Returns whether the connection is kept; else it is closed. Writes nothing. */
 bool preset_end(struct preset *p, bool keep);

@@ -95,6 +95,7 @@ enum message_kind message_inspect(const uint8_t *data, size_t len, struct messag
     size_t at = r.len;
     enum message_kind kind = inspect_stream(data, len, &at, FCGI_PARAMS, r.id);
     if (kind == MESSAGE_REQUEST) {
+        m->head = at;
         /* What is wrong with STDIN is found, and told to the app, when it is read. */
         m->whole = inspect_stream(data, len, &at, FCGI_STDIN, r.id) == MESSAGE_REQUEST;
         m->len = at;

@@ -45,7 +45,7 @@ static void refuse(struct exchange *x)
 
     record_put_end(end, x->request.id, 0, FCGI_OVERLOADED);
     threads_done(&x->worker->threads, x);
-    (void)preset_drain(&x->request); /* unread bytes would make close() a reset */
+    (void)preset_drain_now(&x->request); /* unread bytes would make close() a reset */
     (void)shutdown(x->request.fd, SHUT_RD);
     (void)peer_send(x->request.fd, end, sizeof(end)); /* closed next, whether it arrived or not */
     core_end(core, &x->request, false);

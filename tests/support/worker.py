@@ -112,6 +112,8 @@ class Worker:
     def ready(self):
         assert self.message() == "START"
         message = self.message()
+        while message.startswith("NOTE "):
+            message = self.message()
         assert message.startswith("READY "), message + self.stderr
         return self
 

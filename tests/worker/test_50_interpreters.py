@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fcgi_client import cgi_params, request
-from worker import PYTHON, WORKER_DIR
+from worker import PYTHON, WORKER_DIR, eventually
 
 SMOKE = """
     import io, sys
@@ -19,6 +19,31 @@ SMOKE = """
         body = environ["wsgi.input"].readline() + environ["wsgi.input"].read()
         start_response("200 OK", [("X-Python", "%d.%d" % sys.version_info[:2])])
         return environ["wsgi.file_wrapper"](io.BytesIO(body))
+"""
+
+ASGI = """
+    import asyncio, sys
+
+    async def app(scope, receive, send):
+        if scope["type"] == "lifespan":
+            await receive()
+            scope["state"]["python"] = "%d.%d" % sys.version_info[:2]
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            return await send({"type": "lifespan.shutdown.complete"})
+        if scope["path"] == "/fail":
+            raise ValueError("failed")
+        body, more = b"", True
+        while more:
+            message = await asyncio.wait_for(receive(), 10)
+            body, more = body + message["body"], message["more_body"]
+        await asyncio.ensure_future(send({"type": "http.response.start", "status": 200,
+                                          "headers": [(b"x-python", scope["state"]["python"].encode())]}))
+        for piece in (body, b"", body):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await asyncio.sleep(0)
+        await send({"type": "http.response.body"})
+        assert await receive() == {"type": "http.disconnect"}
 """
 
 
@@ -56,6 +81,22 @@ def test_serves(serve, version):
         assert connection.ask("POST", "/", b"x").body == b"x"
     assert "ValueError: failed" in worker.stderr
     assert worker.stop() == 0
+
+
+@pytest.mark.parametrize("version", sorted(GOOD, key=number))
+def test_serves_asgi(serve, version):
+    worker = serve(ASGI, python=FOUND[version])
+    with worker.connect() as connection:
+        for size in (0, 10, 9000, 500000):
+            answer = connection.ask("POST", "/", b"b" * size)
+            assert (answer.body, answer.header("x-python")) == (b"b" * size * 2, version)
+        assert connection.ask(path="/fail").status == "500 Internal Server Error"
+        connection.send(request(cgi_params("POST", "/", b"b" * 10**7), b"b" * 10**7))
+        eventually(worker.sleeps)  # the answer is more than a socket holds
+        assert connection.read_answer().body == b"b" * 2 * 10**7
+    assert "ValueError: failed" in worker.stderr
+    assert worker.stop() == 0
+    assert worker.stderr.count("Traceback") == 1
 
 
 @pytest.mark.parametrize("version", sorted(GOOD, key=number))

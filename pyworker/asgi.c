@@ -1,0 +1,254 @@
+/* asgi.c - see asgi.h.
+ *
+ *   loop ─ the epoll set is readable ─▶ poll ─┬─ a request has begun ── a call, which makes its task
+ *                                             ├─ a connection of one ── its call is told
+ *                                             ├─ CANCEL, STACK ──────── to the task
+ *                                             └─ STOP ───────────────── drain; stop the loop when nothing is
+ * left */
+#include "asgi.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "awaitable.h"
+#include "call.h"
+#include "control.h"
+#include "reload.h"
+#include "scope.h"
+
+static const char *const key_names[KEYS] = {
+    [KEY_TYPE] = "type",           [KEY_ASGI] = "asgi",         [KEY_HTTP_VERSION] = "http_version",
+    [KEY_METHOD] = "method",       [KEY_SCHEME] = "scheme",     [KEY_PATH] = "path",
+    [KEY_ROOT_PATH] = "root_path", [KEY_RAW_PATH] = "raw_path", [KEY_QUERY_STRING] = "query_string",
+    [KEY_HEADERS] = "headers",     [KEY_CLIENT] = "client",     [KEY_SERVER] = "server",
+    [KEY_STATE] = "state",         [KEY_STATUS] = "status",     [KEY_BODY] = "body",
+    [KEY_MORE_BODY] = "more_body", [KEY_AWAIT] = "__await__",   [KEY_THROW] = "throw",
+    [KEY_CLOSE] = "close",         [KEY_DONE] = "done",         [KEY_SET_RESULT] = "set_result",
+    [KEY_CANCEL] = "cancel",
+};
+
+/* --- start and end --- */
+
+static bool make_types(struct asgi *a)
+{
+    a->call_type = call_type();
+    a->receive_type = receive_type();
+    a->send_type = send_type();
+    return a->call_type != NULL && a->receive_type != NULL && a->send_type != NULL;
+}
+
+static bool make_objects(struct asgi *a)
+{
+    for (size_t i = 0; i < KEYS; i++) {
+        a->key[i] = PyUnicode_InternFromString(key_names[i]);
+        if (a->key[i] == NULL)
+            return false;
+    }
+    a->headers.make = scope_header_name;
+    a->base_scope = scope_base();
+    a->no_body = Py_BuildValue("{s:s,s:y,s:O}", "type", "http.request", "body", "", "more_body", Py_False);
+    return a->base_scope != NULL && a->no_body != NULL && make_types(a);
+}
+
+static bool take_loop(struct asgi *a, PyObject *loop)
+{
+    a->create_task = PyObject_GetAttrString(loop, "create_task");
+    a->create_future = PyObject_GetAttrString(loop, "create_future");
+    a->stop = PyObject_GetAttrString(loop, "stop");
+    return a->create_task != NULL && a->create_future != NULL && a->stop != NULL;
+}
+
+static void keep(PyObject **place, PyObject *object)
+{
+    Py_INCREF(object);
+    *place = object;
+}
+
+PyObject *asgi_open(struct worker *w, PyObject *args)
+{
+    PyObject *app, *loop, *state, *show, *pause, *cancelled;
+    const char *ready;
+    Py_ssize_t len;
+    int debug;
+    unsigned concurrency;
+
+    if (!PyArg_ParseTuple(args, "OOO!y#pIOOO:asgi_open", &app, &loop, &PyDict_Type, &state, &ready, &len,
+                          &debug, &concurrency, &show, &pause, &cancelled))
+        return NULL;
+    struct asgi *a = w->asgi = calloc(1, sizeof(*a));
+    if (a == NULL)
+        return PyErr_NoMemory();
+    a->worker = w;
+    w->debug = debug != 0;
+    keep(&a->app, app);
+    keep(&a->state, state);
+    keep(&a->show, show);
+    keep(&a->pause, pause);
+    keep(&a->cancelled, cancelled);
+    if (!make_objects(a) || !take_loop(a, loop))
+        return NULL;
+    if (!core_open(&w->core, concurrency))
+        return PyErr_SetFromErrno(PyExc_OSError);
+    if (!w->core.single)
+        (void)control_send(w->core.control, ready,
+                           (size_t)len); /* a gateway that is gone shows as end of file */
+    return PyLong_FromLong(w->core.epoll);
+}
+
+PyObject *asgi_close(struct worker *w)
+{
+    while (w->asgi != NULL && w->asgi->calls != NULL)
+        call_abandon(w->asgi->calls);
+    Py_BEGIN_ALLOW_THREADS core_close(&w->core);
+    Py_END_ALLOW_THREADS Py_RETURN_NONE;
+}
+
+int asgi_traverse(struct worker *w, visitproc visit, void *arg)
+{
+    struct asgi *a = w->asgi;
+
+    if (a == NULL)
+        return 0;
+    Py_VISIT(a->app);
+    Py_VISIT(a->state);
+    Py_VISIT(a->create_task);
+    Py_VISIT(a->create_future);
+    Py_VISIT(a->stop);
+    Py_VISIT(a->show);
+    Py_VISIT(a->pause);
+    Py_VISIT(a->pause);
+    Py_VISIT(a->cancelled);
+    Py_VISIT(a->call_type);
+    Py_VISIT(a->receive_type);
+    Py_VISIT(a->send_type);
+    Py_VISIT(a->base_scope);
+    Py_VISIT(a->no_body);
+    return names_traverse(&a->headers, visit, arg);
+}
+
+void asgi_free(struct worker *w)
+{
+    struct asgi *a = w->asgi;
+
+    if (a == NULL)
+        return;
+    w->asgi = NULL;
+    Py_XDECREF(a->spare);
+    PyObject *const objects[] = {
+        a->app,       a->state,     a->create_task,  a->create_future, a->stop,       a->show,   a->pause,
+        a->cancelled, a->call_type, a->receive_type, a->send_type,     a->base_scope, a->no_body};
+    for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++)
+        Py_XDECREF(objects[i]);
+    for (size_t i = 0; i < KEYS; i++)
+        Py_XDECREF(a->key[i]);
+    names_clear(&a->headers);
+    PyMem_Free(a->scratch);
+    free(a);
+}
+
+/* --- the loop --- */
+
+static void complain(void)
+{
+    if (PyErr_Occurred() != NULL)
+        PyErr_Print();
+}
+
+void asgi_rest(struct asgi *a)
+{
+    if (!a->draining || a->calls != NULL)
+        return;
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    Py_XDECREF(PyObject_CallFunctionObjArgs(a->stop, NULL));
+    complain();
+    PyErr_Restore(type, value, traceback);
+}
+
+/* CANCEL and STACK. A slot without a request has just become free. */
+static void tell_task(struct asgi *a, uint16_t slot, bool cancel)
+{
+    const struct call *c = a->calls;
+
+    while (c != NULL && c->x.request.id != slot)
+        c = c->next;
+    if (c == NULL || c->task == NULL)
+        return;
+    Py_XDECREF(cancel ? PyObject_CallMethodObjArgs(c->task, a->key[KEY_CANCEL], NULL)
+                      : PyObject_CallFunctionObjArgs(a->show, c->task, NULL));
+    complain();
+}
+
+static void begin(struct asgi *a)
+{
+    struct call *c = a->spare;
+
+    if (reload_refuses(&c->x))
+        return;
+    a->spare = NULL;
+    call_begin(c);
+    Py_DECREF(c); /* the task has it now */
+}
+
+/* Returns whether there may be more. */
+static bool poll_one(struct asgi *a)
+{
+    struct core_news news = {0};
+
+    enum core_event event = core_poll(&a->worker->core, &a->spare->x.request, &news);
+
+    switch (event) {
+    case CORE_REQUEST:
+        begin(a);
+        return true;
+    case CORE_PEER:
+        call_event(news.owner, news.events);
+        return true;
+    case CORE_CANCEL:
+    case CORE_STACK:
+        tell_task(a, news.slot, event == CORE_CANCEL);
+        return true;
+    case CORE_STOP:
+        a->draining = true;
+        core_drain(&a->worker->core);
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Who is short of descriptors tries again in a while: no event says that there are some. */
+static void rest_listener(struct asgi *a)
+{
+    int pause = core_pause(&a->worker->core);
+    PyObject *ms = a->pausing || pause == -1 ? NULL : PyLong_FromLong(pause);
+    PyObject *timer = ms == NULL ? NULL : PyObject_CallFunctionObjArgs(a->pause, ms, NULL);
+    a->pausing = a->pausing || timer != NULL;
+    Py_XDECREF(ms);
+    Py_XDECREF(timer);
+    complain();
+}
+
+PyObject *asgi_poll(struct worker *w)
+{
+    struct asgi *a = w->asgi;
+    bool more = true;
+
+    while (more) {
+        if (a->spare == NULL)
+            a->spare = call_new(a);
+        if (a->spare == NULL)
+            return NULL;
+        more = poll_one(a);
+    }
+    rest_listener(a);
+    asgi_rest(a);
+    Py_RETURN_NONE;
+}
+
+PyObject *asgi_resume(struct worker *w)
+{
+    w->asgi->pausing = false;
+    return asgi_poll(w);
+}

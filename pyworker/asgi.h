@@ -1,0 +1,88 @@
+/* asgi.h - an ASGI worker: one thread, one asyncio loop that watches the core's epoll set, a task per
+ * request. What the ASGI files share. All of it is guarded by the GIL, and used by the loop's thread alone.
+ */
+#ifndef PYWORKER_ASGI_H
+#define PYWORKER_ASGI_H
+
+#include "pyapi.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "exchange.h"
+#include "names.h"
+
+struct call;
+
+/* Keys of scopes and messages, names of methods: made once. */
+enum asgi_key {
+    KEY_TYPE,
+    KEY_ASGI,
+    KEY_HTTP_VERSION,
+    KEY_METHOD,
+    KEY_SCHEME,
+    KEY_PATH,
+    KEY_ROOT_PATH,
+    KEY_RAW_PATH,
+    KEY_QUERY_STRING,
+    KEY_HEADERS,
+    KEY_CLIENT,
+    KEY_SERVER,
+    KEY_STATE,
+    KEY_STATUS,
+    KEY_BODY,
+    KEY_MORE_BODY,
+    KEY_AWAIT,
+    KEY_THROW,
+    KEY_CLOSE,
+    KEY_DONE,
+    KEY_SET_RESULT,
+    KEY_CANCEL,
+    KEYS
+};
+
+struct asgi {
+    struct worker *worker;
+    PyObject *app;
+    PyObject *state;       /* of the lifespan; every scope gets a shallow copy */
+    PyObject *create_task; /* methods of the loop */
+    PyObject *create_future;
+    PyObject *stop;
+    PyObject *show;      /* asgi.py's: writes the stack of a task */
+    PyObject *pause;     /* asgi.py's: asgi_resume() after so many milliseconds */
+    PyObject *cancelled; /* asyncio.CancelledError */
+    PyObject *call_type;
+    PyObject *receive_type;
+    PyObject *send_type;
+    PyObject *base_scope; /* what every scope begins with */
+    PyObject *no_body;    /* the message about a body that is over */
+    PyObject *key[KEYS];
+    struct names headers; /* parameters to names of headers */
+    struct call *calls;   /* under way; NULL: none */
+    struct call *spare;   /* for the next request */
+    uint8_t *scratch;     /* SCRATCH bytes, for bodies */
+    unsigned eager;       /* answers that leave at once, see reply.c */
+    bool draining;        /* no request is begun any more */
+    bool pausing;         /* descriptors were used up: asgi_resume() is due */
+};
+
+/* open(app, loop, state, ready, debug, concurrency, show, pause, cancelled): begins to listen, sends `ready`;
+ * returns the descriptor that the loop has to watch. */
+PyObject *asgi_open(struct worker *w, PyObject *args);
+
+/* What the loop calls when that descriptor is readable. Stops the loop when the worker is to stop and nothing
+ * is under way. */
+PyObject *asgi_poll(struct worker *w);
+
+PyObject *asgi_resume(struct worker *w);
+
+/* Closes all connections and the listening socket. */
+PyObject *asgi_close(struct worker *w);
+
+/* The last request may be over: stops the loop then. */
+void asgi_rest(struct asgi *a);
+
+void asgi_free(struct worker *w);
+int asgi_traverse(struct worker *w, visitproc visit, void *arg);
+
+#endif

@@ -1,0 +1,339 @@
+/* call.c - one request as the coroutine of a task:
+ *
+ *   scope ─▶ app(scope, receive, send) ─▶ its steps, as they come ─▶ outcome ─▶ END_REQUEST ─▶ over
+ *                                             │ exception: log; before the first byte a 500, after it a cut
+ * answer
+ *
+ * The task runs this object instead of the app's own coroutine: the end of the app is seen without a callback
+ * and a further turn of the loop, and no Python of ours runs for a request. */
+#include "call.h"
+
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "asgi.h"
+#include "awaitable.h"
+#include "release.h"
+#include "reply.h"
+#include "scope.h"
+
+enum { PENDING_CEILING = 1 << 20 }; /* bytes; a longer head of an answer is a mistake */
+
+struct call *call_new(struct asgi *a)
+{
+    struct call *c = PyObject_New(struct call, (PyTypeObject *)a->call_type);
+    if (c == NULL)
+        return NULL;
+    memset((char *)c + sizeof(PyObject), 0, sizeof(*c) - sizeof(PyObject));
+    c->asgi = a;
+    c->x.worker = a->worker;
+    c->x.request.fd = -1;
+    c->x.declared = -1;
+    buffer_init(&c->x.pending, PENDING_CEILING);
+    c->over = true;
+    return c;
+}
+
+/* --- from begin to end --- */
+
+static void leave(struct call *c, bool keep)
+{
+    struct asgi *a = c->asgi;
+
+    core_end(&a->worker->core, &c->x.request, keep);
+    c->over = true;
+    c->writing = false;
+    *(c->previous != NULL ? &c->previous->next : &a->calls) = c->next;
+    if (c->next != NULL)
+        c->next->previous = c->previous;
+    c->next = c->previous = NULL;
+    buffer_free(&c->x.pending);
+    Py_CLEAR(c->body);
+    waiter_wake_news(c);
+    waiter_wake_room(c);
+    Py_CLEAR(c->task);
+    a->draining = a->draining || a->worker->core.single;
+    if (!a->worker->started && !a->worker->core.single) {
+        a->worker->started = true;
+        release_text();
+    }
+    asgi_rest(a);
+}
+
+void call_abandon(struct call *c)
+{
+    if (!c->over)
+        leave(c, false);
+}
+
+void call_begin(struct call *c)
+{
+    struct asgi *a = c->asgi;
+
+    c->over = false;
+    c->next = a->calls;
+    if (a->calls != NULL)
+        a->calls->previous = c;
+    a->calls = c;
+    core_own(&a->worker->core, c->x.request.fd, c);
+    core_tell_slot(&a->worker->core, c->x.request.id);
+    c->task = PyObject_CallFunctionObjArgs(a->create_task, (PyObject *)c, NULL);
+    if (c->task == NULL) {
+        exchange_log(&c->x, NULL);
+        call_abandon(c);
+    }
+}
+
+void call_event(struct call *c, uint32_t events)
+{
+    if ((events & (EPOLLHUP | EPOLLERR)) != 0 || ((events & EPOLLRDHUP) != 0 && !c->closing))
+        c->x.broken = true; /* with `closing` it was us who shut that direction down */
+    if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0 || c->x.broken)
+        reply_resume(c);
+    waiter_wake_news(c);
+}
+
+/* --- the app --- */
+
+static PyObject *call_app(struct call *c)
+{
+    PyObject *scope = scope_make(c);
+    PyObject *receive = scope == NULL ? NULL : receive_new(c);
+    PyObject *send = receive == NULL ? NULL : send_new(c);
+    PyObject *coroutine =
+        send == NULL ? NULL : PyObject_CallFunctionObjArgs(c->asgi->app, scope, receive, send, NULL);
+    Py_XDECREF(scope);
+    Py_XDECREF(receive);
+    Py_XDECREF(send);
+    return coroutine;
+}
+
+static bool start(struct call *c)
+{
+    c->coroutine = call_app(c);
+    if (c->coroutine != NULL)
+        c->steps = PyObject_CallMethodObjArgs(c->coroutine, c->asgi->key[KEY_AWAIT], NULL);
+    return c->steps != NULL;
+}
+
+/* Whether an exception only says that the client is gone, or came of that: an OSError stands behind it. */
+static bool is_disconnect(PyObject *error, int depth)
+{
+    if (error == NULL || error == Py_None || depth == 0)
+        return false;
+    if (PyObject_IsInstance(error, PyExc_OSError) == 1)
+        return true;
+    PyObject *context = PyException_GetContext(error);
+    bool found = is_disconnect(context, depth - 1);
+    Py_XDECREF(context);
+    return found;
+}
+
+static bool is_expected(struct call *c)
+{
+    enum { DEPTH = 16 };
+    PyObject *type, *value, *traceback;
+
+    if (!c->x.broken)
+        return false;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    bool expected = is_disconnect(value, DEPTH);
+    PyErr_Restore(type, value, traceback);
+    return expected;
+}
+
+/* Logs the exception and prepares the answer that is left to give; returns the appStatus to end with. */
+static unsigned fail(struct call *c)
+{
+    static const char server_error[] = "Internal Server Error\n";
+    PyObject *text = NULL;
+
+    if (is_expected(c))
+        PyErr_Clear();
+    else
+        exchange_log(&c->x, c->asgi->worker->debug ? &text : NULL);
+    if (c->complete)
+        return 0; /* it was after its answer */
+    bool told = text != NULL ? reply_page(c, PyBytes_AsString(text), (size_t)PyBytes_Size(text))
+                             : reply_page(c, server_error, sizeof(server_error) - 1);
+    Py_XDECREF(text);
+    return told ? 0 : 1;
+}
+
+/* The app has returned, or has raised; returns the appStatus to end with. */
+static unsigned outcome(struct call *c)
+{
+    bool raised = PyErr_Occurred() != NULL;
+
+    if (!raised && (c->complete || c->x.broken))
+        return c->complete ? 0 : 1;
+    if (!raised) {
+        PyErr_SetString(PyExc_RuntimeError, c->x.status == 0
+                                                ? "the app returned without an answer"
+                                                : "the app returned without completing its answer");
+    } else if (PyErr_ExceptionMatches(c->asgi->cancelled) ||
+               PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
+        PyErr_Fetch(&c->error[0], &c->error[1], &c->error[2]);
+        return c->complete ? 0 : 1;
+    }
+    return fail(c);
+}
+
+/* --- the steps --- */
+
+/* Ends the request. Returns what to yield while the answer waits for room; else NULL, with the exception that
+ * the task is to have, if any. */
+static PyObject *finish(struct call *c)
+{
+    PyObject *yielded = NULL;
+
+    if (c->waiter.call != NULL) {
+        int resumed = waiter_resume(&c->waiter, &yielded);
+        if (resumed == 0)
+            return yielded;
+        if (resumed == -1)
+            PyErr_Clear(); /* that was for the app, which has returned */
+    }
+    while (!c->over && !c->x.broken && !(c->closing && !c->writing)) {
+        if (c->writing && (yielded = waiter_begin(&c->waiter, c, true)) != NULL)
+            return yielded;
+        if (c->writing) { /* no future to wait with */
+            PyErr_Clear();
+            break;
+        }
+        reply_close(c, c->app_status);
+    }
+    if (!c->over)
+        leave(c, c->closing && !c->writing && !c->x.broken && c->keep);
+    PyErr_Restore(c->error[0], c->error[1], c->error[2]);
+    c->error[0] = c->error[1] = c->error[2] = NULL;
+    return NULL;
+}
+
+/* What follows a step of the app's. */
+static PyObject *after(struct call *c, PyObject *yielded)
+{
+    if (yielded != NULL) {
+        reply_release(c);
+        return yielded;
+    }
+    c->returned = true;
+    c->app_status = outcome(c);
+    Py_CLEAR(c->steps);
+    Py_CLEAR(c->coroutine);
+    return finish(c);
+}
+
+static PyObject *step(PyObject *self)
+{
+    struct call *c = (struct call *)self;
+
+    if (c->returned)
+        return finish(c);
+    return after(c, c->steps != NULL || start(c) ? PyIter_Next(c->steps) : NULL);
+}
+
+static PyObject *call_send(PyObject *self, PyObject *value)
+{
+    (void)value; /* asyncio sends nothing but None */
+    return awaitable_result(step(self));
+}
+
+static PyObject *call_throw(PyObject *self, PyObject *args)
+{
+    struct call *c = (struct call *)self;
+    PyObject *yielded = NULL;
+
+    if (c->returned) { /* no more patience with a client that does not read */
+        waiter_end(&c->waiter);
+        call_abandon(c);
+        awaitable_raise(args);
+        return NULL;
+    }
+    PyObject *method = c->steps == NULL ? NULL : PyObject_GetAttr(c->steps, c->asgi->key[KEY_THROW]);
+    if (method != NULL) {
+        yielded = PyObject_CallObject(method, args);
+        Py_DECREF(method);
+        if (yielded == NULL && PyErr_ExceptionMatches(PyExc_StopIteration))
+            PyErr_Clear();
+    } else if (c->steps == NULL) {
+        awaitable_raise(args);
+    }
+    return awaitable_result(after(c, yielded));
+}
+
+static PyObject *call_close(PyObject *self, PyObject *unused)
+{
+    struct call *c = (struct call *)self;
+    PyObject *steps = c->steps;
+
+    (void)unused;
+    c->steps = NULL;
+    c->returned = true;
+    waiter_end(&c->waiter);
+    PyObject *done =
+        steps == NULL ? PyLong_FromLong(0) : PyObject_CallMethodObjArgs(steps, c->asgi->key[KEY_CLOSE], NULL);
+    Py_XDECREF(steps);
+    call_abandon(c);
+    if (done == NULL)
+        return NULL;
+    Py_DECREF(done);
+    Py_RETURN_NONE;
+}
+
+/* --- the type --- */
+
+static void call_dealloc(PyObject *self)
+{
+    struct call *c = (struct call *)self;
+    PyTypeObject *type = Py_TYPE(self);
+
+    waiter_end(&c->waiter);
+    call_abandon(c);
+    Py_XDECREF(c->steps);
+    Py_XDECREF(c->coroutine);
+    for (size_t i = 0; i < 3; i++)
+        Py_XDECREF(c->error[i]);
+    PyObject_Free(self);
+    Py_DECREF(type); /* an instance of a heap type owns a reference to it */
+}
+
+/* What is asked of a task's coroutine (cr_frame, cr_await, __name__) is the app's. */
+static PyObject *call_getattr(PyObject *self, PyObject *name)
+{
+    const struct call *c = (const struct call *)self;
+    PyObject *value = PyObject_GenericGetAttr(self, name);
+
+    if (value != NULL || c->coroutine == NULL || !PyErr_ExceptionMatches(PyExc_AttributeError))
+        return value;
+    PyErr_Clear();
+    return PyObject_GetAttr(c->coroutine, name);
+}
+
+static PyObject *itself(PyObject *self)
+{
+    Py_INCREF(self);
+    return self;
+}
+
+PyObject *call_type(void)
+{
+    static PyMethodDef methods[] = {
+        {"send",  call_send,  METH_O,       "Goes on."                     },
+        {"throw", call_throw, METH_VARARGS, "Raises it in the app."        },
+        {"close", call_close, METH_NOARGS,  "Ends the app and the request."},
+        {NULL,    NULL,       0,            NULL                           },
+    };
+    static PyType_Slot slots[] = {
+        {Py_tp_dealloc,  (void *)call_dealloc},
+        {Py_tp_getattro, (void *)call_getattr},
+        {Py_tp_iter,     (void *)itself      },
+        {Py_am_await,    (void *)itself      },
+        {Py_tp_iternext, (void *)step        },
+        {Py_tp_methods,  (void *)methods     },
+        {0,              NULL                },
+    };
+    static PyType_Spec spec = {"pyworker.request", sizeof(struct call), 0, Py_TPFLAGS_DEFAULT, slots};
+    return PyType_FromSpec(&spec);
+}

@@ -1,0 +1,246 @@
+/* scope.c - the parameters of a request as a scope of type http (ASGI HTTP specification 2.4).
+ *
+ * The path of a scope begins with root_path, as the specification says and Starlette's mounts expect. Paths
+ * come decoded (RFC 3875); they are text, so UTF-8. */
+#include "scope.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What is needed of the parameters, besides headers; "" if it is not there. */
+struct facts {
+    const char *method, *protocol, *scheme, *https;
+    const char *script_name, *path_info, *uri, *query;
+    const char *client, *client_port, *server, *server_port;
+};
+
+static const struct {
+    const char *name;
+    size_t offset;
+} known[] = {
+    {"REQUEST_METHOD",  offsetof(struct facts, method)     },
+    {"SERVER_PROTOCOL", offsetof(struct facts, protocol)   },
+    {"REQUEST_SCHEME",  offsetof(struct facts, scheme)     },
+    {"HTTPS",           offsetof(struct facts, https)      },
+    {"SCRIPT_NAME",     offsetof(struct facts, script_name)},
+    {"PATH_INFO",       offsetof(struct facts, path_info)  },
+    {"REQUEST_URI",     offsetof(struct facts, uri)        },
+    {"QUERY_STRING",    offsetof(struct facts, query)      },
+    {"REMOTE_ADDR",     offsetof(struct facts, client)     },
+    {"REMOTE_PORT",     offsetof(struct facts, client_port)},
+    {"SERVER_NAME",     offsetof(struct facts, server)     },
+    {"SERVER_PORT",     offsetof(struct facts, server_port)},
+};
+
+PyObject *scope_base(void)
+{
+    return Py_BuildValue("{s:s,s:{s:s,s:s}}", "type", "http", "asgi", "version", "3.0", "spec_version",
+                         "2.4");
+}
+
+/* --- headers --- */
+
+static const char prefix[] = "HTTP_";
+enum { PREFIX = sizeof(prefix) - 1 };
+
+PyObject *scope_header_name(const char *parameter, size_t len)
+{
+    size_t skip = strncmp(parameter, prefix, PREFIX) == 0 ? PREFIX : 0;
+    PyObject *name = PyBytes_FromStringAndSize(parameter + skip, (Py_ssize_t)(len - skip));
+    char *p = name == NULL ? NULL : PyBytes_AsString(name);
+    for (size_t i = 0; p != NULL && i < len - skip; i++)
+        p[i] = p[i] == '_' ? '-' : (p[i] >= 'A' && p[i] <= 'Z' ? (char)(p[i] + 32) : p[i]);
+    return name;
+}
+
+static bool is(const char *name, size_t len, const char *expected)
+{
+    return len == strlen(expected) && memcmp(name, expected, len) == 0;
+}
+
+static bool add_header(struct call *c, PyObject *headers, const char *name, size_t len, const char *value)
+{
+    PyObject *key = names_get(&c->asgi->headers, name, len);
+    PyObject *text = key == NULL ? NULL : PyBytes_FromString(value);
+    PyObject *pair = text == NULL ? NULL : PyTuple_Pack(2, key, text);
+    bool done = pair != NULL && PyList_Append(headers, pair) == 0;
+    Py_XDECREF(key);
+    Py_XDECREF(text);
+    Py_XDECREF(pair);
+    return done;
+}
+
+/* CONTENT_LENGTH: -1 if it is absent, empty (as some web servers send it for no body) or no number. */
+static long long parse_length(const char *value)
+{
+    char *end = NULL;
+    long long length = strtoll(value, &end, 10);
+    return *value < '0' || *value > '9' || *end != '\0' ? -1 : length;
+}
+
+static void note(struct facts *facts, const char *name, size_t len, const char *value)
+{
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (is(name, len, known[i].name)) {
+            memcpy((char *)facts + known[i].offset, &value, sizeof(value));
+            return;
+        }
+    }
+}
+
+static bool take(struct call *c, struct facts *facts, PyObject *headers, const char *name, size_t len,
+                 const char *value)
+{
+    if (len > PREFIX && memcmp(name, prefix, PREFIX) == 0) {
+        /* Some web servers send these both ways. */
+        bool twice = is(name, len, "HTTP_CONTENT_LENGTH") || is(name, len, "HTTP_CONTENT_TYPE");
+        return twice || add_header(c, headers, name, len, value);
+    }
+    bool length = is(name, len, "CONTENT_LENGTH");
+    if (length)
+        c->x.length = parse_length(value);
+    if ((length || is(name, len, "CONTENT_TYPE")) && *value != '\0')
+        return add_header(c, headers, name, len, value);
+    note(facts, name, len, value);
+    return true;
+}
+
+/* Reads the parameters; NULL with an exception, else the headers. */
+static PyObject *read_parameters(struct call *c, struct facts *facts)
+{
+    PyObject *headers = PyList_New(0);
+    /* The first one is libfcgi's own FCGI_ROLE. */
+    for (char **p = c->x.request.fcgi.envp + 1; headers != NULL && *p != NULL; p++) {
+        const char *equals = strchr(*p, '=');
+        size_t len = equals == NULL ? 0 : (size_t)(equals - *p);
+        if (len > 0 && !take(c, facts, headers, *p, len, equals + 1))
+            Py_CLEAR(headers);
+    }
+    return headers;
+}
+
+/* --- the path --- */
+
+static PyObject *text(const char *p, size_t len)
+{
+    return PyUnicode_DecodeUTF8(p, (Py_ssize_t)len, "replace");
+}
+
+static int hex(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Whether `len` bytes, percent-decoded, are `plain`. */
+static bool decodes_to(const char *encoded, size_t len, const char *plain)
+{
+    for (size_t i = 0; i < len; i++, plain++) {
+        char byte = encoded[i];
+        if (byte == '%' && i + 2 < len && hex(encoded[i + 1]) >= 0 && hex(encoded[i + 2]) >= 0) {
+            byte = (char)(hex(encoded[i + 1]) << 4 | hex(encoded[i + 2]));
+            i += 2;
+        }
+        if (*plain == '\0' || byte != *plain)
+            return false;
+    }
+    return *plain == '\0';
+}
+
+static PyObject *join(const char *a, size_t a_len, const char *b, size_t b_len)
+{
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(a_len + b_len));
+    if (bytes != NULL) {
+        memcpy(PyBytes_AsString(bytes), a, a_len);
+        memcpy(PyBytes_AsString(bytes) + a_len, b, b_len);
+    }
+    return bytes;
+}
+
+/* The path as the client wrote it, without the query. A root_path that a proxy has removed is put before it,
+ * as it is before the decoded one. */
+static PyObject *raw_path(const struct facts *f)
+{
+    size_t len = strcspn(f->uri, "?");
+    if (*f->script_name == '\0' || !decodes_to(f->uri, len, f->path_info))
+        return PyBytes_FromStringAndSize(f->uri, (Py_ssize_t)len);
+    return join(f->script_name, strlen(f->script_name), f->uri, len);
+}
+
+static PyObject *whole_path(const struct facts *f)
+{
+    size_t first = strlen(f->script_name);
+    size_t second = strlen(f->path_info);
+    if (first == 0)
+        return text(f->path_info, second);
+    PyObject *bytes = join(f->script_name, first, f->path_info, second);
+    PyObject *path = bytes == NULL ? NULL : text(PyBytes_AsString(bytes), first + second);
+    Py_XDECREF(bytes);
+    return path;
+}
+
+/* --- the rest --- */
+
+static PyObject *address(const char *host, const char *port)
+{
+    if (*host == '\0')
+        Py_RETURN_NONE; /* a client on a unix socket */
+    return Py_BuildValue("(Nl)", text(host, strlen(host)), strtol(port, NULL, 10));
+}
+
+static PyObject *scheme(struct call *c, const struct facts *f)
+{
+    bool https = strcmp(f->scheme, "https") == 0 || strcmp(f->https, "on") == 0 || strcmp(f->https, "1") == 0;
+    const char *name = https ? "https" : "http";
+    return names_get(&c->asgi->worker->names, name, strlen(name));
+}
+
+static PyObject *http_version(struct call *c, const struct facts *f)
+{
+    const char *slash = strchr(f->protocol, '/');
+    const char *version = slash != NULL ? slash + 1 : "1.1";
+    return names_get(&c->asgi->worker->names, version, strlen(version));
+}
+
+static bool set(const struct call *c, PyObject *scope, enum asgi_key key, PyObject *value)
+{
+    bool done = value != NULL && PyDict_SetItem(scope, c->asgi->key[key], value) == 0;
+    Py_XDECREF(value);
+    return done;
+}
+
+static bool fill(struct call *c, PyObject *scope, const struct facts *f)
+{
+    return set(c, scope, KEY_HTTP_VERSION, http_version(c, f)) &&
+           set(c, scope, KEY_METHOD, names_get(&c->asgi->worker->names, f->method, strlen(f->method))) &&
+           set(c, scope, KEY_SCHEME, scheme(c, f)) && set(c, scope, KEY_PATH, whole_path(f)) &&
+           set(c, scope, KEY_RAW_PATH, raw_path(f)) &&
+           set(c, scope, KEY_QUERY_STRING, PyBytes_FromString(f->query)) &&
+           set(c, scope, KEY_ROOT_PATH, text(f->script_name, strlen(f->script_name))) &&
+           set(c, scope, KEY_CLIENT, address(f->client, f->client_port)) &&
+           set(c, scope, KEY_SERVER, address(f->server, f->server_port)) &&
+           set(c, scope, KEY_STATE, PyDict_Copy(c->asgi->state));
+}
+
+PyObject *scope_make(struct call *c)
+{
+    struct facts facts = {"", "", "", "", "", "", "", "", "", "", "", ""};
+
+    c->x.length = -1;
+    c->x.taken = 0;
+    PyObject *headers = read_parameters(c, &facts);
+    PyObject *scope = headers == NULL ? NULL : PyDict_Copy(c->asgi->base_scope);
+    c->x.head_only = strcmp(facts.method, "HEAD") == 0;
+    if (scope == NULL || !set(c, scope, KEY_HEADERS, headers)) {
+        if (scope == NULL)
+            Py_XDECREF(headers);
+        Py_XDECREF(scope);
+        return NULL;
+    }
+    if (!fill(c, scope, &facts))
+        Py_CLEAR(scope);
+    return scope;
+}

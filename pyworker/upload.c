@@ -1,0 +1,74 @@
+/* upload.c - STDIN records from a socket: header, content, padding, and the empty one that ends them. */
+#define _GNU_SOURCE
+#include "upload.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <fastcgi.h>
+
+void upload_begin(struct upload *u, int fd, uint16_t id)
+{
+    *u = (struct upload){.fd = fd, .id = id};
+}
+
+/* As much of `len` as is there. */
+static size_t take(struct upload *u, void *out, size_t len)
+{
+    ssize_t n;
+    do {
+        n = recv(u->fd, out, len, MSG_DONTWAIT);
+    } while (n == -1 && errno == EINTR);
+    if (n == 0 || (n == -1 && errno != EAGAIN))
+        u->failed = true;
+    return n > 0 ? (size_t)n : 0;
+}
+
+/* Reads on in the header of the next record; returns whether it is there. */
+static bool take_header(struct upload *u)
+{
+    u->have += take(u, u->header + u->have, RECORD_HEADER - u->have);
+    if (u->have < RECORD_HEADER)
+        return false;
+    u->have = 0;
+    const uint8_t *h = u->header;
+    if (h[0] != FCGI_VERSION_1 || h[1] != FCGI_STDIN || (h[2] << 8 | h[3]) != u->id) {
+        u->failed = true;
+        return false;
+    }
+    u->content = (size_t)(h[4] << 8 | h[5]);
+    u->padding = h[6];
+    u->last = u->content == 0;
+    return true;
+}
+
+/* Reads on in the padding of a record; returns whether it is over. */
+static bool skip_padding(struct upload *u)
+{
+    uint8_t scratch[UINT8_MAX];
+
+    if (u->padding > 0)
+        u->padding -= take(u, scratch, u->padding);
+    return u->padding == 0;
+}
+
+size_t upload_read(struct upload *u, void *out, size_t len)
+{
+    size_t done = 0;
+
+    while (!u->ended && !u->failed && done < len) {
+        if (u->content > 0) {
+            size_t n = take(u, (char *)out + done, u->content < len - done ? u->content : len - done);
+            u->content -= n;
+            done += n;
+            if (n == 0)
+                break;
+        } else if (!skip_padding(u)) {
+            break;
+        } else if (u->last) {
+            u->ended = true;
+        } else if (!take_header(u)) {
+            break;
+        }
+    }
+    return done;
+}

@@ -1,0 +1,183 @@
+"""The lifespan of an ASGI app, as uvicorn understands auto, on and off."""
+
+import pytest
+
+from fcgi_client import cgi_params, request
+from worker import eventually
+
+APP = """
+    import asyncio, contextvars, os, sys
+
+    var = contextvars.ContextVar("var", default="unset")
+
+    async def answer(scope, send):
+        scope["state"]["count"] = scope["state"].get("count", 0) + 1
+        body = repr((var.get(), scope["state"])).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+    async def app(scope, receive, send):
+        if scope["type"] == "http":
+            return await answer(scope, send)
+        assert scope["type"] == "lifespan" and scope["asgi"] == {"version": "3.0", "spec_version": "2.0"}
+        assert await receive() == {"type": "lifespan.startup"}
+        await startup(scope, send)
+        assert await receive() == {"type": "lifespan.shutdown"}
+        await shutdown(scope, send)
+
+    async def startup(scope, send):
+        print("startup", flush=True)
+        scope["state"]["list"] = []
+        var.set("set at startup")
+        await send({"type": "lifespan.startup.complete"})
+
+    async def shutdown(scope, send):
+        print("shutdown", flush=True)
+        await send({"type": "lifespan.shutdown.complete"})
+"""
+
+
+@pytest.mark.parametrize("mode", ["auto", "on"])
+def test_startup_before_ready_and_shutdown_at_the_end(spawn, mode):
+    worker = spawn(APP, options=["--lifespan", mode])
+    assert worker.message() == "START"
+    assert worker.message().startswith("READY asgi ")
+    assert worker.stdout == "startup\n"
+    for _ in range(2):  # the state is a shallow copy, the context a copy of the startup's
+        assert eval(worker.ask().body) == ("set at startup", {"list": [], "count": 1})
+    assert worker.stop() == 0
+    assert worker.stdout == "startup\nshutdown\n"
+    assert worker.stderr == ""
+
+
+def test_off(serve):
+    worker = serve(APP, options=["--lifespan", "off"])
+    assert eval(worker.ask().body) == ("unset", {"count": 1})
+    assert worker.stop() == 0
+    assert worker.stdout == ""
+
+
+def test_shutdown_comes_after_the_last_request(serve):
+    worker = serve(APP + """
+    async def answer(scope, send):
+        print("in", flush=True)
+        while not os.path.exists("go"):
+            await asyncio.sleep(0.001)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+        await asyncio.sleep(0.01)
+        print("out", flush=True)
+    """)
+    with worker.connect() as connection:
+        connection.send(request(cgi_params()))
+        eventually(lambda: worker.stdout == "startup\nin\n")
+        worker.say("STOP")
+        eventually(worker.sleeps)
+        (worker.directory / "go").touch()
+        assert connection.read_answer().status == "200 OK"
+    assert worker.wait() == 0
+    assert worker.stdout == "startup\nin\nout\nshutdown\n"
+
+
+RAISES = APP + """
+    async def startup(scope, send):
+        raise KeyError("no database")
+"""
+FAILS = APP + """
+    async def startup(scope, send):
+        await send({"type": "lifespan.startup.failed", "message": "Traceback:\\n  no database\\n"})
+        raise KeyError("no database")
+"""
+
+
+def test_auto_takes_an_exception_for_no_lifespan(spawn):
+    worker = spawn(RAISES)
+    assert worker.message() == "START"
+    assert worker.message() == "NOTE the app has no lifespan (KeyError: 'no database'); lifespan = off spares the question"
+    assert worker.message().startswith("READY ")
+    assert worker.ask().status == "200 OK"
+    assert worker.stop() == 0
+    assert worker.stderr == ""
+
+
+def test_on_takes_it_for_a_failure(spawn):
+    summary, details = spawn(RAISES, options=["--lifespan", "on"]).failed()
+    assert summary == "the app's lifespan failed: KeyError: 'no database'"
+    assert details.startswith("Traceback") and "in startup" in details
+
+
+@pytest.mark.parametrize("mode", ["auto", "on"])
+def test_startup_failed(spawn, mode):
+    summary, details = spawn(FAILS, options=["--lifespan", mode]).failed()
+    assert summary == "the app's startup failed: no database"
+    assert "KeyError: 'no database'" in details
+
+
+def test_startup_failed_without_an_exception(spawn):
+    source = FAILS.replace('raise KeyError("no database")', "await asyncio.sleep(60)")
+    summary, details = spawn(source).failed()
+    assert (summary, details) == ("the app's startup failed: no database", "Traceback:\n  no database\n")
+
+
+def test_shutdown_failures_are_told(serve):
+    worker = serve(APP + """
+    async def shutdown(scope, send):
+        await send({"type": "lifespan.shutdown.failed", "message": "no way"})
+    """)
+    assert worker.stop() == 0
+    assert worker.stderr == "pyworker: the app's shutdown failed: no way\n"
+    worker = serve(APP + """
+    async def shutdown(scope, send):
+        raise KeyError("no way")
+    """)
+    assert worker.stop() == 0
+    assert "KeyError: 'no way'" in worker.stderr
+
+
+def test_unexpected_messages_raise(spawn):
+    source = APP + """
+    async def startup(scope, send):
+        await send({"type": "lifespan.shutdown.complete"})
+    """
+    assert "lifespan" in spawn(source, options=["--lifespan", "on"]).failed()[0]
+
+
+def test_tasks_of_the_app_end_with_the_worker(serve):
+    """As with asyncio.run(): what still runs after the shutdown is cancelled, and its ends are waited for."""
+    worker = serve(APP + """
+    async def forever():
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            print("cancelled", flush=True)
+
+    async def startup(scope, send):
+        global task
+        task = asyncio.get_running_loop().create_task(forever())
+        await send({"type": "lifespan.startup.complete"})
+    """)
+    assert worker.stop() == 0
+    assert worker.stdout == "shutdown\ncancelled\n"
+
+
+@pytest.mark.parametrize("path", ["/", "/fail"])
+def test_a_copy_has_a_loop_and_a_lifespan_of_its_own(spawn, path):
+    worker = spawn(APP + """
+    import builtins
+    def print(*what, **how):
+        builtins.print(os.getppid(), *what, **how)
+
+    async def answer(scope, send):
+        assert scope["path"] == "/", scope["path"]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
+    """, options=["--mode", "fork", "--concurrency", "3"])
+    assert worker.message() == "START"
+    assert worker.message().startswith("READY asgi fork 3 ")
+    answers = [worker.ask(path=path) for _ in range(3)]
+    expected = "200 OK" if path == "/" else "500 Internal Server Error"
+    assert {answer.status for answer in answers} == {expected}
+    assert len({answer.body for answer in answers}) == (3 if path == "/" else 1)
+    eventually(lambda: worker.stdout.count("shutdown") == 3)
+    assert worker.stop() == 0
+    assert set(line.split()[0] for line in worker.stdout.splitlines()) == {str(worker.process.pid)}
