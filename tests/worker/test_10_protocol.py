@@ -243,7 +243,7 @@ def test_abandoned_before_the_call_costs_no_python(serve):
                 os.write(1, b"in\\n")
                 environ["wsgi.input"].read()
             return [" ".join(seen).encode()]
-    """)
+    """, options=["--concurrency", "1"])
     first = worker.connect()
     first.send(request(cgi_params("POST", "/first", b"x"), b"x")[:-17])
     eventually(lambda: worker.stdout)
