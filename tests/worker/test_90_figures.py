@@ -96,7 +96,10 @@ def test_system_calls_of_a_kept_request(spawn, tmp_path):
         for _ in range(20):
             connection.ask()
     worker.stop()
-    calls = [line.split(" ", 1)[1].strip().partition("(")[0] for line in log.read_text().splitlines()]
+    lines = [line.split(" ", 1) for line in log.read_text().splitlines()]
+    # Those of the importing thread: on a slow machine a helper looks in between whether it is needed.
+    calls = [call.strip().partition("(")[0] for thread, call in lines
+             if thread == lines[0][0] and not call.lstrip().startswith("<... ")]
     answers = [i for i, call in enumerate(calls) if call == "sendmsg"]
     assert calls[answers[5] + 1 : answers[6] + 1] == ["epoll_wait", "recvfrom", "read", "sendmsg"]
 
