@@ -104,7 +104,7 @@ static void on_ready(struct app *app, struct worker *w)
     backoff_clear(&app->backoff);
     app->stillborn = 0;
     app->checked = app->check_ok = true;
-    if (app->checking)
+    if (app->checking && app->app_conf->kind != CONF_KIND_FASTCGI)
         log_info("%s: imports in %.0f ms", app->app_conf->name, (double)w->import_us / 1e3);
     else
         tell_ready(w, app->stats);

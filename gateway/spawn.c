@@ -215,6 +215,10 @@ static void build_environment(const struct conf_app *app)
     for (char **entry = before; *entry != NULL; entry++)
         if (inherits(*entry, app->clear_env) && putenv(*entry) != 0)
             refuse("no memory for the environment");
+    /* php-cgi ends by itself after 500 requests, under what it has been given by then; max_requests does
+     * without */
+    if (app->kind == CONF_KIND_FASTCGI && setenv("PHP_FCGI_MAX_REQUESTS", "0", 0) == -1)
+        refuse("no memory for the environment");
     for (uint32_t i = 0; i < app->env_file.count; i++)
         if (conf_env_file(app->env_file.items[i], put_entry, NULL, &error) == -1)
             refuse("%s", error.text);

@@ -94,6 +94,9 @@ static enum stats_counter judge(const struct worker *w, char how[HOW_MAX])
     int status = w->child.status;
     bool killed = w->state == WORKER_KILL && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
     bool asked = w->state == WORKER_TERM || w->state == WORKER_KILL;
+    /* nobody has taught a server of others what to do at a SIGTERM, and there was no other word for it */
+    bool obeyed = status == 0 || (w->owner.app->kind == CONF_KIND_FASTCGI && WIFSIGNALED(status) &&
+                                  WTERMSIG(status) == SIGTERM);
     if (w->stop_expired)
         snprintf(how, HOW_MAX, "did not stop within stop_timeout and was killed");
     else if (killed && w->lost)
@@ -109,7 +112,7 @@ static enum stats_counter judge(const struct worker *w, char how[HOW_MAX])
         return STATS_EXIT_FAILED;
     if (w->start_expired)
         return STATS_EXIT_START_TIMEOUT;
-    if (w->lost || !(killed || (asked && status == 0)))
+    if (w->lost || !(killed || (asked && obeyed)))
         return STATS_EXIT_CRASHED;
     return w->why != 0 ? (enum stats_counter)w->why : STATS_EXIT_BROKEN;
 }

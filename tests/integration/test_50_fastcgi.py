@@ -12,7 +12,7 @@ import threading
 import pytest
 
 import php
-from gateway import proc_file, wait_until
+from gateway import proc_file, run, wait_until
 from webservers import free_port
 
 SHOW = """<?php
@@ -221,6 +221,14 @@ def test_it_inherits_a_socket_and_nothing_else(on_demand):
     assert "LEANGATE_" not in proc_file(pid, "environ")
 
 
+def test_it_does_not_end_by_itself(on_demand):
+    """php-cgi would after 500 requests, and lose what waits in its backlog."""
+    gateway = on_demand()
+    with gateway.connect() as connection:
+        assert all(connection.post("/echo.php", b"x").text == "x" for _ in range(600))
+    assert "exited" not in gateway.err.text and gateway.err.text.count("php: started") == 1
+
+
 def test_killed_under_way_and_started_anew(on_demand):
     gateway = on_demand()
     assert gateway.get("/index.php").status == 200
@@ -244,6 +252,17 @@ def test_a_program_that_is_not_there(launch):
     gateway = launch({"app:none": {"command": "no-such-program --x"}})
     assert gateway.get("/").status == 500
     gateway.err.wait("cannot run no-such-program: No such file or directory")
+
+
+def test_check(tmp_path, www):
+    """-t starts it once and stops it."""
+    (tmp_path / "gateway.ini").write_text(f"[app:php]\ncommand = {php.cgi()}\nenv = {php.env_lines()[0]}\n"
+                                          "[app:other]\npath = /x\naddress = 127.0.0.1:1\n")
+    result = run(tmp_path, "-t")
+    assert result.returncode == 0 and "gateway.ini: ok" in result.stderr and "error" not in result.stderr
+    (tmp_path / "gateway.ini").write_text("[app:php]\ncommand = no-such-program\n")
+    result = run(tmp_path, "-t")
+    assert result.returncode == 4 and "cannot run no-such-program" in result.stderr
 
 
 PERL = """

@@ -271,11 +271,29 @@ def early(peer):
     peer.connection.close()
 
 
+def fork(peer):
+    """Mode fork, by the path: each connection stands for a copy, which is gone when it is closed."""
+    copies[peer.id] = peer
+    act = peer.params["REQUEST_URI"].strip("/")
+    if act in ("silence", "deaf"):
+        time.sleep(3600)
+    elif act == "garbage":
+        peer.send(b"\xff" * 1000)
+        time.sleep(3600)
+    elif act == "half":
+        peer.send(peer.out(HEAD + b"half"))
+    elif act != "death":
+        peer.answer()
+    if act == "lingers":
+        time.sleep(0.4)
+    peer.connection.shutdown(socket.SHUT_RDWR)
+
+
 SCRIPTS = {function.__name__.replace("_", "-"): function for function in (
     good, half_header, silence, end_without_stdout, empty_stdout, no_empty_stdout, wrong_version, wrong_id, garbage,
     full_records, byte_by_byte, management, stderr_flood, endless_header, no_header_end, bad_status, split_head,
     smuggled_framing, short_length, long_length, death_before, death_mid_head, death_mid_body, close_without_end,
-    close_after_stdout, stdout_after_end, overloaded, slow, stops_reading, nonsense_control, ignores_stop, early)}
+    close_after_stdout, stdout_after_end, overloaded, slow, stops_reading, nonsense_control, ignores_stop, early, fork)}
 UNREAD = {early}
 
 # Scripts about the start, played before any connection; they do not return.
@@ -300,6 +318,7 @@ STARTS = {"never-ready": never_ready, "exits-at-once": exits_at_once, "fails": f
 # --- the worker's side
 
 control = None
+copies = {}  # mode fork: the peer of each slot
 
 
 def note(line):
@@ -320,6 +339,12 @@ def serve(connection, script):
         connection.close()
 
 
+def kill(slot):
+    note(f"kill {slot}")
+    if copies[slot].params["REQUEST_URI"] != "/deaf":
+        copies[slot].connection.shutdown(socket.SHUT_RDWR)
+
+
 def listen(script):
     listener = socket.socket(fileno=os.dup(0))
     while True:
@@ -338,10 +363,11 @@ def main():
     control.send(b"START")
     if name in STARTS:
         STARTS[name]()
-    control.send(b"READY wsgi persistent 1 1000")
+    control.send(b"READY wsgi fork 4 1000" if name == "fork" else b"READY wsgi persistent 1 1000")
     threading.Thread(target=listen, args=(SCRIPTS[name],), daemon=True).start()
     while (message := control.recv(65536)) not in (b"", b"STOP"):
-        pass
+        if message.startswith(b"KILL "):
+            kill(int(message[5:]))
     note("stop")
     if message and name == "ignores-stop":
         time.sleep(3600)

@@ -1,0 +1,138 @@
+"""Mode fork as the gateway sees it: one connection is one copy. Against the scripted worker (tests/support/fakeworker.py,
+script `fork`), whose READY has told four copies."""
+
+import threading
+import time
+
+import pytest
+
+from fakeworker import install, journal
+from gateway import wait_until
+from rawhttp import Cut
+
+
+@pytest.fixture
+def play(launch, tmp_path):
+    def start(**keys):
+        section = {"module": "fake", "directory": tmp_path, "python": install(tmp_path, "fork")}
+        return launch({"timeouts": {"drain": "3s"}, "app:fake": section | keys})
+    return start
+
+
+@pytest.fixture
+def notes(tmp_path):
+    return lambda word="": journal(tmp_path, word)
+
+
+def test_every_request_has_a_connection_of_its_own(play, notes):
+    gateway = play()
+    for _ in range(10):
+        assert gateway.get("/good").text == "good"
+    assert len(notes("request")) == 10 and len(notes("start")) == 1 and not notes("kill")
+
+
+def test_a_slot_is_free_at_the_end_of_its_connection(play):
+    """END_REQUEST completes the answer; the copy has its slot until it has ended."""
+    gateway = play()
+    assert gateway.get("/good").text == "good"
+    began = time.monotonic()
+    assert [gateway.get("/lingers").text for _ in range(4)] == ["good"] * 4
+    assert time.monotonic() - began < 0.4, "an answer waited for the end of its copy"
+    assert gateway.get("/good").text == "good"
+    assert time.monotonic() - began >= 0.4, "a fifth copy was asked for"
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_copy_that_dies_is_502_and_not_sent_again(play, notes, method):
+    gateway = play()
+    assert gateway.get("/good").text == "good"
+    with gateway.connect() as connection:
+        connection.request(method, "/death", fields=[("Content-Length", "0")] if method == "POST" else [])
+        assert connection.answer(method).status == 502
+        assert connection.get("/good").text == "good"
+    assert len(notes(f"request {method} /death")) == 1 and len(notes("start")) == 1
+    gateway.err.wait("a copy of worker")
+
+
+def test_the_first_request_of_all_may_be_the_deadly_one(play, notes):
+    gateway = play()
+    assert gateway.get("/death").status == 502
+    assert gateway.get("/good").text == "good"
+    assert len(notes("request GET /death")) == 1 and len(notes("start")) == 1
+
+
+def test_a_copy_that_dies_under_its_answer(play):
+    gateway = play()
+    with pytest.raises(Cut):
+        gateway.get("/half")
+    assert gateway.get("/good").text == "good"
+
+
+def test_too_slow_kills_one_copy(play, notes):
+    gateway = play(request_timeout="300ms", stop_timeout="2s")
+    assert gateway.get("/good").text == "good"
+    assert gateway.get("/silence").status == 504
+    wait_until(lambda: notes("kill") == ["kill 1"], "the order to kill")
+    assert gateway.get("/good").text == "good" and len(notes("start")) == 1
+    assert len(notes("request GET /silence")) == 1
+
+
+def test_nonsense_kills_one_copy(play, notes):
+    gateway = play()
+    assert gateway.get("/good").text == "good"
+    assert gateway.get("/garbage").status == 502
+    wait_until(lambda: notes("kill"), "the order to kill")
+    assert gateway.get("/good").text == "good" and len(notes("start")) == 1
+
+
+def test_a_copy_that_nobody_can_kill_replaces_the_worker(play, notes):
+    gateway = play(request_timeout="300ms", stop_timeout="300ms")
+    assert gateway.get("/good").text == "good"
+    assert gateway.get("/deaf").status == 504
+    gateway.err.wait("did not kill a copy")
+    wait_until(lambda: gateway.get("/good").text == "good" and len(notes("start")) == 2, "the next worker")
+
+
+def test_slots_come_back_whatever_happened_in_them(play, notes):
+    """A hundred requests of every kind, eight at a time: then all four slots serve."""
+    gateway = play(request_timeout="300ms", stop_timeout="2s")
+    kinds = ["good", "death", "half", "lingers", "garbage", "silence"]
+    turns = iter(range(100))
+    lock = threading.Lock()
+
+    def ask():
+        while True:
+            with lock:
+                turn = next(turns, None)
+            if turn is None:
+                return
+            try:
+                gateway.get(f"/{kinds[turn % len(kinds)]}")
+            except Cut:
+                pass
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(notes("start")) == 1
+    began = time.monotonic()
+    wait_until(lambda: gateway.get("/good").text == "good", "a slot")
+    lingering = [threading.Thread(target=gateway.get, args=("/lingers",)) for _ in range(4)]
+    for thread in lingering:
+        thread.start()
+    for thread in lingering:
+        thread.join()
+    assert time.monotonic() - began < 5
+
+
+def test_a_client_that_leaves_ends_no_worker(play, notes):
+    gateway = play(request_timeout="500ms", stop_timeout="2s")
+    assert gateway.get("/good").text == "good"
+    for _ in range(4):
+        with gateway.connect() as connection:
+            connection.request("GET", "/silence")
+            wait_until(lambda: notes("request GET /silence"), "the request")
+    wait_until(lambda: len(notes("kill")) == 4, "the end of what nobody waits for")
+    assert gateway.get("/good").text == "good" and len(notes("start")) == 1
