@@ -29,7 +29,7 @@ GATEWAY = main gateway_apps banner privileges reload listener \
           router status status_json status_metrics status_page status_view \
           app app_outcome app_supply app_state succession fleet tell roster \
           ignored remote queue worker upstream file file_find redirect script access \
-          client encode cgi_reply cgi request file_rules launch command spawn \
+          client encode cgi_reply cgi request file_rules launch command cache spawn \
           backoff control output reaper forwarded forwarded_hop proxy_protocol http_chunked http_head http_path \
           http_reply http_date file_open file_type body worker_fsm \
           json tail buf net inherit proc stats
@@ -41,7 +41,7 @@ CONFIG  = config load options argument environment reader sections value check c
 PYWORKER_C  = module inherit core threads peer conn preset record buffer wsgi environ names exchange input responder head answer \
               output file_wrapper handles control release script script_head pump spool zygote reload \
               asgi call scope awaitable receive send reply waiter upload
-PYWORKER_PY = __init__ __main__ asgi fail listen load scripts zygote reload
+PYWORKER_PY = __init__ __main__ asgi bytecode fail listen load private scripts zygote reload
 
 # Each unit test and all that it may link: an extra need is a link error, that is a layer leak.
 UNIT_buf           = gateway/buf
@@ -51,6 +51,7 @@ UNIT_stats         = gateway/stats gateway/tail gateway/buf
 UNIT_json          = gateway/json gateway/buf
 UNIT_body          = gateway/body gateway/buf
 UNIT_worker_fsm    = gateway/worker_fsm
+UNIT_cache         = gateway/cache
 UNIT_router        = gateway/router
 UNIT_http_head     = gateway/http_head gateway/http_path
 UNIT_forwarded     = gateway/forwarded gateway/forwarded_hop gateway/http_head config/network config/units
@@ -70,7 +71,7 @@ UNIT_network       = config/network config/units
 UNIT_suggest       = config/suggest
 
 # What goes through conf_load needs all of config/.
-conf_tests = conf conf_origin conf_files conf_layers conf_dump conf_python conf_kind env_file
+conf_tests = conf conf_cache conf_origin conf_files conf_layers conf_dump conf_python conf_kind env_file
 $(foreach t,$(conf_tests),$(eval UNIT_$(t) = $(CONFIG:%=config/%))$(eval UNIT_LIBS_$(t) = -l:libinih.a))
 
 # Each fuzz target, likewise.

@@ -202,6 +202,11 @@ const char *check_forwarded(struct check *c, const char *text)
                        text);
 }
 
+const char *check_cache_dir(struct check *c, const char *text)
+{
+    return strcmp(text, "off") == 0 ? "off" : check_keep_absolute(c, text);
+}
+
 /* ---- [log] ---- */
 
 static const char *log_target(struct check *c, const char *text, const char *words)

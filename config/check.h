@@ -25,6 +25,7 @@ check_function check_forwarded;     /* the name of a forwarding header, lower ca
 check_function check_status_listen; /* like check_listen; off becomes "" */
 check_function check_own_path;      /* /path; off becomes "" */
 check_function check_user;          /* a name or a number */
+check_function check_cache_dir;     /* off, a path */
 check_function check_access;        /* stdout, stderr, off, a path */
 check_function check_error;         /* stderr, a path */
 check_function check_request_id;    /* a header's name; off becomes "" */

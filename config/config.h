@@ -28,6 +28,7 @@ enum conf_kind {
 };
 enum conf_mode { CONF_MODE_AUTO, CONF_MODE_PERSISTENT, CONF_MODE_FORK };
 enum conf_lifespan { CONF_LIFESPAN_AUTO, CONF_LIFESPAN_ON, CONF_LIFESPAN_OFF };
+enum conf_cache { CONF_CACHE_AUTO, CONF_CACHE_OFF };
 enum conf_start { CONF_START_LAZY, CONF_START_CHECK, CONF_START_EAGER };
 enum conf_log_level { CONF_LOG_DEBUG, CONF_LOG_INFO, CONF_LOG_WARNING, CONF_LOG_ERROR };
 enum conf_log_format { CONF_FORMAT_TEXT, CONF_FORMAT_COMBINED, CONF_FORMAT_JSON };
@@ -86,6 +87,9 @@ struct conf_app {
     int lifespan;              /* enum conf_lifespan */
     struct conf_list env;      /* NAME=value */
     struct conf_list env_file; /* absolute paths; conf_env_file() reads one */
+    int bytecode;              /* enum conf_cache */
+    int prefetch;              /* enum conf_cache */
+    bool import_cache;
     bool clear_env;
     struct conf_list ignore_idle;      /* as path */
     struct conf_list static_files;     /* "/prefix /absolute/directory" */
@@ -108,6 +112,7 @@ struct conf {
     struct conf_list forwarded;       /* header names, lower case */
     bool proxy_protocol;
     bool server_header;
+    const char *cache_dir; /* absolute; "": the usual place of the user that serves; "off" */
     /* [limits] */
     int64_t connections;
     int64_t request_line;

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 enum {
-    FIXED_MAX = 20 /* arguments besides preloaded modules and words of a command, with the NULL at the end */
+    FIXED_MAX = 26 /* arguments besides preloaded modules and words of a command, with the NULL at the end */
 };
 
 __attribute__((format(printf, 3, 4))) static void explain(struct conf_error *error,
@@ -55,6 +55,21 @@ static const char *app_argument(const struct conf_app *app)
     return app->kind == CONF_KIND_FILES ? app->root : app->module;
 }
 
+static size_t put_cache(struct command *c, size_t n)
+{
+    const char *const paths[][2] = {
+        {"--bytecode", c->cache.bytecode},
+        {"--files",    c->cache.files   },
+        {"--imports",  c->cache.imports }
+    };
+    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+        if (paths[i][1][0] != '\0') {
+            c->argv[n++] = paths[i][0];
+            c->argv[n++] = paths[i][1];
+        }
+    return n;
+}
+
 static void put_options(struct command *c, const struct conf_app *app, size_t n)
 {
     static const char *const kinds[] = {"auto", "wsgi", "asgi", "cgi", "files"};
@@ -85,6 +100,7 @@ static void put_options(struct command *c, const struct conf_app *app, size_t n)
         c->argv[n++] = "--factory";
     if (app->debug)
         c->argv[n++] = "--debug";
+    n = put_cache(c, n);
     c->argv[n] = app_argument(app);
 }
 
@@ -101,6 +117,7 @@ static bool put_python(struct command *c, const struct conf *conf, const struct 
     c->program = c->argv[0] = c->python;
     c->argv[1] = "-c";
     c->argv[2] = c->code;
+    cache_paths(&c->cache, conf, app, c->python);
     put_options(c, app, 3);
     return true;
 }

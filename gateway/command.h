@@ -3,10 +3,12 @@
 #ifndef LEANGATE_COMMAND_H
 #define LEANGATE_COMMAND_H
 
+#include "cache.h"
 #include "config.h"
 
 struct command {
     const char *program; /* an absolute path; of a command of the app's own as it was written */
+    struct cache cache;  /* paths that are "" for what is not pyworker */
     char python[4096];
     char code[4096 + 128]; /* what python -c gets */
     char concurrency[24];

@@ -12,7 +12,8 @@ import sys
 
 SWITCHES = ("--factory", "--debug", "--reload")
 REPEATED = "--preload"
-VALUES = {"--kind": "auto", "--mode": "auto", "--concurrency": "", "--lifespan": "auto", "--listen": ""}
+VALUES = {"--kind": "auto", "--mode": "auto", "--concurrency": "", "--lifespan": "auto", "--listen": "",
+          "--bytecode": "", "--files": "", "--imports": ""}
 CHOICES = {
     "--kind": ("auto", "wsgi", "asgi", "cgi", "files"),
     "--mode": ("auto", "persistent", "fork"),
@@ -101,10 +102,27 @@ def load_app(options, spec, arguments):
     return app, kind, fork
 
 
-def import_app(options, spec, arguments):
+def lacks_bytecode():
+    """Whether bytecode may have to go where it usually does not: a directory on sys.path takes none and has none at its top."""
+    if sys.pycache_prefix is not None:
+        return False  # the user has chosen a place
+    return sys.dont_write_bytecode or any(
+        not os.access(path, os.W_OK) and os.path.isdir(path) and not os.path.isdir(os.path.join(path, "__pycache__"))
+        for path in sys.path
+        if os.path.basename(path) != "lib-dynload"  # which has no sources
+    )
+
+
+def import_app(core, options, spec, arguments):
     """load_app() with the collector out of its way: it would look for garbage a hundred times, and there is next to none. What
-    an app sets of its own stays."""
+    an app sets of its own stays. The same app's next start finds bytecode, wherever that can be written."""
     import gc
+
+    bytecode = None
+    if options["--bytecode"] and lacks_bytecode():
+        from pyworker import bytecode
+
+        bytecode.redirect(options["--bytecode"])
 
     usual = gc.get_threshold()
     gc.set_threshold(*IMPORTING)
@@ -115,6 +133,8 @@ def import_app(options, spec, arguments):
             gc.set_threshold(*usual)
     if not fork:  # else it is done when the copies are prepared
         gc.freeze()
+    if bytecode is not None:
+        bytecode.tell(core)
     return app, kind, fork
 
 
@@ -168,7 +188,7 @@ def work(core):
 
         sources = Sources()
     begin = time.monotonic_ns()
-    app, kind, fork = import_app(options, spec, arguments)
+    app, kind, fork = import_app(core, options, spec, arguments)
     took = (time.monotonic_ns() - begin) // 1000  # floats would map a part of libm
     if sources is not None:
         sources.changed()  # what is there now was imported

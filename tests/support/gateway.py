@@ -118,7 +118,7 @@ class Gateway:
         self.tmp.mkdir(exist_ok=True)
         self.args = list(args)
         self.mark = uuid.uuid4().hex  # in the environment of everything that comes from this gateway
-        self.environ = clean_environ(**{"TMPDIR": str(self.tmp), "TEST_MARK": self.mark} | (environ or {}))
+        self.environ = clean_environ(**{"TMPDIR": str(self.tmp), "XDG_CACHE_HOME": str(directory / "cache"), "TEST_MARK": self.mark} | (environ or {}))
         self.config = directory / name
         self.binary = BINARY
         if text is not None or sections is not None:
@@ -256,7 +256,7 @@ class Gateway:
 
 def run(directory, *args, environ=None, patience=PATIENCE):
     """Runs the program to its end: a subprocess.CompletedProcess with text."""
-    result = subprocess.run([*WRAPPER, BINARY, *args], cwd=directory, env=clean_environ(**(environ or {})),
+    result = subprocess.run([*WRAPPER, BINARY, *args], cwd=directory, env=clean_environ(**{"XDG_CACHE_HOME": str(Path(directory) / "cache")} | (environ or {})),
                             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=patience)
     assert not COMPLAINT.search(result.stderr), result.stderr
     return result

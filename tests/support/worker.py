@@ -61,6 +61,7 @@ class Worker:
 
     def __init__(self, directory, source=HELLO, spec="main:app", options=(), **more):
         self.directory = Path(directory)
+        self.notes = []
         self.directory.mkdir(exist_ok=True)
         if source is not None:
             (self.directory / "main.py").write_text(textwrap.dedent(source))
@@ -110,10 +111,10 @@ class Worker:
             return ""
 
     def ready(self):
+        """Itself, once it is; what it had to say before is in `notes`."""
         assert self.message() == "START"
-        message = self.message()
-        while message.startswith("NOTE "):
-            message = self.message()
+        while (message := self.message()).startswith("NOTE "):
+            self.notes.append(message)
         assert message.startswith("READY "), message + self.stderr
         return self
 

@@ -27,7 +27,7 @@ def usual():
 def test_thresholds_are_raised_for_the_import_alone(serve, mode):
     worker = serve(TELL.format(setting=""), options=["--mode", mode])
     at_import, after, enabled, frozen = eval(worker.ask(flags=0).body)
-    assert at_import[0] >= 100 * usual()[0]
+    assert at_import[0] >= 20 * usual()[0]
     assert after == usual() and enabled and frozen > 1000
 
 

@@ -1,0 +1,78 @@
+/* cache.c - see cache.h.
+ *
+ *   cache_dir/UID/bytecode/...            as PYTHONPYCACHEPREFIX lays it out
+ *   cache_dir/UID/APP-0123456789abcdef.files
+ *   cache_dir/UID/APP-0123456789abcdef.imports */
+#include "cache.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* False with "" in `path` when it does not fit. */
+__attribute__((format(printf, 2, 3))) static bool put(char path[CACHE_PATH], const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(path, CACHE_PATH, format, args);
+    va_end(args);
+    bool fits = n > 0 && n < CACHE_PATH;
+    if (!fits)
+        path[0] = '\0';
+    return fits;
+}
+
+/* The user's own place under the directory that an environment variable names; of a list the first. */
+static bool from_variable(char base[CACHE_PATH], const char *name, const char *below)
+{
+    const char *value = getenv(name);
+    return value != NULL && value[0] == '/' && put(base, "%.*s%s", (int)strcspn(value, ":"), value, below);
+}
+
+static bool find_base(const struct conf *conf, char base[CACHE_PATH])
+{
+    if (strcmp(conf->cache_dir, "off") == 0)
+        return false;
+    if (conf->cache_dir[0] != '\0')
+        return put(base, "%s", conf->cache_dir);
+    return from_variable(base, "CACHE_DIRECTORY", "") || from_variable(base, "XDG_CACHE_HOME", "/leangate") ||
+           from_variable(base, "HOME", "/.cache/leangate");
+}
+
+/* FNV-1a, of the text and the NUL behind it. */
+static uint64_t mix(uint64_t hash, const char *text)
+{
+    do
+        hash = (hash ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
+    while (*text++ != '\0');
+    return hash;
+}
+
+/* Apps of one name that run something else, or elsewhere, do not share their records. */
+static uint64_t identity(const struct conf_app *app, const char *python)
+{
+    const char *const parts[] = {python, app->directory, app->module, app->script, app->root};
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+        hash = mix(hash, parts[i]);
+    return hash;
+}
+
+void cache_paths(struct cache *cache, const struct conf *conf, const struct conf_app *app, const char *python)
+{
+    char base[CACHE_PATH], record[CACHE_PATH];
+    unsigned user = (unsigned)geteuid();
+    cache->bytecode[0] = cache->files[0] = cache->imports[0] = '\0';
+    if (!find_base(conf, base))
+        return;
+    if (app->bytecode == CONF_CACHE_AUTO)
+        (void)put(cache->bytecode, "%s/%u/bytecode", base, user);
+    if (!put(record, "%s/%u/%s-%016" PRIx64, base, user, app->name, identity(app, python)))
+        return;
+    if (app->prefetch == CONF_CACHE_AUTO)
+        (void)put(cache->files, "%s.files", record);
+    if (app->import_cache)
+        (void)put(cache->imports, "%s.imports", record);
+}

@@ -1,0 +1,137 @@
+"""Bytecode that cannot be written beside its source goes into a private directory, and is used from there."""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import textwrap
+
+import pytest
+
+from worker import PYTHON, WORKER_DIR, Worker
+
+SOURCE = """
+    import json, os, subprocess, sys
+    import fixed.part
+
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        seen = subprocess.run([sys.executable, "-c", "import os, sys; print(dict(os.environ), sys.flags, sys.pycache_prefix)"],
+                              capture_output=True, text=True).stdout
+        return [json.dumps([fixed.part.__cached__, fixed.part.VALUE, seen]).encode()]
+"""
+
+IN_A_REQUEST = """
+    def app(environ, start_response):
+        import fixed.part
+        start_response("200 OK", [])
+        return [fixed.part.__cached__.encode()]
+"""
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A directory with a package, which nothing can be written to, for root neither."""
+    directory = tmp_path / "site"
+    (directory / "fixed").mkdir(parents=True)
+    (directory / "fixed/__init__.py").write_text("")
+    (directory / "fixed/part.py").write_text("VALUE = 1\n")
+    (directory / "page.py").write_text(textwrap.dedent(SOURCE))
+    return directory
+
+
+def run(serve, tmp_path, site, environ=(), options=None):
+    """One worker: (what the app tells, its NOTEs)."""
+    if options is None:
+        options = ["--bytecode", str(tmp_path / "cache/me/bytecode")]
+    environ = {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"} | dict(environ)
+    worker = serve(None, "page:app", options=options, environ=environ)
+    told = json.loads(worker.ask().body)
+    assert worker.stop() == 0
+    return told, worker.notes
+
+
+def test_the_second_start_finds_it(serve, tmp_path, site):
+    (cached, _, _), notes = run(serve, tmp_path, site)
+    assert cached.startswith(str(tmp_path / "cache/me/bytecode") + str(site)) and os.path.exists(cached)
+    assert len(notes) == 1 and "cannot be written beside them" in notes[0]
+    written = os.stat(cached).st_mtime_ns
+    (again, _, _), notes = run(serve, tmp_path, site)
+    assert again == cached and os.stat(cached).st_mtime_ns == written and not notes
+    assert not list(site.rglob("__pycache__"))
+    assert stat.S_IMODE(os.stat(tmp_path / "cache/me").st_mode) == 0o700
+
+
+def test_an_edited_source_is_compiled_anew(serve, tmp_path, site):
+    run(serve, tmp_path, site)
+    (site / "fixed/part.py").write_text("VALUE = 1234\n")
+    (_, value, _), notes = run(serve, tmp_path, site)
+    assert value == 1234
+
+
+def test_bytecode_that_is_there_is_used(serve, tmp_path, site):
+    environ = Worker.environ({})
+    subprocess.run([PYTHON, "-m", "compileall", "-q", str(site)], check=True, env=environ)
+    (cached, _, _), _ = run(serve, tmp_path, site)
+    assert cached.startswith(str(site)) and not (tmp_path / "cache/me/bytecode" / str(site)[1:]).exists()
+    before = os.stat(cached).st_mtime_ns
+    os.utime(site / "fixed/part.py", (1, 1))  # it does not fit any more, and must not be written
+    (private, _, _), _ = run(serve, tmp_path, site)
+    assert private.startswith(str(tmp_path / "cache")) and os.stat(cached).st_mtime_ns == before
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs a directory of another user")
+def test_a_directory_of_another_user_takes_none(spawn, tmp_path, site):
+    """As nobody, without PYTHONDONTWRITEBYTECODE: only what cannot be written goes elsewhere."""
+    shutil.chown(tmp_path, 65534)
+    for directory in tmp_path.parents:
+        if not os.stat(directory).st_mode & stat.S_IXOTH:
+            directory.chmod(directory.stat().st_mode | stat.S_IXOTH)
+    tmp_path.chmod(0o755)
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    if subprocess.run([*nobody, PYTHON, "-c", "import sys; sys.path.insert(0, %r); import pyworker" % WORKER_DIR]).returncode:
+        pytest.skip("nobody cannot run this interpreter")
+    (site / "page.py").write_text(textwrap.dedent(IN_A_REQUEST))
+    worker = spawn(None, "page:app", prefix=nobody, environ={"PYTHONPATH": str(site)},
+                   options=["--bytecode", str(tmp_path / "cache/me/bytecode")]).ready()
+    cached = worker.ask().body.decode()
+    assert cached.startswith(str(tmp_path / "cache/me/bytecode")) and os.path.exists(cached)
+    assert str(site) in worker.notes[0]
+
+
+def test_nothing_is_left_for_subprocesses(serve, tmp_path, site):
+    environ = {"MARK": "x"}
+    (_, _, with_it), _ = run(serve, tmp_path, site, environ)
+    (_, _, without), _ = run(serve, tmp_path, site, environ, options=[])
+    assert with_it == without.replace("w1", "w0") or with_it.replace("w0", "w1") == without
+
+
+def test_a_place_of_the_user_is_left_alone(serve, tmp_path, site):
+    (cached, _, _), notes = run(serve, tmp_path, site, {"PYTHONPYCACHEPREFIX": str(tmp_path / "own")})
+    assert cached.startswith(str(tmp_path / "own")) and not notes
+
+
+@pytest.mark.parametrize("spoil", ["mode", "link", "owner", "file"])
+def test_a_place_that_others_can_write_is_not_used(serve, tmp_path, site, spoil):
+    place = tmp_path / "cache/me"
+    place.mkdir(parents=True, mode=0o700)
+    if spoil == "mode":
+        place.chmod(0o770)
+    elif spoil == "owner":
+        if os.getuid() != 0:
+            pytest.skip("needs root")
+        shutil.chown(place, 65534)
+    else:
+        place.rmdir()
+        (tmp_path / "elsewhere").mkdir(mode=0o700)
+        place.symlink_to(tmp_path / "elsewhere") if spoil == "link" else place.write_text("")
+    (cached, _, _), notes = run(serve, tmp_path, site)
+    assert cached.startswith(str(site)) and not os.path.exists(cached)
+    assert len(notes) == 1 and "cannot be written, which makes every start slow" in notes[0]
+
+
+def test_what_a_request_imports_is_kept_too(serve, tmp_path, site):
+    worker = serve(IN_A_REQUEST, options=["--bytecode", str(tmp_path / "cache/me/bytecode")],
+                   environ={"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"})
+    assert os.path.exists(worker.ask().body.decode())
