@@ -552,4 +552,4 @@ def test_it_imports_nothing_that_the_script_does_not(script):
     import subprocess
     from worker import PYTHON
     plain = set(subprocess.run([PYTHON, "-c", "import sys; print(*sys.modules)"], capture_output=True, text=True).stdout.split())
-    assert {name for name in loaded - plain if not name.startswith("pyworker")} <= {"time", "atexit", "gc"}
+    assert {name for name in loaded - plain if not name.startswith("pyworker")} <= {"time", "atexit", "faulthandler", "gc"}
