@@ -101,11 +101,17 @@ void notify_close(void)
     fd = -1;
 }
 
+static const char *plural(uint32_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
 void notify_ready(uint32_t apps, uint32_t workers)
 {
     told_apps = apps;
     told_workers = workers;
-    tell("READY=1\nSTATUS=%" PRIu32 " apps, %" PRIu32 " workers", apps, workers);
+    tell("READY=1\nSTATUS=%" PRIu32 " app%s, %" PRIu32 " worker%s", apps, plural(apps), workers,
+         plural(workers));
 }
 
 void notify_reloading(void)
@@ -128,5 +134,5 @@ void notify_numbers(uint32_t apps, uint32_t workers)
         return;
     told_apps = apps;
     told_workers = workers;
-    tell("STATUS=%" PRIu32 " apps, %" PRIu32 " workers", apps, workers);
+    tell("STATUS=%" PRIu32 " app%s, %" PRIu32 " worker%s", apps, plural(apps), workers, plural(workers));
 }

@@ -57,7 +57,7 @@ def test_a_life(launch, manager):
     ready = manager.wait_for(READY="1")
     assert ready["STATUS"] == "2 apps, 0 workers" and manager.read().index(ready) == 0
     gateway.get("/other")
-    manager.wait_for(STATUS="2 apps, 1 workers")
+    manager.wait_for(STATUS="2 apps, 1 worker")
     gateway.no_worker()
     wait_until(lambda: manager.read()[-1] == {"STATUS": "2 apps, 0 workers"}, "the end of the worker")
     gateway.stop()
