@@ -118,7 +118,7 @@ fuzz_targets    = $(sort $(patsubst FUZZ_%,%,$(filter-out FUZZ_LIBS_%,$(filter F
 
 replays         = $(fuzz_targets:%=$(B)/replay/fuzz_%)
 
-benches         = bench-warm bench-curves bench-density bench-lazy bench-report
+benches         = bench-warm bench-pace bench-curves bench-density bench-lazy bench-report
 
 .DEFAULT_GOAL = all
 .DELETE_ON_ERROR:
@@ -173,6 +173,7 @@ $(benches): bench-%: all
 	@$(B)/bench-venv/bin/python bench/$*.py $(ARGS)
 
 bench-warm: ## requests/s and CPU of warm apps beside Granian, gunicorn, uvicorn, uWSGI and bjoern (ARGS="--app flask")
+bench-pace: ## latency at 100 requests/s, quiet and beside slow uploads
 bench-curves: ## memory over time, idle, under load and idle again, beside 16 other set-ups
 bench-density: ## memory of 1 to 200 idle apps, and of ten that are active
 bench-lazy: ## the share of cold requests against the gap between requests

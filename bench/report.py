@@ -171,6 +171,41 @@ def warm(data):
     return parts
 
 
+# --- latency at an even pace ---
+
+def percentile(values, share):
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+def plot_pace(quiet, slow):
+    figure, axes = plt.subplots(figsize=(8, 3.6))
+    for number, name in enumerate(quiet):
+        for results, offset, hatch in ((quiet, 0, None), (slow, 0.4, "//")):
+            value = statistics.median(percentile(run, 0.99) for run in results[name]) * 1e3
+            axes.bar(number + offset, value, 0.36, color=colour(name, number), hatch=hatch, edgecolor="white")
+            axes.text(number + offset, value, f"{value:.1f} ms", ha="center", va="bottom", fontsize=9)
+    axes.set_yscale("log")
+    plain_numbers(axes.yaxis)
+    axes.margins(y=0.15)
+    axes.set_xticks([number + 0.2 for number in range(len(quiet))], list(quiet))
+    axes.set_ylabel("p99, ms (logarithmic)")
+    axes.set_title("100 requests/s, quiet (plain) and beside four uploads at 1 KB/s (hatched)")
+    return save(figure, "slow")
+
+
+def pace(data):
+    rows = []
+    for app, results in data["samples"].items():
+        words = {"quiet": "reads its body, quiet", "slow": "the same beside four uploads at 1 KB/s"}.get(app, app)
+        for name, runs in results.items():
+            cells = [f"{statistics.median(percentile(run, share) for run in runs) * 1e3:.2f}" for share in (0.5, 0.99)]
+            ratio = statistics.median(percentile(a, 0.99) / percentile(b, 0.99) for a, b in zip(results["leangate"], runs))
+            rows.append([words, name, *cells, "" if name == "leangate" else f"{ratio:.2f}"])
+    return [f"## Latency at {data['rate']} requests/s", plot_pace(data["samples"]["quiet"], data["samples"]["slow"]),
+            "One kept connection. A request without an answer in five seconds counts as five.",
+            table(["app", "server", "p50, ms", "p99, ms", "ratio of p99"], rows)]
+
+
 # --- the price of being lazy ---
 
 def lazy(data):
@@ -199,7 +234,7 @@ def lazy(data):
             table(["idle_timeout", "gap / idle_timeout", "cold", "expected", "median ms cold", "median ms warm"], rows)]
 
 
-PARTS = {"curves": curves, "density": density, "warm": warm, "lazy": lazy}
+PARTS = {"curves": curves, "density": density, "warm": warm, "pace": pace, "lazy": lazy}
 
 
 def source(data):

@@ -113,8 +113,8 @@ def test_the_importing_thread_serves_again_after_others_have_helped(serve):
         waiting.file.unlink()
 
 
-def test_a_thread_keeps_what_the_app_keeps_by_thread(serve):
-    worker = serve(APP)
+def test_a_thread_keeps_what_the_app_keeps_by_thread(spawn):
+    worker = spawn(APP, options=["--concurrency", "2"]).ready()
     waiting = Waiting(worker, 1)
     worker.ask(path="/inside/wait/%s" % waiting.file)
     assert [worker.ask().header("X-Count") for _ in range(3)] == ["2", "3", "4"]

@@ -1,0 +1,139 @@
+"""Latency at the traffic this is for: 100 requests/s on one kept connection, quiet and with a slow upload (1 KB/s) for each of
+the worker's slots (`make bench-pace`).
+
+All servers of one app run for the whole time and are asked in turn.
+"""
+
+import argparse
+import contextlib
+import http.client
+import socket
+import statistics
+import tempfile
+import threading
+import time
+
+import peers
+import record
+from serving import Failed, free_port, server
+
+RATE = 100  # requests/s
+SLOTS = 4
+SLOW_BODY = 60 * 1024  # bytes, at 1 KB/s: longer than a run
+QUIET = {"hello-wsgi": ("hello_wsgi:app", peers.WSGI), "flask": ("hello_flask:app", peers.WSGI),
+         "hello-asgi": ("hello_asgi:app", peers.ASGI), "fastapi": ("hello_fastapi:app", peers.ASGI)}
+BESIDE_SLOW = ("reads_wsgi:app", {name: peers.WSGI[name] for name in ("leangate", "gunicorn", "uwsgi")})
+
+
+def paced(port, seconds):
+    """Latencies in seconds; a request that has no answer in five seconds counts as five."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    took, begin = [], time.perf_counter()
+    for number in range(int(seconds * RATE)):
+        wait = begin + number / RATE - time.perf_counter()
+        if wait > 0:
+            time.sleep(wait)
+        elif wait < -seconds:
+            break  # hopelessly behind: what was measured says so
+        began = time.perf_counter()
+        try:
+            connection.request("GET", "/")
+            connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            connection.close()
+        took.append(time.perf_counter() - began)
+    connection.close()
+    return took
+
+
+def percentile(values, share):
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+@contextlib.contextmanager
+def slow_uploads(port, count):
+    """So many clients, each of which sends a body at 1 KB/s."""
+    stop, clients = threading.Event(), []
+    for _ in range(count):
+        client = socket.create_connection(("127.0.0.1", port))
+        client.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % SLOW_BODY)
+        clients.append(client)
+
+    def dribble():
+        while not stop.wait(0.1):
+            for client in clients:
+                with contextlib.suppress(OSError):
+                    client.send(b"x" * 102)
+
+    thread = threading.Thread(target=dribble)
+    thread.start()
+    try:
+        time.sleep(0.5)
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        for client in clients:
+            client.close()
+
+
+def start_all(spec, servers, directory, running):
+    ports = {}
+    for name, command in servers.items():
+        port = free_port()
+        try:
+            running.enter_context(server(command(spec, port), port, peers.APPS, log=directory))
+            ports[name] = port
+        except (Failed, OSError) as error:
+            print(f"  left out: {name}: {str(error).splitlines()[0]}")
+    return ports
+
+
+def tell(words, results):
+    for name, runs in results.items():
+        p50, p99 = (statistics.median(percentile(run, share) for run in runs) for share in (0.5, 0.99))
+        line = f"  {words:<28} {name:<10} p50 {p50 * 1e3:>8.2f} ms  p99 {p99 * 1e3:>8.2f} ms"
+        if name != "leangate":
+            ratio = statistics.median(percentile(ours, 0.99) / percentile(theirs, 0.99)
+                                      for ours, theirs in zip(results["leangate"], runs))
+            line += f"   leangate's p99: {ratio:.2f} x"
+        print(line, flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=5, help="of each run")
+    parser.add_argument("--app", action="append", choices=QUIET)
+    options = parser.parse_args()
+    samples = {}
+    with tempfile.TemporaryDirectory() as directory:
+        for app in options.app or QUIET:
+            with contextlib.ExitStack() as running:
+                ports = start_all(*QUIET[app], directory, running)
+                samples[app] = {name: [] for name in ports}
+                for number in range(options.rounds):
+                    for name, port in list(ports.items())[:: 1 if number % 2 else -1]:
+                        samples[app][name].append(paced(port, options.seconds))
+            tell(f"{app}, {RATE} requests/s", samples[app])
+        with contextlib.ExitStack() as running:
+            ports = start_all(*BESIDE_SLOW, directory, running)
+            quiet, slow = ({name: [] for name in ports} for _ in range(2))
+            for _ in range(options.rounds):
+                for name, port in ports.items():
+                    quiet[name].append(paced(port, options.seconds))
+                    with slow_uploads(port, SLOTS):
+                        slow[name].append(paced(port, options.seconds))
+            samples["quiet"], samples["slow"] = quiet, slow
+            tell("no slow client", quiet)
+            tell(f"{SLOTS} uploads at 1 KB/s", slow)
+            for name in ports:
+                ratio = statistics.median(percentile(a, 0.99) / percentile(b, 0.99) for a, b in zip(slow[name], quiet[name]))
+                print(f"  p99 beside slow clients: {name} {ratio:.1f} x its own quiet one")
+    record.keep("pace", {"rate": RATE, "samples": {app: {name: [[round(seconds, 6) for seconds in run] for run in runs]
+                                                         for name, runs in results.items()} for app, results in samples.items()}})
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
