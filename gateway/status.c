@@ -59,6 +59,13 @@ static void say_method(struct request *r)
     request_refuse(r, 405, "only GET and HEAD", "Allow: GET, HEAD\r\n");
 }
 
+/* OPTIONS *: asked about the server as a whole (RFC 9110 9.3.7). */
+static void say_here(struct request *r)
+{
+    if (request_head(r, 204, NULL, 0, "", 0, -1, false, false))
+        request_end(r);
+}
+
 static void say_nothing_here(struct request *r)
 {
     request_fail(r, 404, "there is / /status.json /metrics /livez /readyz");
@@ -74,6 +81,7 @@ static const struct handler ok = {"status", say_ok, nothing, nothing};
 static const struct handler draining_now = {"status", say_draining, nothing, nothing};
 static const struct handler failing = {"status", say_failing, nothing, nothing};
 static const struct handler wrong_method = {"status", say_method, nothing, nothing};
+static const struct handler here = {"status", say_here, nothing, nothing};
 static const struct handler nothing_here = {"status", say_nothing_here, nothing, nothing};
 
 /* ---- long answers ---- */
@@ -189,6 +197,8 @@ static const struct handler *readiness(const struct status_facts *facts)
 const struct handler *status_find(const struct status_facts *facts, const struct request *r)
 {
     bool health = is_path(r, facts->conf->health_path);
+    if (is_path(r, "*"))
+        return &here;
     if (!health && !is_path(r, facts->conf->ready_path))
         return NULL;
     if (!is_method(r, "GET") && !is_method(r, "HEAD"))

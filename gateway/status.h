@@ -9,8 +9,8 @@
 #include "request.h"
 #include "status_view.h"
 
-/* The handler for a request whose path is health_path or ready_path, chosen by how things stand now; NULL: it
- * is neither. Bodies are not looked at. */
+/* The handler for a request whose path is health_path or ready_path, chosen by how things stand now, or for
+ * OPTIONS *; NULL: it is none of these. Bodies are not looked at. */
 const struct handler *status_find(const struct status_facts *facts, const struct request *r);
 
 /* The handler for a request on the status listener, which is asked for everything. r->facts must be set. */
