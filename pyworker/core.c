@@ -152,7 +152,8 @@ static bool take_sigterm(int wake)
 
 bool core_open(struct core *core, unsigned requests)
 {
-    core->requests = requests;
+    if (!core->single) /* a copy is one of those that its zygote has told */
+        core->requests = requests;
     core->peek = malloc(CONN_PEEK_MAX);
     core->epoll = epoll_create1(EPOLL_CLOEXEC);
     core->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -105,8 +105,10 @@ static bool run(struct worker *w)
         }
         if (event == CORE_REQUEST && !serve_one(w))
             return false;
-        if (event == CORE_REQUEST && w->core.single)
+        if (event == CORE_REQUEST && w->core.single) {
+            zygote_limit_end();
             return true;
+        }
         if (PyErr_CheckSignals() == -1)
             return false;
     }

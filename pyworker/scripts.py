@@ -17,6 +17,7 @@ from pyworker.load import find, takes_nothing, LoadError, DEFAULTS
 
 SCRIPT, WSGI, NOTHING, BROKEN = range(4)  # as in script.c
 FRESH_NS = 2_000_000_000  # bytecode files know whole seconds: what was changed a moment ago is compiled anew
+NOT_THERE = 2, 20, 36, 40  # ENOENT, ENOTDIR, ENAMETOOLONG, ELOOP of Linux: the module errno would be one more
 FILES_MAX = 1000  # that are remembered
 HTTPOXY = "HTTP_PROXY"  # a client's header `Proxy`, which programs take for the setting of that name
 
@@ -54,8 +55,10 @@ def regular_file(path):
     """What os.stat() says of it; None if it is no regular file, or not there."""
     try:
         status = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except OSError as error:
+        if error.errno in NOT_THERE:
+            return None
+        raise
     return status if status.st_mode & 0o170000 == 0o100000 else None
 
 
@@ -95,8 +98,8 @@ def import_app(path, code):
 def flush(stream):
     try:
         stream.flush()
-    except (AttributeError, OSError, ValueError):
-        pass  # there is none, nobody reads it any more, or it was closed or detached
+    except Exception:
+        pass  # there is none, nobody reads it any more, it was closed or detached, or is something of the script's own
 
 
 def open_scripts(kind, spec, arguments):
@@ -223,8 +226,9 @@ class Scripts:
             run_exit_functions()
         if failed:
             null = os.open("/dev/null", os.O_WRONLY)
-            os.dup2(null, 1)
-            os.close(null)
+            if null != 1:
+                os.dup2(null, 1)
+                os.close(null)
         flush(sys.stdout)
         flush(self.output)
         if not self.alone:

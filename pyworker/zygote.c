@@ -71,6 +71,7 @@ static bool take_signals(struct zygote *z)
 bool zygote_open(struct zygote *z, struct core *core, unsigned limit)
 {
     *z = (struct zygote){.core = core, .limit = limit, .epoll = -1, .signals = -1};
+    core->requests = limit;
     z->copies = calloc(limit, sizeof(*z->copies));
     if (z->copies == NULL || !take_signals(z))
         return false;
@@ -218,7 +219,11 @@ static void reap(struct zygote *z, struct copy *copy)
         return;
     while (hear(z, copy)) { /* what it said last */
     }
-    if (WIFSIGNALED(status) && !copy->killed) {
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) {
+        (void)snprintf(note, sizeof(note), "NOTE copy %ld had not ended %d s after its request",
+                       (long)copy->pid, ZYGOTE_PATIENCE);
+        tell(z, note);
+    } else if (WIFSIGNALED(status) && !copy->killed) {
         (void)snprintf(note, sizeof(note), "NOTE copy %ld was ended by signal %d%s", (long)copy->pid,
                        WTERMSIG(status), WCOREDUMP(status) ? ", core dumped" : "");
         tell(z, note);
@@ -331,4 +336,10 @@ pid_t zygote_fork(struct zygote *z)
     if (!watch(z, copy->channel, (int)(copy - z->copies)))
         kill_copy(copy); /* it could not be heard */
     return pid;
+}
+
+void zygote_limit_end(void)
+{
+    (void)signal(SIGALRM, SIG_DFL); /* cannot fail */
+    (void)alarm(ZYGOTE_PATIENCE);
 }

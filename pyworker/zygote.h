@@ -17,6 +17,10 @@ enum zygote_event {
     ZYGOTE_ERROR   /* errno */
 };
 
+enum {
+    ZYGOTE_PATIENCE = 30
+}; /* seconds that a copy has for its threads and exit functions, after its request */
+
 struct copy;
 
 struct zygote {
@@ -42,5 +46,8 @@ enum zygote_event zygote_next(struct zygote *z);
 pid_t zygote_fork(struct zygote *z);
 
 void zygote_close(struct zygote *z);
+
+/* In a copy whose request is over: it must end soon, for its place is another's. */
+void zygote_limit_end(void);
 
 #endif

@@ -553,3 +553,40 @@ def test_it_imports_nothing_that_the_script_does_not(script):
     from worker import PYTHON
     plain = set(subprocess.run([PYTHON, "-c", "import sys; print(*sys.modules)"], capture_output=True, text=True).stdout.split())
     assert {name for name in loaded - plain if not name.startswith("pyworker")} <= {"time", "atexit", "faulthandler", "gc"}
+
+
+def test_what_cannot_be_a_file(files):
+    worker = files(a=HEAD)
+    loop = worker.root / "loop.py"
+    loop.symlink_to(loop)
+    for name in "x" * 300 + ".py", "d/" * 3000 + "x.py", "loop.py", "\xff.py":
+        assert get(worker, name).status == "404 Not Found"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_streams_of_the_script_s_own(script, mode):
+    worker = script("""
+        import sys
+        print("Content-Type: text/plain\\n\\nfine", flush=True)
+        class Bad:
+            def flush(self): 1/0
+            def write(self, text): 1/0
+        sys.stdout = Bad()
+    """, mode)
+    for _ in range(3):
+        assert worker.ask(flags=0).body == b"fine\n"
+
+
+def test_closing_what_the_worker_needs_ends_it_and_no_more(script):
+    """Only its own descriptors are a script's to close; in mode persistent the worker ends, and a gateway starts another."""
+    worker = script("import os\nos.closerange(3, 256)\n" + HEAD, "persistent")
+    with contextlib.suppress(ProtocolError, EOFError, ConnectionError):
+        worker.ask(flags=0)
+    assert worker.wait() == 1
+
+
+def test_parameters_of_every_kind(script):
+    worker = script("import os\n" + HEAD + "print(ascii([os.environ.get(name) for name in ('HTTP_A', 'HTTP_B', 'HTTP_C')]))")
+    answer = worker.ask(flags=0, HTTP_A="\xff\x01", HTTP_B="x" * 70000, HTTP_C="", **{"": "empty", "HTTP_D=1": "x"})
+    first, second, third = eval(answer.body)
+    assert (first, third) == ("\udcff\x01", "") and len(second) == 70000

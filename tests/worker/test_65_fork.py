@@ -453,3 +453,32 @@ def test_sigterm_lets_a_copy_finish(copies):
     """)
     for _ in range(3):
         assert worker.ask(flags=0).body == b"finished"
+
+
+def test_a_copy_that_forks_a_hundred_processes_is_killed_with_them(copies):
+    worker = copies("""
+        import os, time
+        def app(environ, start_response):
+            write = start_response("200 OK", [])
+            for _ in range(6):
+                os.fork()
+            open("forked-%d" % os.getpid(), "w").close()
+            time.sleep(100)
+    """)
+    with worker.connect() as connection:
+        connection.send(request(cgi_params(), request_id=5, flags=0))
+        eventually(lambda: len(list(worker.directory.glob("forked-*"))) == 64)
+        pids = [int(path.name[7:]) for path in worker.directory.glob("forked-*")]
+        worker.say("KILL 5")
+        for pid in pids:
+            eventually(lambda: ended(pid))
+    assert worker.stop() == 0
+
+
+def test_get_values(copies):
+    from fcgi_client import GET_VALUES, GET_VALUES_RESULT, pairs, parse_pairs, record
+    worker = copies("def app(e, s): pass\n", ["--concurrency", "7"])
+    with worker.connect() as connection:
+        connection.send(record(GET_VALUES, 0, pairs({"FCGI_MAX_REQS": ""})))
+        kind, _, content = connection.read_record()
+        assert kind == GET_VALUES_RESULT and parse_pairs(content) == {b"FCGI_MAX_REQS": b"7"}
