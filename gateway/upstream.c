@@ -29,6 +29,7 @@ enum {
     ORPHAN_MAX = 1024 * 1024,   /* bytes of an answer that nobody wants before its connection is closed */
     READS_DRAIN = 64,           /* of a worker that has ended */
     SEND_MAX = 4 * 1024 * 1024, /* ceiling of `send`: the largest parameters, or one piece of a body */
+    DOOM_MIN_MS = 1000,         /* a copy that was killed has this long to be gone, whatever stop_timeout says */
     KEEP_CAPACITY = 8 * 1024    /* buffers larger than this are given back between requests */
 };
 
@@ -89,7 +90,7 @@ static void watch_clock(struct upstream *up)
     const struct request *r = up->request;
     int64_t ms = CONF_OFF;
     if (up->doomed)
-        ms = up->owner.app->stop_timeout;
+        ms = up->owner.app->stop_timeout > DOOM_MIN_MS ? up->owner.app->stop_timeout : DOOM_MIN_MS;
     else if (up->ready && up->state == UPSTREAM_ORPHAN)
         ms = up->owner.app->request_timeout;
     else if (up->ready && r != NULL && !r->head_sent)

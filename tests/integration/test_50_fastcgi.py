@@ -66,6 +66,10 @@ def on_demand(launch, tmp_path, www):
     return start
 
 
+def sockets(gateway):
+    return len([target for target in gateway.descriptors().values() if target.startswith("socket:")])
+
+
 def variables(answer):
     assert answer.status == 200, answer
     return dict(line.split("=", 1) for line in answer.text.splitlines())
@@ -117,8 +121,7 @@ def test_no_process_and_no_connection_stays(remote):
     for _ in range(3):
         assert gateway.get("/index.php").status == 200
     assert not gateway.workers
-    wait_until(lambda: len([target for target in gateway.descriptors().values() if target.startswith("socket:")]) <= 1,
-               "only the listener")
+    wait_until(lambda: sockets(gateway) == 1, "only the listener")
 
 
 def test_more_requests_than_children(remote):
@@ -154,6 +157,22 @@ def test_fpm_too_slow(remote):
     gateway = remote(request_timeout="400ms")
     assert gateway.get("/slow.php").status == 504
     assert gateway.get("/index.php").status == 200
+
+
+def test_a_reload_lets_a_request_finish(remote, www, fpm):
+    """SIGHUP with another path: what is under way ends well, what comes goes by the new file."""
+    (www / "nap.php").write_text("<?php usleep(700000); echo 'rested';")
+    gateway = remote()
+    answers = []
+    napping = threading.Thread(target=lambda: answers.append(gateway.get("/nap.php").text))
+    napping.start()
+    wait_until(lambda: sockets(gateway) == 3, "listener, client and server")
+    gateway.config.write_text(gateway.config.read_text().replace("[app:php]", "[app:php]\npath = /new"))
+    gateway.send_signal(signal.SIGHUP)
+    wait_until(lambda: gateway.get("/new/index.php").status == 200, "the new configuration")
+    assert gateway.get("/index.php").status == 404
+    napping.join()
+    assert answers == ["rested"]
 
 
 # --- nobody there

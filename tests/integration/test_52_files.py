@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import socket
 import sys
 
@@ -229,6 +230,27 @@ def test_the_same_for_an_encoding_of_every_byte(site):
     assert not site.workers
 
 
+PIECES = ["/", "/", "/", "//", "%2f", "%2F", "..", "..", ".", "%2e", "%2e%2e", ".%2e", "%252e", "\\", "%5c", "%00", "%0a", "%20", ";", "~",
+          "secret.txt", "secret", "secret.html", "root", "root2", "outside", "out", "out.py", "absolute.html", "proc", "etc",
+          "passwd", "shop", "web", "__pycache__", ".git", ".env", "index.html", "index", "data.sqlite", "report.py.bak", "both",
+          "site.ini", "loop.html", "robots.txt", "x.js", "%ff", "%c0%af", "?", "a"]
+
+
+def test_paths_put_together_by_chance(site):
+    """No path leads out, and none is too much: three thousand of them, the same each time."""
+    chance = random.Random(20261126)
+    with site.connect() as connection:
+        for _ in range(3000):
+            target = "/" + "".join(chance.choice(PIECES) for _ in range(chance.randint(1, 9)))
+            connection.request("GET", target)
+            answer = connection.answer("GET")
+            assert SECRET not in answer.body.decode("latin-1") and answer.status in (200, 301, 400, 404), (target, answer)
+            assert not (answer.get("Location") or "/x").startswith("//"), (target, answer)
+            if answer.get("Connection") == "close":
+                connection.close()
+                connection = site.connect()
+
+
 def test_root_itself_may_be_a_link_and_may_move(launch, root, tmp_path):
     link = tmp_path / "current"
     link.symlink_to(root)
@@ -352,6 +374,15 @@ def test_mode_persistent(launch, root):
     gateway = launch(section(root, mode="persistent"))
     for _ in range(3):
         assert show(gateway.get("/report/x"))["PATH_INFO"] == "/x"
+
+
+def test_fork_and_reload(launch, root):
+    """A changed source means a fresh zygote for the request that finds it, whatever its method."""
+    gateway = launch({"app:app": {"module": "app.py", "directory": root, "mode": "fork", "reload": "on",
+                                  "python": sys.executable}})
+    assert gateway.post("/", b"").text == "wsgi |/"
+    (root / "app.py").write_text(WSGI.replace("wsgi", "changed"))
+    wait_until(lambda: gateway.post("/", b"").text == "changed |/", "the new code")
 
 
 def test_fork_for_wsgi(launch, root):
