@@ -9,7 +9,7 @@ import sys
 import httpx
 import pytest
 
-from gateway import ROOT, Gateway
+from gateway import ROOT, Gateway, wait_until
 
 EXAMPLES = ROOT / "examples"
 
@@ -71,6 +71,23 @@ def test_flask(example):
         with client.stream("GET", "/countdown") as stream:
             assert list(stream.iter_lines()) == ["3", "2", "1", "done"]
     gateway.stop()
+
+
+def test_fastapi(example):
+    gateway, client = example("fastapi", command_of("fastapi"))
+    with client, client.stream("GET", "/events") as events:
+        lines = events.iter_lines()
+        assert next(lines) == "data: []"
+        assert "Shopping list" in client.post("/items", data={"item": "milk & honey"}).text
+        assert [next(lines), next(lines)] == ["", 'data: ["milk & honey"]']
+        client.post("/import", files={"file": ("list.txt", "bread\n\nkäse\n".encode())})
+        assert client.get("/items").json() == ["milk & honey", "bread", "käse"]
+        assert client.get("/items/1").json() == "bread" and client.get("/items/9").status_code == 404
+        assert client.post("/items", data={}).status_code == 422
+        assert "url: '/openapi.json'" in client.get("/docs").text
+    wait_until(lambda: "added: milk & honey" in gateway.out.text, "the task after the answer")
+    gateway.stop()
+    assert "3 items forgotten" in gateway.out.text
 
 
 def test_bottle(example):
