@@ -9,6 +9,7 @@ libdir     ?= $(PREFIX)/lib/leangate
 datadir    ?= $(PREFIX)/share/leangate
 mandir     ?= $(PREFIX)/share/man
 sysconfdir ?= $(PREFIX)/etc/leangate
+completionsdir ?= $(PREFIX)/share/bash-completion/completions
 
 PYTHON     ?= python3
 CFLAGS     ?= -O2 -g
@@ -358,10 +359,11 @@ install: ## install what `make` has built (PREFIX, DESTDIR, bindir, libdir, mand
 	@test -e $(DESTDIR)$(sysconfdir)/gateway.ini || { \
 		sed 's|^directory = examples/|directory = $(datadir)/examples/|' gateway.ini >$(DESTDIR)$(sysconfdir)/gateway.ini && \
 		echo 'wrote $(DESTDIR)$(sysconfdir)/gateway.ini'; }
+	$(INSTALL) -D -m 644 completions/leangate.bash $(DESTDIR)$(completionsdir)/leangate
 	$(foreach page,$(manual),$(INSTALL) -D -m 644 $(page) $(DESTDIR)$(mandir)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)) &&) :
 
 uninstall: ## remove what install has put there, except a gateway.ini that was changed
-	rm -f $(DESTDIR)$(bindir)/leangate $(foreach page,$(manual),$(DESTDIR)$(mandir)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
+	rm -f $(DESTDIR)$(bindir)/leangate $(DESTDIR)$(completionsdir)/leangate $(foreach page,$(manual),$(DESTDIR)$(mandir)/man$(subst .,,$(suffix $(page)))/$(notdir $(page)))
 	rm -rf $(DESTDIR)$(libdir)/pyworker $(DESTDIR)$(datadir)/examples/hello
 	@sed 's|^directory = examples/|directory = $(datadir)/examples/|' gateway.ini | \
 		cmp -s - $(DESTDIR)$(sysconfdir)/gateway.ini && rm $(DESTDIR)$(sysconfdir)/gateway.ini || :

@@ -84,6 +84,8 @@ def test_install_and_uninstall(tmp_path):
     make("install", *places)
     prefix = stage / "opt/lean"
     assert list((prefix / "lib/leangate/pyworker/__pycache__").glob("*.pyc")), "bytecode was not compiled"
+    assert {page.name for page in (prefix / "share/man").rglob("*.[15]")} == {"leangate.1", "gateway.ini.5"}
+    assert "_leangate" in (prefix / "share/bash-completion/completions/leangate").read_text()
     configuration = prefix / "etc/leangate/gateway.ini"
     assert "directory = /opt/lean/share/leangate/examples/hello" in configuration.read_text()
 

@@ -1,8 +1,10 @@
-"""The manual pages say what the program does: every key with its default, no key that is none."""
+"""The manual pages say what the program does: every key with its default, no key that is none. And what bash
+completes."""
 
 import re
+import subprocess
 
-from gateway import ROOT, run
+from gateway import BINARY, ROOT, run
 
 # A row of config/table.c: its section and key, its default.
 ROW = re.compile(r'\{(?:(GATEWAY|LIMITS|TIMEOUT|APP)\((\w+)\)|TABLE_(\w+), "(\w+)"),\s*TABLE_\w+,[^"]*?"([^"]*)"')
@@ -51,3 +53,22 @@ def test_options_of_the_program(tmp_path):
     for short, name in re.findall(r"^  (-\w)(?:, --([a-z-]+))?", usage, re.M):
         assert f".It Fl {short[1]}" in page, short
         assert not name or f"Fl -{name}" in page, name
+
+
+def complete(directory, *words):
+    """What bash offers for the last of the words behind `leangate`."""
+    script = ('source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _leangate; '
+              "printf '%s\\n' \"${COMPREPLY[@]}\"")
+    result = subprocess.run(["bash", "-c", script, "bash", ROOT / "completions/leangate.bash", BINARY, *words],
+                            cwd=directory, capture_output=True, text=True, check=True)
+    return set(result.stdout.split())
+
+
+def test_completion(tmp_path):
+    for name in ("gateway.ini", "main.py", "notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "shop").mkdir()
+    assert complete(tmp_path, "--idle") == {"--idle-timeout"} and complete(tmp_path, "--timeouts-i") == {"--timeouts-idle-exit"}
+    assert {"-c", "--config", "-t", "--log-format", "--body-size"} <= complete(tmp_path, "-")
+    assert complete(tmp_path, "-c", "") == {"gateway.ini", "shop"}
+    assert complete(tmp_path, "") == {"main.py", "shop"} and complete(tmp_path, "--directory", "") == {"shop"}

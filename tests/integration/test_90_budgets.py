@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+import rawhttp
 from gateway import app, proc_file, wait_until
 
 pytestmark = pytest.mark.release
@@ -75,6 +76,26 @@ def test_memory_comes_back_after_work(launch):
     burst()
     first = burst()
     assert burst() <= first + 64
+
+
+def test_who_looked_leaves_nothing_behind(launch):
+    """The status listener costs what a listener costs, and a look at everything is given back."""
+    sections = THREE_APPS | {"status": {"listen": "127.0.0.1:0"}}
+    gateway = launch(sections)
+    url = gateway.err.wait(r"^  status on http://127\.0\.0\.1:(\d+)$")
+    time.sleep(0.3)
+    before = memory(gateway.pid)
+    for _ in range(10):
+        with rawhttp.Connection(("127.0.0.1", int(url[1]))) as connection:
+            for path in ("/", "/status.json", "/metrics", "/readyz"):
+                assert connection.get(path).status == 200
+    time.sleep(0.3)
+    after = memory(gateway.pid)
+    print(f"RSS, PSS, private dirty before {before}, after forty looks {after}")
+    assert before[2] <= 0.2 * MB and after[2] <= before[2] + NOISE
+    calm = switches(gateway.pid)
+    time.sleep(2)
+    assert switches(gateway.pid) == calm
 
 
 def test_a_thousand_apps(launch):
