@@ -19,7 +19,9 @@ enum {
     OPTION_ID = 4,
     OPTION_ROOT = 8,
     OPTION_TIGHT = 16,
-    OPTION_BELIEVED = 32 /* X-Forwarded-For and Forwarded are */
+    OPTION_BELIEVED = 32, /* X-Forwarded-For and Forwarded are */
+    OPTION_FILE = 64,     /* a script was found below the document root */
+    OPTION_INDEX = 128    /* a file answers for a directory */
 };
 enum { HEAD_MAX = 4096, OUT_MAX = 4 * HEAD_MAX, PAIRS_MAX = 256 };
 
@@ -183,7 +185,15 @@ static void check_rows(const struct cgi_request *r, const struct pairs *pairs)
         require(host->value_len == authority.len &&
                 memcmp(host->value, r->base + authority.off, authority.len) == 0);
     const struct pair *script = find(pairs, "SCRIPT_NAME", 11), *info = find(pairs, "PATH_INFO", 9);
-    require(script != NULL && info != NULL && script->value_len + info->value_len == r->path_len);
+    size_t index = r->script_index != NULL ? strlen(r->script_index) : 0;
+    require(script != NULL && info != NULL);
+    require(script->value_len + info->value_len == r->path_len + index);
+    require(index == 0 || memcmp(script->value + script->value_len - index, r->script_index, index) == 0);
+    const struct pair *translated = find(pairs, "PATH_TRANSLATED", 15);
+    require((translated != NULL) == (r->document_root != NULL && info->value_len > 0));
+    const struct pair *file = find(pairs, "SCRIPT_FILENAME", 15);
+    require((file != NULL) == (r->script_file != NULL));
+    require(file == NULL || (file->value_len == 15 && memcmp(file->value, "/srv/a.php/tail", 15) == 0));
     require(find(pairs, "SERVER_NAME", 11) != NULL && find(pairs, "SERVER_PORT", 11)->value_len > 0);
     require((find(pairs, "CONTENT_LENGTH", 14) != NULL) == r->has_body);
     require((find(pairs, "HTTPS", 5) != NULL) == (strcmp(r->scheme, "https") == 0));
@@ -198,7 +208,10 @@ static void check_request(struct cgi_request *r, uint8_t options)
     r->scheme = options & OPTION_HTTPS ? "https" : "http";
     r->has_body = options & OPTION_BODY;
     r->request_id_name = options & OPTION_ID ? id_name : NULL;
-    r->document_root = options & OPTION_ROOT ? "/srv" : NULL;
+    r->document_root = options & (OPTION_ROOT | OPTION_FILE) ? "/srv" : NULL;
+    r->script_file = options & OPTION_FILE ? "/a.php" : NULL;
+    r->script_tail = options & OPTION_FILE ? "/tail" : NULL;
+    r->script_index = options & OPTION_INDEX ? "index.py" : NULL;
     r->forwarded = options & OPTION_BELIEVED ? FORWARDED_FOR | FORWARDED_STANDARD : 0;
     if (cgi_put_params(&out, r, &dropped)) {
         decode(&out, &pairs);
