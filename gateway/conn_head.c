@@ -100,21 +100,22 @@ static bool find_app(struct conn *c, uint32_t *index)
     return true;
 }
 
-static void ask_app(struct conn *c, uint32_t index)
+/* NULL: no memory for it. */
+static void ask_app(struct conn *c, struct app *app)
 {
-    c->request->app = app_for(c->pool, index);
-    if (c->request->app != NULL)
+    c->request->app = app;
+    if (app != NULL)
         await_body(c);
     else
         conn_state_refuse(c, 503, NULL);
 }
 
 /* The path decides what answers: a script of the app, a file, or nothing. */
-static void answer_by_path(struct conn *c, uint32_t index)
+static void answer_by_path(struct conn *c, struct app *app)
 {
     switch (script_find(c->request)) {
     case SCRIPT_RUN:
-        ask_app(c, index);
+        ask_app(c, app);
         break;
     case SCRIPT_SEND:
         answer_early(c, &file_handler);
@@ -135,13 +136,15 @@ static void answer_by_path(struct conn *c, uint32_t index)
 static void answer_routed(struct conn *c, uint32_t index)
 {
     struct request *r = c->request;
+    struct app *app = app_for(c->pool, index);
+    r->stats = app != NULL ? stats_ref(app->stats) : NULL;
     r->files = file_rules_find(r->app_conf, request_path(r), r->path_len);
     if (r->files != NULL)
         answer_early(c, &file_handler);
     else if (r->app_conf->script_tail != NULL)
-        answer_by_path(c, index);
+        answer_by_path(c, app);
     else
-        ask_app(c, index);
+        ask_app(c, app);
 }
 
 static void on_head(struct conn *c)

@@ -140,15 +140,15 @@ void remote_run(struct remote *remote, struct queue *queue)
         ;
 }
 
-bool remote_busy(const struct remote *remote)
+uint32_t remote_busy(const struct remote *remote)
 {
+    uint32_t busy = 0;
     struct list *node, *after;
     LIST_EACH (node, after, &remote->slots) {
         const struct upstream *up = LIST_OBJECT(node, struct upstream, node);
-        if (up->state != UPSTREAM_CLOSED || up->result != UPSTREAM_NOTHING)
-            return true;
+        busy += up->state != UPSTREAM_CLOSED || up->result != UPSTREAM_NOTHING;
     }
-    return false;
+    return busy;
 }
 
 /* ---- life ---- */

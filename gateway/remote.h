@@ -5,6 +5,7 @@
 #define LEANGATE_REMOTE_H
 
 #include <ev.h>
+#include <stdint.h>
 #include <stdbool.h>
 
 #include "config.h"
@@ -21,8 +22,8 @@ struct remote *remote_new(struct ev_loop *loop, const struct conf *conf, const s
 /* Closes its connections; none has a request any more. NULL is ignored. */
 void remote_free(struct remote *remote);
 
-/* Whether a request is under way. */
-bool remote_busy(const struct remote *remote);
+/* Its connections with a request, or with a result that nobody has looked at. */
+uint32_t remote_busy(const struct remote *remote);
 
 /* Looks at what became of requests, and gives out those that wait. */
 void remote_run(struct remote *remote, struct queue *queue);

@@ -8,6 +8,8 @@ enum status_view_state status_view_state(const struct app *app)
 {
     if (app == NULL)
         return STATUS_VIEW_ASLEEP;
+    if (app->remote != NULL)
+        return status_view_in_flight(app) > 0 ? STATUS_VIEW_BUSY : STATUS_VIEW_IDLE;
     if (app_failing(app))
         return STATUS_VIEW_BACKOFF;
     if (roster_ready(&app->roster) > 0)
@@ -26,7 +28,7 @@ const char *status_view_worker(const struct worker *w)
 
 uint32_t status_view_in_flight(const struct app *app)
 {
-    uint32_t n = 0;
+    uint32_t n = app->remote != NULL ? remote_busy(app->remote) : 0;
     struct list *node, *after;
     LIST_EACH (node, after, &app->roster.workers)
         n += worker_busy(LIST_OBJECT(node, struct worker, node));

@@ -52,7 +52,7 @@ enum status_view_state status_view_state(const struct app *app);
 /* "starting", "idle", "busy", "draining", "stopping", "killed". */
 const char *status_view_worker(const struct worker *w);
 
-/* Requests that are with its workers now. */
+/* Requests that are with its workers, or with the server at its address, now. */
 uint32_t status_view_in_flight(const struct app *app);
 
 /* "wsgi", "asgi", ... */

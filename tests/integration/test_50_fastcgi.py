@@ -1,6 +1,7 @@
 """The gateway before FastCGI servers of others: php-fpm over unix and TCP, php-cgi and Perl started on demand, servers
 that are not there, and phpMyAdmin's login page through all of them."""
 
+import json
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ import threading
 import pytest
 
 import php
+import rawhttp
 from gateway import proc_file, run, wait_until
 from webservers import free_port
 
@@ -122,6 +124,26 @@ def test_no_process_and_no_connection_stays(remote):
         assert gateway.get("/index.php").status == 200
     assert not gateway.workers
     wait_until(lambda: sockets(gateway) == 1, "only the listener")
+
+
+def test_status_of_a_server_that_runs_already(remote, www):
+    """It is neither asleep nor awake: busy or idle is all that can be known of it."""
+    gateway = remote(request_timeout="5s")
+    gateway.config.write_text("[status]\nlisten = 127.0.0.1:0\n" + gateway.config.read_text())
+    gateway.send_signal(signal.SIGHUP)
+    port = wait_until(lambda: re.search(r"now on http://127\.0\.0\.1:(\d+)", gateway.err.text), "the status listener")[1]
+
+    def state():
+        with rawhttp.Connection(("127.0.0.1", int(port))) as connection:
+            found = json.loads(connection.get("/status.json").text)["apps"][0]
+            return found["state"], len(found["workers"])
+
+    assert gateway.get("/index.php").status == 200 and state() == ("idle", 0)
+    sleeper = threading.Thread(target=lambda: gateway.get("/nap.php"))
+    (www / "nap.php").write_text("<?php sleep(2);")
+    sleeper.start()
+    wait_until(lambda: state() == ("busy", 0), "busy")
+    sleeper.join()
 
 
 def test_more_requests_than_children(remote):
