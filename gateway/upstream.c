@@ -29,8 +29,8 @@ enum {
     ORPHAN_MAX = 1024 * 1024,   /* bytes of an answer that nobody wants before its connection is closed */
     READS_DRAIN = 64,           /* of a worker that has ended */
     SEND_MAX = 4 * 1024 * 1024, /* ceiling of `send`: the largest parameters, or one piece of a body */
-    DOOM_MIN_MS = 1000,         /* a copy that was killed has this long to be gone, whatever stop_timeout says */
-    KEEP_CAPACITY = 8 * 1024    /* buffers larger than this are given back between requests */
+    DOOM_MIN_MS = 1000,      /* a copy that was killed has this long to be gone, whatever stop_timeout says */
+    KEEP_CAPACITY = 8 * 1024 /* buffers larger than this are given back between requests */
 };
 
 static void on_event(EV_P_ ev_io *io, int events)

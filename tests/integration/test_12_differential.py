@@ -75,7 +75,7 @@ STRICTER = {
     "only 100-continue can be expected": (BOTH, "left to the caller; here it is 417"),
     "bad chunk size": (H11, "h11 takes blanks behind a size, and waits for CRLF where LF came"),
     "chunk size too long": (BOTH, "ours has 15 digits at most; h11 20, llhttp any number of zeros"),
-    "bad chunk extension": (H11, "h11 does not look at extensions"),
+    "bad chunk extension": (BOTH, "h11 does not look at extensions, llhttp takes one that has a value and no name"),
     "bare CR behind a chunk size": (H11, "h11 does not look at extensions"),
     "chunk extensions too long": (BOTH, "a bound of ours: 4 KB in a body"),
     "trailers too long": (BOTH, "a bound of ours: 8 KB"),

@@ -106,6 +106,7 @@ CASES = [
     ("chunk with bare LF", CHUNKED + b"3\nabc\n0\n\n", 400),
     ("chunk size with bare CR", CHUNKED + b"3\rabc\r\n0\r\n\r\n", 400),
     ("extension", CHUNKED + b'3;a;b=c;d="e\\"f"\r\nabc\r\n0\r\n\r\n', 200),
+    ("extension without a name", CHUNKED + b'3;="a"\r\nabc\r\n0\r\n\r\n', 400),
     ("extension with CR", CHUNKED + b"3;a\r\r\nabc\r\n0\r\n\r\n", 400),
     ("extension with LF", CHUNKED + b"3;a\n\r\nabc\r\n0\r\n\r\n", 400),
     ("extension with a control byte", CHUNKED + b"3;a=\x01\r\nabc\r\n0\r\n\r\n", 400),
