@@ -50,7 +50,7 @@ static void settle_copy(struct worker *w, const struct upstream *up, enum upstre
     else if (result == UPSTREAM_DIED && w->ready == 0)
         worker_lost(w);
     else if ((result == UPSTREAM_TIMEOUT || result == UPSTREAM_BROKEN) && up->state != UPSTREAM_CLOSED)
-        worker_kill_slot(w, up->id);
+        worker_tell_slot(w, "KILL", up->id);
 }
 
 static void settle_worker(struct worker *w, enum upstream_result result)
@@ -63,6 +63,17 @@ static void settle_worker(struct worker *w, enum upstream_result result)
         worker_end(w, WORKER_ON_REQUEST_TIMEOUT, STATS_EXIT_REQUEST_TIMEOUT);
     else if (result == UPSTREAM_OVERLOADED || result == UPSTREAM_UNREACHED)
         worker_end(w, WORKER_ON_RETIRE, STATS_EXIT_REPLACED);
+}
+
+/* One task is at fault: it is cancelled, and the worker goes only if its loop hangs. */
+static void settle_task(struct worker *w, const struct upstream *up, enum upstream_result result)
+{
+    if (result == UPSTREAM_TIMEOUT && up->state != UPSTREAM_CLOSED)
+        worker_tell_slot(w, "CANCEL", up->id);
+    else if (result == UPSTREAM_HUNG)
+        worker_end(w, WORKER_ON_REQUEST_TIMEOUT, STATS_EXIT_REQUEST_TIMEOUT);
+    else if (result != UPSTREAM_TIMEOUT)
+        settle_worker(w, result);
 }
 
 static void take_result(struct app *app, struct worker *w, struct upstream *up)
@@ -86,6 +97,8 @@ static void take_result(struct app *app, struct worker *w, struct upstream *up)
     }
     if (w->link == UPSTREAM_COPY)
         settle_copy(w, up, result);
+    else if (w->link == UPSTREAM_TASK)
+        settle_task(w, up, result);
     else
         settle_worker(w, result);
 }
@@ -160,6 +173,10 @@ static void on_stillborn(struct app *app)
 static void on_gone(struct app *app, struct worker *w)
 {
     tell_exit(w, app->stats);
+    if (w->live != NULL && w->why == STATS_EXIT_IDLE && !app->told_live) {
+        app->told_live = true;
+        tell_live(w);
+    }
     if (w->ready == 0 && w->failure == NULL && !w->start_expired && w->state != WORKER_TERM)
         on_stillborn(app);
     fleet_leave(&app->shared->fleet, w);

@@ -45,6 +45,7 @@ struct app {
 
     struct list node;  /* the gateway's, of retired apps */
     uint32_t expected; /* requests whose body is on its way */
+    bool told_live;    /* what lives in a worker that goes idle was said once */
     bool retired;      /* the configuration knows it no more: it finishes what it has */
 
     /* For `check`: what the first start came to. */

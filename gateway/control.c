@@ -17,7 +17,8 @@ static const struct {
     {"START",    CONTROL_START },
     {"READY ",   CONTROL_READY },
     {"FAILED\n", CONTROL_FAILED},
-    {"NOTE ",    CONTROL_NOTE  }
+    {"NOTE ",    CONTROL_NOTE  },
+    {"LIVE ",    CONTROL_LIVE  }
 };
 
 static bool parse_kind(const char *word, enum conf_kind *kind)

@@ -17,12 +17,13 @@ enum control_type {
     CONTROL_READY,
     CONTROL_FAILED,
     CONTROL_NOTE,
+    CONTROL_LIVE,
     CONTROL_NONSENSE
 };
 
 struct control_message {
     enum control_type type;
-    const char *text;     /* FAILED, NOTE: what comes with it; in memory_scratch, terminated */
+    const char *text;     /* FAILED, NOTE, LIVE: what comes with it; in memory_scratch, terminated */
     enum conf_kind kind;  /* READY: never AUTO */
     bool fork;            /* READY: a process of its own for each request */
     uint32_t concurrency; /* READY: 1 to 65535 */

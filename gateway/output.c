@@ -10,19 +10,23 @@
 #include "memory.h"
 
 enum {
-    PIECE = 16 * 1024,         /* bytes of one read */
-    PIECES = 4,                /* reads in one turn */
-    PIECES_AT_THE_END = 64,    /* the same when the process has ended */
-    LINE_MAX_BYTES = 64 * 1024 /* a longer line is broken */
+    PIECE = 16 * 1024,          /* bytes of one read */
+    PIECES = 4,                 /* reads in one turn */
+    PIECES_AT_THE_END = 64,     /* the same when the process has ended */
+    LINE_MAX_BYTES = 64 * 1024, /* a longer line is broken */
+    PAUSE_MS = 100              /* of a flood */
 };
+
+static const double RATE = 1e6;  /* bytes per second that may be written for long */
+static const double BURST = 4e6; /* and at once */
 
 /* One line without its end. */
 static void emit(const struct output *o, const char *text, size_t len)
 {
     char tag[128];
     tail_add(o->tail, text, len);
-    snprintf(tag, sizeof(tag), "%s[%d]: ", o->name != NULL ? o->name : "", o->pid);
-    log_worker(o->to_stdout, o->name != NULL ? tag : NULL, text, len);
+    snprintf(tag, sizeof(tag), "%s[%d]: ", o->app, o->pid);
+    log_worker(o->to_stdout, o->tagged ? tag : NULL, text, len);
 }
 
 static void split_lines(struct output *o, const char *data, size_t len)
@@ -49,9 +53,10 @@ static void read_pieces(struct output *o, int pieces)
 {
     while (o->io.fd != -1 && pieces-- > 0) {
         ssize_t n = read(o->io.fd, memory_scratch, PIECE);
-        if (n > 0)
+        if (n > 0) {
+            o->credit -= (double)n;
             split_lines(o, memory_scratch, (size_t)n);
-        else if (n == -1 && errno == EAGAIN)
+        } else if (n == -1 && errno == EAGAIN)
             return;
         else if (n == 0 || errno != EINTR)
             output_close(o);
@@ -66,10 +71,52 @@ static void on_io(EV_P_ ev_io *io, int events)
     task_wake(o->task);
 }
 
+/* ---- floods ---- */
+
+static void earn_credit(struct output *o)
+{
+    double now = timeq_clock();
+    o->credit += (now - o->counted) * RATE;
+    o->counted = now;
+    if (o->credit < BURST)
+        return;
+    o->credit = BURST;
+    if (o->flooding)
+        log_warning("%s: worker %d has stopped to flood %s", o->app, o->pid,
+                    o->to_stdout ? "stdout" : "stderr");
+    o->flooding = false;
+}
+
+/* Whether it must wait. */
+static bool slowed(struct output *o)
+{
+    if (timeq_waiting(&o->pause))
+        return true;
+    if (o->pause.expired) {
+        timeq_stop(&o->pause);
+        ev_io_start(o->loop, &o->io);
+    }
+    earn_credit(o);
+    struct timeq *queue = o->credit < 0 ? timeq_get(PAUSE_MS) : NULL;
+    if (queue == NULL) /* it may go on; or no memory, and nobody would end the pause */
+        return false;
+    ev_io_stop(o->loop, &o->io);
+    timeq_start(queue, &o->pause, o->task);
+    if (!o->flooding)
+        log_warning("%s: worker %d floods %s: it is slowed down to %.0f MB per second", o->app, o->pid,
+                    o->to_stdout ? "stdout" : "stderr", RATE / 1e6);
+    o->flooding = true;
+    return true;
+}
+
+/* ---- life ---- */
+
 void output_open(struct output *o, struct ev_loop *loop, int fd, struct task *task)
 {
     o->loop = loop;
     o->task = task;
+    o->credit = BURST;
+    o->counted = timeq_clock();
     buf_init(&o->line, LINE_MAX_BYTES);
     ev_io_init(&o->io, on_io, fd, EV_READ);
     o->io.data = o;
@@ -78,7 +125,8 @@ void output_open(struct output *o, struct ev_loop *loop, int fd, struct task *ta
 
 void output_read(struct output *o)
 {
-    read_pieces(o, PIECES);
+    if (o->io.fd != -1 && !slowed(o))
+        read_pieces(o, PIECES);
 }
 
 void output_finish(struct output *o)
@@ -91,6 +139,7 @@ void output_close(struct output *o)
 {
     if (o->io.fd == -1)
         return;
+    timeq_stop(&o->pause);
     ev_io_stop(o->loop, &o->io);
     close(o->io.fd);
     ev_io_set(&o->io, -1, EV_READ);

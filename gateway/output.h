@@ -8,25 +8,31 @@
 #include "buf.h"
 #include "tail.h"
 #include "task.h"
+#include "timeq.h"
 
 struct output {
-    ev_io io;         /* fd -1: closed */
-    struct buf line;  /* the last line, while it has no end */
-    const char *name; /* the worker's, for the tag; NULL: lines go out as they are */
+    ev_io io;        /* fd -1: closed */
+    struct buf line; /* the last line, while it has no end */
+    const char *app; /* its name, which lives as long as the stream */
+    bool tagged;     /* lines go out behind the app's name and pid, and not as they are */
     int pid;
     bool to_stdout;
     struct tail *tail; /* where its last lines are kept */
 
     /* private */
+    double credit;            /* bytes that may be read now */
+    double counted;           /* when credit was given last */
+    struct timeq_entry pause; /* runs while it is slowed down */
+    bool flooding;            /* which was said */
     struct ev_loop *loop;
     struct task *task;
 };
 
-/* Takes the non-blocking read end of a pipe over; `task` is woken when there is something to read. `name`, if
- * not NULL, lives as long as the stream. */
+/* Takes the non-blocking read end of a pipe over; `task` is woken when there is something to read. */
 void output_open(struct output *o, struct ev_loop *loop, int fd, struct task *task);
 
-/* Reads what there is, a few pieces at most, and logs its whole lines. */
+/* Reads what there is, a few pieces at most, and logs its whole lines. A worker that writes more than a few
+ * megabytes at once, and goes on to, is slowed down: it waits for its pipe. */
 void output_read(struct output *o);
 
 /* The worker is gone: takes what is left in the pipe, logs a last line without an end, and closes. Bounded,

@@ -35,7 +35,9 @@ void tell_result(const struct worker *w, const struct upstream *up, enum upstrea
         log_error("%s: %s %d does not speak FastCGI: %s", name, who, pid, up->reason);
     else if (result == UPSTREAM_TIMEOUT)
         log_error("%s: %s %d exceeded the time for a request (id %s); it is %s", name, who, pid, id,
-                  w->link == UPSTREAM_COPY ? "killed" : "replaced");
+                  w->link == UPSTREAM_COPY   ? "killed"
+                  : w->link == UPSTREAM_TASK ? "cancelled"
+                                             : "replaced");
     else if (result == UPSTREAM_DIED && w->link == UPSTREAM_COPY)
         log_error("%s: a copy of worker %d ended without an answer (id %s)", name, pid, id);
     else if (result == UPSTREAM_HUNG)
@@ -64,6 +66,14 @@ void tell_idle_stop(const struct worker *w)
     units_time_text(w->owner.app->idle_timeout, idle);
     log_info("%s: stopped after %s idle, %.1f MB given back; gateway %.1f MB", w->owner.app->name, idle,
              (double)worker.private / 1e6, (double)gateway.private / 1e6);
+}
+
+void tell_live(const struct worker *w)
+{
+    char line[512];
+    size_t n = log_clean(line, sizeof(line), w->live, strlen(w->live));
+    log_warning("app %s stopped while idle with %.*s in it; keep it with idle_timeout = off",
+                w->owner.app->name, (int)n, line);
 }
 
 void tell_room(const struct worker *w, const char *other, int64_t limit)

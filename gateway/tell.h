@@ -19,6 +19,9 @@ void tell_slow(const struct worker *w, const struct upstream *up);
 /* It was idle for too long and is told to stop. */
 void tell_idle_stop(const struct worker *w);
 
+/* It was stopped while idle, and w->live was in it. */
+void tell_live(const struct worker *w);
+
 /* It stops so that another app can start a worker. */
 void tell_room(const struct worker *w, const char *other, int64_t limit);
 

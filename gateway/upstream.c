@@ -43,6 +43,11 @@ static void on_event(EV_P_ ev_io *io, int events)
 
 /* ---- state, watchers, deadlines ---- */
 
+static bool goes_on(const struct upstream *up)
+{
+    return up->link == UPSTREAM_KEPT || up->link == UPSTREAM_TASK;
+}
+
 static bool sending(const struct upstream *up)
 {
     return up->sent < up->send.len || (up->state == UPSTREAM_BUSY && !up->body_sent);
@@ -135,11 +140,12 @@ static void settle(struct upstream *up, enum upstream_state next, enum upstream_
     tell_owner(up, result);
 }
 
-/* It did not do what it should. The owner kills a COPY by the number of its slot, so that is free only when
- * the copy has ended. */
+/* It did not do what it should. The owner kills a COPY and cancels a TASK by the number of its slot, so that
+ * is free only when it has ended. */
 static void give_up(struct upstream *up, enum upstream_result result)
 {
-    bool waits = up->link == UPSTREAM_COPY && !up->doomed;
+    bool alone = up->link == UPSTREAM_COPY || (up->link == UPSTREAM_TASK && result == UPSTREAM_TIMEOUT);
+    bool waits = alone && !up->doomed;
     up->doomed = waits;
     if (waits)
         up->body_sent = up->cut = true;
@@ -220,7 +226,7 @@ int upstream_start(struct upstream *up, struct request *r, bool ready)
     body_rewind(&r->body);
     up->send.len = up->sent = 0;
     up->body_sent = false;
-    if (!encode_head(&up->send, r, up->id, up->link == UPSTREAM_KEPT)) {
+    if (!encode_head(&up->send, r, up->id, goes_on(up))) {
         settle(up, UPSTREAM_CLOSED, UPSTREAM_NOTHING);
         errno = ENOMEM;
         return -1;
@@ -336,7 +342,7 @@ static void take_stdout_end(struct upstream *up)
 /* END_REQUEST has been dealt with: the slot is free, or waits for the end of its copy. */
 static void end_exchange(struct upstream *up, bool whole)
 {
-    bool kept = up->link == UPSTREAM_KEPT && up->state != UPSTREAM_ORPHAN && whole;
+    bool kept = goes_on(up) && up->state != UPSTREAM_ORPHAN && whole;
     if (up->link != UPSTREAM_COPY) {
         settle(up, kept ? UPSTREAM_FREE : UPSTREAM_CLOSED, UPSTREAM_DONE);
     } else {

@@ -21,6 +21,7 @@
 /* What a connection is to its server. */
 enum upstream_link {
     UPSTREAM_KEPT,   /* goes on after a request */
+    UPSTREAM_TASK,   /* likewise, and a request can be cancelled alone */
     UPSTREAM_SINGLE, /* one request each, over with END_REQUEST */
     UPSTREAM_COPY    /* one request each, to a process of its own, whose end is the connection's */
 };
@@ -42,7 +43,7 @@ enum upstream_result {
     UPSTREAM_DIED,       /* the connection ended before the answer; `request` is set unless the client left */
     UPSTREAM_BROKEN,     /* the worker does not speak FastCGI: likewise */
     UPSTREAM_TIMEOUT,    /* request_timeout or stream_timeout: likewise */
-    UPSTREAM_HUNG,       /* a COPY that was given up did not end within stop_timeout */
+    UPSTREAM_HUNG,       /* a COPY or TASK that was given up did not end within stop_timeout */
     UPSTREAM_SLOW        /* `request` goes on: it has had no head for `slow`, `slow_told` times */
 };
 

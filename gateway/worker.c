@@ -98,6 +98,7 @@ static void on_ready(struct worker *w, const struct control_message *message)
     w->import_us = message->import_us;
     w->link = message->kind == CONF_KIND_FASTCGI ? UPSTREAM_SINGLE
               : message->fork                    ? UPSTREAM_COPY
+              : message->kind == CONF_KIND_ASGI  ? UPSTREAM_TASK
                                                  : UPSTREAM_KEPT;
     LIST_EACH (node, after, &w->slots)
         upstream_set_ready(LIST_OBJECT(node, struct upstream, node), w->link);
@@ -154,6 +155,10 @@ static void take_message(struct worker *w, const struct control_message *message
         if (w->failure == NULL)
             w->failure = strdup(message->text); /* NULL: the failure is told without its text */
         worker_event(w, WORKER_ON_FAILED);
+        break;
+    case CONTROL_LIVE:
+        if (w->live == NULL)
+            w->live = strdup(message->text); /* NULL: a warning less */
         break;
     case CONTROL_NOTE:
         on_note(w, message->text);
@@ -243,7 +248,8 @@ static bool tagged(const struct worker_owner *owner)
 
 static void open_output(struct worker *w, struct output *o, int fd)
 {
-    o->name = tagged(&w->owner) ? w->owner.app->name : NULL;
+    o->app = w->owner.app->name;
+    o->tagged = tagged(&w->owner);
     o->pid = (int)w->child.pid;
     o->to_stdout = o == &w->out;
     o->tail = &w->tail;
@@ -319,6 +325,7 @@ void worker_free(struct worker *w)
     tail_free(&w->tail);
     conf_unref(w->owner.conf);
     free(w->failure);
+    free(w->live);
     free(w);
 }
 
@@ -335,26 +342,23 @@ void worker_look(struct worker *w)
     read_control(w, MESSAGES);
 }
 
+void worker_tell_slot(const struct worker *w, const char *word, uint16_t id)
+{
+    char text[24];
+    (void)snprintf(text, sizeof(text), "%s %u", word, id);
+    if (w->control.fd != -1)
+        control_send(w->control.fd, text);
+}
+
 void worker_ask_stacks(struct worker *w, uint16_t id)
 {
-    char text[16];
     double now = timeq_clock();
     if (w->child.exited || w->up == 0 || now - w->asked < STACKS_PAUSE)
         return;
     w->asked = now;
-    (void)snprintf(text, sizeof(text), "STACK %u", id);
-    if (w->control.fd != -1)
-        control_send(w->control.fd, text);
+    worker_tell_slot(w, "STACK", id);
     if (w->link != UPSTREAM_COPY)
         kill(w->child.pid, STACKS_SIGNAL);
-}
-
-void worker_kill_slot(const struct worker *w, uint16_t id)
-{
-    char text[16];
-    (void)snprintf(text, sizeof(text), "KILL %u", id);
-    if (w->control.fd != -1)
-        control_send(w->control.fd, text);
 }
 
 /* One more slot. NULL: out of memory. */

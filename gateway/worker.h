@@ -60,6 +60,7 @@ struct worker {
     bool outdated;     /* its configuration is not the current one */
 
     char *failure;        /* text of FAILED: a summary line, then the traceback; owned, or NULL */
+    char *live;           /* what of the app was alive when it stopped; owned, or NULL */
     bool lost;            /* see worker_lost */
     bool start_expired;   /* it was killed because start_timeout passed */
     bool stop_expired;    /* likewise stop_timeout */
@@ -104,8 +105,8 @@ void worker_lost(struct worker *w);
 /* Takes what it has told and nobody has read yet: its READY, say. */
 void worker_look(struct worker *w);
 
-/* In mode fork: ends the process that serves a slot. */
-void worker_kill_slot(const struct worker *w, uint16_t id);
+/* Orders about the request that a slot serves: KILL for a copy, CANCEL for a task, STACK. */
+void worker_tell_slot(const struct worker *w, const char *word, uint16_t id);
 
 /* A slot that can take a request now: one that is connected already, else one below the concurrency; NULL:
  * none. */

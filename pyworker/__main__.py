@@ -252,6 +252,10 @@ def main():
     code = 0
     try:
         work(core)
+        if "threading" in sys.modules and len(sys._current_frames()) > 1 and os.getpid() == process:
+            from pyworker.live import tell
+
+            tell(core)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except BaseException as error:

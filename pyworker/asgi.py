@@ -153,6 +153,11 @@ def serve(core, app, lifespan, ready, debug, concurrency):
         loop.run_until_complete(life.startup())
         try:
             run(core, loop, life, ready, debug, concurrency)
+            tasks = asyncio.all_tasks(loop) - {life.task}
+            if tasks:
+                from pyworker.live import tell
+
+                tell(core, tasks)
         finally:
             loop.run_until_complete(life.shutdown())
     finally:
