@@ -1,4 +1,4 @@
-/* scope.c - the parameters of a request as a scope of type http (ASGI HTTP specification 2.4).
+/* scope.c - the parameters of a request as a scope of type http (ASGI HTTP specification).
  *
  * The path of a scope begins with root_path, as the specification says and Starlette's mounts expect. Paths
  * come decoded (RFC 3875); they are text, so UTF-8. */
@@ -33,10 +33,13 @@ static const struct {
     {"SERVER_PORT",     offsetof(struct facts, server_port)},
 };
 
+/* As 2.4 says send() raises once the client has left, or an endless stream would never end. It is 2.3 that is
+ * told, as other servers do: Starlette, which reads this, then also watches for the client while a stream has
+ * nothing to say; told 2.4 it would only notice at the next send(). */
 PyObject *scope_base(void)
 {
     return Py_BuildValue("{s:s,s:{s:s,s:s}}", "type", "http", "asgi", "version", "3.0", "spec_version",
-                         "2.4");
+                         "2.3");
 }
 
 /* --- headers --- */

@@ -128,7 +128,7 @@ def test_scope(asgi):
     scope = scope_of(asgi(), query="a=%20b&c", HTTP_X_TWO_WORDS="v", HTTP_COOKIE="a=b", CONTENT_TYPE="text/x")
     assert scope == {
         "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
         "method": "GET",
         "scheme": "http",
