@@ -10,6 +10,19 @@ import sys
 from pyworker.load import LoadError, describe
 
 
+# What libraries import only when they are first used, which every copy would do anew: 80 ms for a FastAPI app.
+FIRST_USE = {"anyio": "anyio._backends._asyncio", "fastapi": "fastapi.telemetry._runtime"}
+
+
+def import_first_use():
+    for library, name in FIRST_USE.items():
+        if library in sys.modules:
+            try:
+                __import__(name)
+            except ImportError:
+                pass  # another release of it
+
+
 def preload(modules):
     """Import what the command line asks to be there in every copy."""
     for name in modules:
@@ -48,6 +61,7 @@ def foreign_threads():
 
 def prepare(core):
     """Make the process ready to be copied: no garbage, and nothing that the collector would touch in a copy."""
+    import_first_use()
     refuse_threads()
     foreign = foreign_threads()
     if foreign > 0:

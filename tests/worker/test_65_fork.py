@@ -482,3 +482,19 @@ def test_get_values(copies):
         connection.send(record(GET_VALUES, 0, pairs({"FCGI_MAX_REQS": ""})))
         kind, _, content = connection.read_record()
         assert kind == GET_VALUES_RESULT and parse_pairs(content) == {b"FCGI_MAX_REQS": b"7"}
+
+
+def test_what_a_library_imports_at_its_first_use_is_there_before(copies):
+    worker = copies("""
+        import os, sys
+        os.makedirs("anyio/_backends", exist_ok=True)
+        for name in "anyio/__init__.py", "anyio/_backends/__init__.py":
+            open(name, "w").close()
+        open("anyio/_backends/_asyncio.py", "w").write("import os; OWNER = os.getpid()\\n")
+        import anyio
+        def app(environ, start_response):
+            from anyio._backends._asyncio import OWNER
+            start_response("200 OK", [])
+            return [b"%d" % OWNER]
+    """)
+    assert int(worker.ask(flags=0).body) == worker.process.pid
