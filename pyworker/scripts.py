@@ -13,7 +13,7 @@ import time
 from _frozen_importlib import module_from_spec
 from _frozen_importlib_external import SourceFileLoader, spec_from_file_location
 
-from pyworker.load import find, takes_nothing, LoadError, DEFAULTS
+from pyworker.load import find, is_asgi, takes_nothing, LoadError, DEFAULTS
 
 SCRIPT, WSGI, NOTHING, BROKEN = range(4)  # as in script.c
 FRESH_NS = 2_000_000_000  # bytecode files know whole seconds: what was changed a moment ago is compiled anew
@@ -87,7 +87,7 @@ def import_app(path, code):
         exec(code, module.__dict__)
         attribute, app = find(module, "")
         if not callable(app) or takes_nothing(app):
-            raise LoadError("%s: %s is no WSGI app: it is %s; rename it if the file is a script"
+            raise LoadError("%s: %s is no app: it is %s; rename it if the file is a script"
                             % (path, attribute, "a function without parameters" if callable(app) else type(app).__name__))
     except BaseException:
         del sys.modules[name]
@@ -102,7 +102,7 @@ def flush(stream):
         pass  # there is none, nobody reads it any more, it was closed or detached, or is something of the script's own
 
 
-def open_scripts(kind, spec, arguments):
+def open_scripts(core, kind, spec, arguments):
     """The Scripts that the command line names."""
     path = os.path.realpath(spec)
     if kind == "files" and not os.path.isdir(path):
@@ -110,13 +110,14 @@ def open_scripts(kind, spec, arguments):
     if kind == "cgi" and regular_file(path) is None:
         raise LoadError("%s is no file (in %s): kind cgi needs a script" % (spec, os.getcwd()))
     sys.argv[:] = [path] + arguments
-    return Scripts(path if kind == "cgi" else None, path if kind == "files" else None, arguments)
+    return Scripts(core, path if kind == "cgi" else None, path if kind == "files" else None, arguments)
 
 
 class Scripts:
     """The scripts of one worker: `script` alone, or those below the directory `root`."""
 
-    def __init__(self, script, root, arguments):
+    def __init__(self, core, script, root, arguments):
+        self.core = core
         self.script = script
         self.root = root
         self.arguments = arguments
@@ -160,11 +161,18 @@ class Scripts:
         if self.root and binds_app(code):
             self.enter_directory(path)
             name, app = import_app(path, code)
-            found = WSGI, app
+            found = WSGI, self.wsgi(app)
         if len(self.files) >= FILES_MAX:
             self.files.clear()
         self.files[path] = seen, found, name
         return found
+
+    def wsgi(self, app):
+        if not is_asgi(app):
+            return app
+        from pyworker.asgi_file import as_wsgi
+
+        return as_wsgi(self.core, app)
 
     def enter_directory(self, path):
         sys.path[:] = [os.path.dirname(path)] + self.path[1:]

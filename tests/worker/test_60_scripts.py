@@ -509,7 +509,7 @@ def test_nothing_outside_of_the_root(files, mode, tmp_path):
 @pytest.mark.parametrize("mode", MODES)
 def test_an_app_file_that_fails(files, mode):
     worker = files(mode, ["--debug"], app="1/0\napp = 1", text="app = 'x'", exits="import sys\ndef app(e, s): pass\nsys.exit(1)")
-    for name, text in ("app", b"ZeroDivisionError"), ("text", b"app is no WSGI app: it is str"), ("exits", b"SystemExit"):
+    for name, text in ("app", b"ZeroDivisionError"), ("text", b"app is no app: it is str"), ("exits", b"SystemExit"):
         for _ in range(2):
             answer = get(worker, name + ".py")
             assert answer.status == "500 Internal Server Error" and text in answer.body, answer.body
@@ -590,3 +590,46 @@ def test_parameters_of_every_kind(script):
     answer = worker.ask(flags=0, HTTP_A="\xff\x01", HTTP_B="x" * 70000, HTTP_C="", **{"": "empty", "HTTP_D=1": "x"})
     first, second, third = eval(answer.body)
     assert (first, third) == ("\udcff\x01", "") and len(second) == 70000
+
+
+ASGI = """
+    events = []
+    async def app(scope, receive, send):
+        if scope["type"] == "lifespan":
+            while True:
+                event = (await receive())["type"]
+                events.append(event)
+                scope["state"]["up"] = True
+                await send({"type": event + ".complete"})
+                if event == "lifespan.shutdown":
+                    return open("shutdown", "w").close()
+        body = (await receive())["body"]
+        if scope["path"] == "/a/fail":
+            raise ValueError("failed")
+        await send({"type": "http.response.start", "status": 201, "headers": [(b"x-path", scope["path"].encode())]})
+        if scope["path"] == "/a/cut":
+            await send({"type": "http.response.body", "body": b"part", "more_body": True})
+            raise ValueError("cut")
+        for piece in body, repr((scope["root_path"], scope["query_string"], scope["method"], scope["state"], events)).encode():
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body"})
+        assert (await receive())["type"] == "http.disconnect"
+        open("background", "w").close()
+"""
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_asgi_file(files, mode):
+    worker = files(mode, a=ASGI)
+    name = str(worker.root / "a.py")
+    for _ in range(2):
+        answer = worker.ask("POST", "/x", b"body", flags=0, SCRIPT_FILENAME=name, SCRIPT_NAME="/a", QUERY_STRING="q=1")
+        assert answer.status.startswith("201") and answer.header("x-path") == "/a/x"
+        assert answer.body.startswith(b"body('/a', b'q=1', 'POST', {'up': True}, ['lifespan.startup'")
+        assert (worker.directory / "background").exists() and answer.app_status == 0
+        assert get(worker, "a.py", path="/fail", SCRIPT_NAME="/a").status == "500 Internal Server Error"
+        assert get(worker, "a.py", path="/cut", SCRIPT_NAME="/a").app_status == 1
+        (worker.directory / "background").unlink()
+    assert worker.stderr.count("ValueError: failed") == 2 and worker.stderr.count("ValueError: cut") == 2
+    assert "never retrieved" not in worker.stderr
+    assert (worker.directory / "shutdown").exists()
