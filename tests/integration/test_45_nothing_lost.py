@@ -1,0 +1,254 @@
+"""No request is lost that DESIGN does not name: cold apps under a rush, workers that are killed at every point of an exchange,
+idle stops that race with arrivals, starts of every kind. Every count is exact."""
+
+import os
+import random
+import re
+import signal
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from fakeworker import install, journal
+from gateway import SLOW, app, run, ini, wait_until
+from load import Load
+from rawhttp import Cut
+
+LONG = bool(os.environ.get("LEANGATE_LONG"))
+
+
+def kitchen(**keys):
+    return {"app:k": app("kitchen", **keys)}
+
+
+# --- a rush
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_two_hundred_at_once_to_a_cold_app(launch, workers):
+    gateway = launch({"app:s": app("slowstart", env="SECONDS=0.4", workers=workers)})
+    connections = [gateway.connect() for _ in range(200)]
+    for connection in connections:
+        connection.request("GET", "/")
+    answers = Counter()
+    for connection in connections:
+        answers[connection.answer().text] += 1
+        connection.close()
+    assert answers == {"at last\n": 200}
+    starts = len(re.findall("^s: ready", gateway.err.text, re.M))
+    assert starts == 1 if workers == 1 else 1 <= starts <= workers
+
+
+def test_more_than_the_queue_takes(launch, tmp_path):
+    """Exactly as many are refused as do not fit, at once and with 503."""
+    python = install(tmp_path, "silence")
+    gateway = launch({"app:k": {"module": "m", "directory": tmp_path, "python": python, "queue": 20, "slow": "off",
+                                "request_timeout": "1500ms", "stop_timeout": "100ms", "queue_timeout": "500ms"}})
+    connections = [gateway.connect() for _ in range(50)]
+    connections[0].request("GET", "/")
+    wait_until(lambda: journal(tmp_path, "request"), "the first request")
+    for connection in connections[1:]:
+        connection.request("GET", "/")
+    answers = Counter()
+    for connection in connections:
+        answer = connection.answer()
+        answers[answer.status, answer.get("Retry-After") is not None] += 1
+        connection.close()
+    assert answers == {(504, False): 1, (503, True): 49}
+    assert len(journal(tmp_path, "request")) == 1
+
+
+# --- SIGKILL at every point of an exchange
+
+
+def kill(gateway):
+    for pid in gateway.workers:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def next_is_served(gateway):
+    assert gateway.get("/pid").status == 200
+
+
+@pytest.mark.parametrize("method, status", [("GET", 200), ("POST", 200)])
+def test_killed_while_starting(launch, method, status):
+    """It was never READY, so it cannot have begun: any method is sent again."""
+    gateway = launch({"app:s": app("slowstart", env="SECONDS=0.3")})
+    with gateway.connect() as connection:
+        connection.request(method, "/", body=b"x" if method == "POST" else None)
+        wait_until(lambda: gateway.workers, "the start")
+        kill(gateway)
+        assert connection.answer().status == status
+
+
+def test_killed_twice_while_starting(launch):
+    gateway = launch({"app:s": app("slowstart", env="SECONDS=5")})
+    with gateway.connect() as connection:
+        connection.request("GET", "/")
+        first = wait_until(lambda: gateway.workers, "the start")
+        kill(gateway)
+        wait_until(lambda: gateway.workers and gateway.workers != first, "the next start")
+        kill(gateway)
+        assert connection.answer().status == 502
+
+
+def test_killed_before_accept(launch):
+    """Stopped, so that it does not accept: what was sent to it is sent to the next one, if its method allows."""
+    gateway = launch(kitchen())
+    next_is_served(gateway)
+    os.kill(gateway.one_worker(), signal.SIGSTOP)
+    with gateway.connect() as connection:
+        connection.request("GET", "/pid")
+        time.sleep(0.1)
+        kill(gateway)
+        assert connection.answer().status == 200
+
+
+@pytest.mark.parametrize("method, status", [("GET", 200), ("POST", 502)])
+@pytest.mark.parametrize("body", [0, 2_000_000])
+def test_killed_while_it_reads_and_before_the_head(launch, tmp_path, method, status, body):
+    gateway = launch(kitchen())
+    next_is_served(gateway)
+    with gateway.connect() as connection:
+        connection.request(method, f"/wait?file={tmp_path}/go", body=b"x" * body if method == "POST" else None)
+        wait_until((tmp_path / "go.here").exists, "the request")
+        (tmp_path / "go").touch() if method == "GET" else None
+        kill(gateway)
+        assert connection.answer().status == status
+    next_is_served(gateway)
+
+
+def test_killed_in_the_body_of_an_answer(launch, tmp_path):
+    gateway = launch(kitchen())
+    with gateway.connect() as connection:
+        connection.request("GET", f"/drip?file={tmp_path}/go")
+        assert connection.head().status == 200
+        kill(gateway)
+        with pytest.raises(Cut):
+            b"".join(connection.chunks())
+    next_is_served(gateway)
+
+
+def test_killed_after_the_answer_was_written(launch, tmp_path):
+    """The client has all of it; close() was still running."""
+    (tmp_path / "closing.py").write_text(
+        "import time\n"
+        "class Body(list):\n    def close(self):\n        time.sleep(60)\n"
+        "def application(environ, start_response):\n"
+        "    start_response('200 OK', [('Content-Length', '2')])\n"
+        "    return Body([b'ok']) if environ['PATH_INFO'] == '/close' else [b'ok']\n")
+    gateway = launch({"app:k": {"module": "closing", "directory": tmp_path}})
+    with gateway.connect() as connection:
+        assert connection.get("/close").text == "ok"
+        kill(gateway)
+        assert connection.get("/").text == "ok"
+
+
+def test_killed_again_and_again_under_load(launch):
+    """A GET is sent again once: what is not answered with 200 was under two workers that died. None hangs, none is cut short."""
+    gateway = launch(kitchen(workers=2))
+    load = Load(gateway, "/pid", clients=4)
+    for n in range(15):
+        wait_until(lambda: len(re.findall("^k: ready", gateway.err.text, re.M)) > n, "another worker")
+        time.sleep(0.05)
+        kill(gateway)
+    answers = load.stop().answers
+    assert set(answers) <= {200, 502} and answers[200] > 50, answers
+    wait_until(lambda: gateway.get("/pid").status == 200, "another worker")
+
+
+# --- idle stop and arrivals
+
+
+def test_idle_stop_races_with_arrivals(launch):
+    """Each request comes about when its worker is being stopped for having had none. LEANGATE_LONG: ten thousand of them."""
+    rounds = 10_000 if LONG else 300 if SLOW else 1200
+    names = "abcdefgh"
+    gateway = launch({"log": {"access": "off"}} | {f"app:{n}": app("hello", path=f"/{n}", idle_timeout="10ms") for n in names})
+    answers, lock = Counter(), threading.Lock()
+
+    def client(name):
+        chance, mine = random.Random(name), Counter()
+        with gateway.connect() as connection:
+            for _ in range(rounds // len(names)):
+                mine[connection.get(f"/{name}/").status] += 1
+                time.sleep(chance.uniform(0.0085, 0.0125))
+        with lock:
+            answers.update(mine)
+
+    threads = [threading.Thread(target=client, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(1800)
+    assert answers == {200: rounds // len(names) * len(names)}
+    stops = len(re.findall("stopped after 10ms idle", gateway.err.text))
+    print(f"{rounds} requests, {stops} idle stops")
+    assert stops > rounds / 20
+
+
+# --- start = lazy, check, eager
+
+
+def test_lazy(launch):
+    gateway = launch(kitchen(start="lazy"))
+    time.sleep(0.3)
+    assert not gateway.workers
+
+
+def test_eager(launch):
+    gateway = launch(kitchen(start="eager", idle_timeout="off"))
+    gateway.err.wait("^k: ready")
+    pid = gateway.one_worker()
+    assert gateway.get("/pid").text == str(pid)
+
+
+def test_check(launch):
+    """Imported once at boot, in a process that is gone before the first request."""
+    gateway = launch(kitchen(start="check"))
+    assert re.search(r"^k: imports in \d+ ms$", gateway.err.text, re.M)
+    assert not gateway.workers
+    assert gateway.get("/").status == 200
+
+
+def test_check_of_an_app_that_cannot_be_imported(tmp_path):
+    (tmp_path / "gateway.ini").write_text(ini({"gateway": {"listen": "127.0.0.1:0"}, "app:bad": app("broken", start="check"),
+                                               "app:good": app("hello", path="/good")}))
+    result = run(tmp_path)
+    assert result.returncode == 4 and "a_module_that_is_nowhere" in result.stderr
+
+
+def test_eager_app_that_cannot_be_imported_is_tried_again(launch, tmp_path):
+    gateway = launch({"app:app": app("mending", env=f"MENDED={tmp_path}/mended", start="eager")})
+    gateway.err.wait("^error: app app: ")
+    assert gateway.get("/").status == 500
+    (tmp_path / "mended").touch()
+    wait_until(lambda: gateway.get("/").status == 200, "the mended app")
+
+
+# --- clients that leave
+
+
+def test_who_leaves_during_a_rush_never_reaches_python(launch, tmp_path):
+    """Half of those that wait for a cold start leave before it is over."""
+    python = install(tmp_path, "good")
+    wrapper = tmp_path / "late.sh"
+    wrapper.write_text(f"#!/bin/sh\nsleep 0.6\nexec {python} \"$@\"\n")
+    wrapper.chmod(0o755)
+    gateway = launch({"app:k": {"module": "m", "directory": tmp_path, "python": wrapper}})
+    connections = [gateway.connect() for _ in range(40)]
+    for n, connection in enumerate(connections):
+        connection.request("GET", f"/{'stays' if n % 2 == 0 else 'leaves'}")
+    wait_until(lambda: gateway.workers, "the start")
+    for connection in connections[1::2]:
+        connection.close()
+    for connection in connections[::2]:
+        assert connection.answer().text == "good 0"
+        connection.close()
+    assert len(journal(tmp_path, "request GET /stays")) == 20
+    assert not journal(tmp_path, "request GET /leaves")
