@@ -119,7 +119,7 @@ fuzz_targets    = $(sort $(patsubst FUZZ_%,%,$(filter-out FUZZ_LIBS_%,$(filter F
 
 replays         = $(fuzz_targets:%=$(B)/replay/fuzz_%)
 
-benches         = bench-warm bench-pace bench-curves bench-density bench-lazy bench-report
+benches         = bench-life bench-warm bench-pace bench-curves bench-density bench-lazy bench-report
 
 .DEFAULT_GOAL = all
 .DELETE_ON_ERROR:
@@ -173,6 +173,7 @@ $(benches): bench-%: all
 	@tests/support/need-venv $(PYTHON) $(B)/bench-venv bench/requirements.txt
 	@$(B)/bench-venv/bin/python bench/$*.py $(ARGS)
 
+bench-life: ## cold starts, a rush, 1,000 apps, and what stays after 100,000 requests, 1,000 starts and 50 reloads
 bench-warm: ## requests/s and CPU of warm apps beside Granian, gunicorn, uvicorn, uWSGI and bjoern (ARGS="--app flask")
 bench-pace: ## latency at 100 requests/s, quiet and beside slow uploads
 bench-curves: ## memory over time, idle, under load and idle again, beside 16 other set-ups

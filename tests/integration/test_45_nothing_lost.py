@@ -167,7 +167,7 @@ def test_killed_again_and_again_under_load(launch):
 
 def test_idle_stop_races_with_arrivals(launch):
     """Each request comes about when its worker is being stopped for having had none. LEANGATE_LONG: ten thousand of them."""
-    rounds = 10_000 if LONG else 300 if SLOW else 1200
+    rounds = 10_000 if LONG else 80 if SLOW else 240
     names = "abcdefgh"
     gateway = launch({"log": {"access": "off"}} | {f"app:{n}": app("hello", path=f"/{n}", idle_timeout="10ms") for n in names})
     answers, lock = Counter(), threading.Lock()
