@@ -30,7 +30,7 @@ GATEWAY = main gateway_apps banner privileges reload listener \
           router status status_json status_metrics status_page status_view \
           app app_outcome app_supply app_state succession fleet tell roster \
           ignored remote queue worker upstream file file_find redirect script access \
-          client encode cgi_reply cgi request file_rules launch command cache spawn \
+          client encode cgi_reply cgi request file_rules launch command cache spawn prefetch \
           backoff control output reaper forwarded forwarded_hop proxy_protocol http_chunked http_head http_path \
           http_reply http_date file_open file_type body worker_fsm \
           json tail buf net inherit proc stats
@@ -42,7 +42,7 @@ CONFIG  = config load options argument environment reader sections value check c
 PYWORKER_C  = module inherit core threads peer conn preset record buffer wsgi environ names exchange input responder head answer \
               output file_wrapper handles control release script script_head pump spool zygote reload \
               asgi call scope awaitable receive send reply waiter upload
-PYWORKER_PY = __init__ __main__ asgi asgi_file bytecode fail listen live load private scripts zygote reload
+PYWORKER_PY = __init__ __main__ asgi asgi_file bytecode fail files importcache importrecord listen live load private scripts zygote reload
 
 # Each unit test and all that it may link: an extra need is a link error, that is a layer leak.
 UNIT_buf           = gateway/buf

@@ -65,6 +65,7 @@ static pid_t start_process(const struct conf *conf, const struct conf_app *app, 
         return -1;
     spawn->program = command->program;
     spawn->argv = command->argv;
+    spawn->files = command->cache.files;
     pid_t pid = spawn_process(spawn);
     if (pid == -1)
         explain(app, error, "cannot start a process", errno);

@@ -20,6 +20,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "prefetch.h"
+
 enum {
     CONTROL_FD = 3,
     CHILD_FDS = 4,        /* 0 listening socket, 1 2 output, 3 control channel */
@@ -261,6 +263,7 @@ static void __attribute__((noreturn)) become_worker(const struct spawn *s, pid_t
         refuse("cannot enter directory %s: %s", s->app->directory, strerror(errno));
     build_environment(s->app);
     limit_resources(s->app);
+    prefetch_begin(s->files);
     union {
         const char *const *in;
         char *const *out;

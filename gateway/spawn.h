@@ -26,6 +26,7 @@ struct spawn {
     const struct conf_app *app;
     const char *program;     /* absolute path; kind fastcgi: or a name, looked for in the app's $PATH */
     const char *const *argv; /* NULL at the end; argv[0] included */
+    const char *files;       /* what its start reads, for prefetch_begin; "": nothing is known */
     int listen_fd;           /* becomes 0 */
     int out_fd;              /* becomes 1 */
     int err_fd;              /* becomes 2 */

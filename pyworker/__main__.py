@@ -113,29 +113,59 @@ def lacks_bytecode():
     )
 
 
+def is_fast(record):
+    """Whether a record says no more than that none is worth its while."""
+    try:
+        return os.stat(record).st_size < 64
+    except OSError:
+        return False
+
+
 def import_app(core, options, spec, arguments):
     """load_app() with the collector out of its way: it would look for garbage a hundred times, and there is next to none. What
     an app sets of its own stays. The same app's next start finds bytecode, wherever that can be written."""
     import gc
 
-    bytecode = None
+    bytecode = cache = None
     if options["--bytecode"] and lacks_bytecode():
         from pyworker import bytecode
 
         bytecode.redirect(options["--bytecode"])
+    if options["--imports"] and not is_fast(options["--imports"]):
+        from pyworker.importcache import open_cache
 
+        cache = open_cache(options["--imports"])
     usual = gc.get_threshold()
     gc.set_threshold(*IMPORTING)
     try:
         app, kind, fork = load_app(core, options, spec, arguments)
+        if kind == "asgi":
+            import pyworker.asgi  # here, so that copies have asyncio already
     finally:
+        if cache is not None:
+            cache.remove()
         if gc.get_threshold() == IMPORTING:
             gc.set_threshold(*usual)
     if not fork:  # else it is done when the copies are prepared
         gc.freeze()
     if bytecode is not None:
         bytecode.tell(core)
-    return app, kind, fork
+    return app, kind, fork, cache
+
+
+def keep_records(core, options, cache, took):
+    """Leave for the next start of the app what this one has found out."""
+    try:
+        if options["--files"]:
+            from pyworker.files import save
+
+            save(options["--files"])
+        if options["--imports"]:
+            from pyworker.importrecord import keep
+
+            keep(cache, options["--imports"], took)
+    except Exception as error:
+        core.send(b"NOTE the start could not be recorded: %s" % ascii(error).encode())
 
 
 def serve(core, app, kind, fork, options, took):
@@ -144,8 +174,6 @@ def serve(core, app, kind, fork, options, took):
     concurrency = int(options["--concurrency"] or (COPIES if fork else REQUESTS[kind]))
     if scripts and not fork:
         concurrency = 1  # they share one environment, one standard output
-    if kind == "asgi":
-        from pyworker.asgi import serve as serve_asgi  # here, so that copies have asyncio already
     ready = b"READY %s %s %d %d" % (kind.encode(), b"fork" if fork else b"persistent", concurrency, took)
     if fork:
         from pyworker.zygote import become_copy, prepare
@@ -158,6 +186,8 @@ def serve(core, app, kind, fork, options, took):
         if scripts:
             app.alone = True
     if kind == "asgi":
+        from pyworker.asgi import serve as serve_asgi
+
         serve_asgi(core, app, options["--lifespan"], ready, options["--debug"], concurrency)
     else:
         core.serve(app, ready, options["--debug"], concurrency, scripts)
@@ -188,12 +218,15 @@ def work(core):
 
         sources = Sources()
     begin = time.monotonic_ns()
-    app, kind, fork = import_app(core, options, spec, arguments)
+    app, kind, fork, cache = import_app(core, options, spec, arguments)
     took = (time.monotonic_ns() - begin) // 1000  # floats would map a part of libm
     if sources is not None:
         sources.changed()  # what is there now was imported
         core.watch(sources)
+    process = os.getpid()
     serve(core, app, kind, fork, options, took)
+    if os.getpid() == process:
+        keep_records(core, options, cache, took)
 
 
 def remove_temporary_files(whole):
