@@ -1,4 +1,5 @@
-/* spawn.h - starts a worker process: its descriptors, environment and limits. The only place that forks. */
+/* spawn.h - starts a worker process: its descriptors, environment and limits. The only place that starts a
+ * program. */
 #ifndef LEANGATE_SPAWN_H
 #define LEANGATE_SPAWN_H
 

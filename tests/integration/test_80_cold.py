@@ -1,0 +1,134 @@
+"""What a start leaves for the next one, through the whole chain: bytecode, a list of files, a record of imports."""
+
+import ctypes
+import json
+import mmap
+import os
+import stat
+import textwrap
+
+import pytest
+
+from gateway import app, children, wait_until
+
+SLOW = """
+    import json, logging, time
+    time.sleep(0.05)
+
+    def application(environ, start_response):
+        start_response("200 OK", [])
+        import os
+        return [json.dumps(dict(os.environ)).encode()]
+"""
+
+
+def is_cold(path):
+    """Whether a file's beginning is not in the page cache. Reading with RWF_NOWAIT would bring it there."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE,
+                                             flags=mmap.MAP_PRIVATE) as pages:
+        state = ctypes.c_ubyte()
+        start = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+        assert ctypes.CDLL(None).mincore(ctypes.c_void_p(start), ctypes.c_size_t(mmap.PAGESIZE), ctypes.byref(state)) == 0
+        return not state.value & 1
+
+
+def evict(path):
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return is_cold(path)
+
+
+def records(gateway, suffix):
+    return list((gateway.directory / "cache/leangate" / str(os.getuid())).glob("hello-*" + suffix))
+
+
+def asleep(gateway):
+    """The app has been asked once and sleeps again."""
+    assert gateway.get().status == 200
+    gateway.no_worker()
+
+
+def test_what_a_start_leaves(launch, tmp_path):
+    (tmp_path / "slow.py").write_text(textwrap.dedent(SLOW))
+    keys = app("slow:application", directory=tmp_path, idle_timeout="100ms", import_cache="on")
+    gateway = launch({"app:hello": keys})
+    asleep(gateway)
+    files, = records(gateway, ".files")
+    imports, = records(gateway, ".imports")
+    assert stat.S_IMODE(files.parent.stat().st_mode) == 0o700
+    assert str(tmp_path / "slow.py") in files.read_text() and len(imports.read_bytes()) > 1000
+    made = imports.stat().st_mtime_ns
+    environ = json.loads(gateway.get().body)
+    gateway.no_worker()
+    assert imports.stat().st_mtime_ns == made
+    assert not [name for name in environ if name.startswith(("PYTHON", "LEANGATE"))]
+
+
+@pytest.mark.parametrize("switch", ["cache_dir", "keys"])
+def test_switched_off_nothing_is_left(launch, switch):
+    keys = app("hello", idle_timeout="100ms") | ({"prefetch": "off", "bytecode": "off"} if switch == "keys" else {})
+    gateway = launch({"gateway": {"cache_dir": "off"} if switch == "cache_dir" else {}, "app:hello": keys})
+    asleep(gateway)
+    assert not (gateway.directory / "cache").exists()
+
+
+def test_bytecode_that_cannot_be_beside_its_source(launch, tmp_path):
+    (tmp_path / "slow.py").write_text(textwrap.dedent(SLOW))
+    keys = app("slow:application", directory=tmp_path, idle_timeout="100ms", env="PYTHONDONTWRITEBYTECODE=1")
+    gateway = launch({"gateway": {"cache_dir": "kept"}, "app:hello": keys})
+    asleep(gateway)
+    gateway.err.wait(r"bytecode of \d+ modules cannot be written beside them")
+    assert list((gateway.directory / "kept" / str(os.getuid()) / "bytecode").rglob("slow.*.pyc"))
+    assert not (tmp_path / "__pycache__").exists()
+    seen = len(gateway.err.text)
+    asleep(gateway)
+    assert "bytecode" not in gateway.err.text[seen:]
+
+
+@pytest.fixture
+def listed(launch, tmp_path):
+    """(a gateway whose app sleeps, the file with its list, four files on that list) with the last one not in memory."""
+    data = [tmp_path / f"data{i}" for i in range(4)]
+    for path in data:
+        path.write_bytes(os.urandom(300_000))
+        path.read_bytes()
+    gateway = launch({"app:hello": app("hello", idle_timeout="100ms")})
+    asleep(gateway)
+    files, = records(gateway, ".files")
+    if not evict(data[3]):
+        pytest.skip("pages cannot be evicted here")
+    return gateway, files, data
+
+
+def test_a_cold_start_reads_ahead(listed):
+    gateway, files, data = listed
+    files.write_text(f"r{data[3]}\nr/nowhere\nr{data[0].parent}\nx\ns{data[0]}\n" + f"r{data[0]}\n" * 20)
+    assert gateway.get().status == 200
+    wait_until(lambda: not is_cold(data[3]), "the file in memory")
+    wait_until(lambda: len(children(gateway.pid)) <= 1, "the end of the reader")
+
+
+def test_a_warm_start_does_not(listed):
+    """The files that are looked at are in memory: the one behind them is left alone."""
+    gateway, files, data = listed
+    files.write_text(f"r{data[0]}\n" * 10 + f"r{data[1]}\n" * 10 + f"r{data[2]}\n" * 10 + f"r{data[3]}\n")
+    assert gateway.get().status == 200
+    gateway.no_worker()
+    assert is_cold(data[3])
+
+
+@pytest.mark.parametrize("spoil", ["mode", "link", "directory", "long"])
+def test_a_list_that_is_not_trusted(listed, tmp_path, spoil):
+    gateway, files, data = listed
+    files.write_text(f"r{data[3]}\n" if spoil != "long" else "r/" + "x" * 10000 + "\n" + "q\n" * 1000)
+    if spoil == "mode":
+        files.chmod(0o666)
+    elif spoil == "link":
+        files.rename(tmp_path / "elsewhere")
+        files.symlink_to(tmp_path / "elsewhere")
+    elif spoil == "directory":
+        files.unlink()
+        files.mkdir()
+    assert gateway.get().status == 200
+    assert is_cold(data[3])
