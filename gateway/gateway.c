@@ -40,7 +40,8 @@
 
 enum {
     STATUS_CONNECTIONS = 8,
-    BURST = 64 /* connections gone that make it worth while to give memory back */
+    BURST = 64, /* connections gone that make it worth while to give memory back */
+    FEW = 8     /* connections whose memory is not worth a look at the heap */
 };
 
 static struct reload reload_of(struct gateway *g)
@@ -79,12 +80,26 @@ static void resume_listeners(struct gateway *g)
         listener_resume(LIST_OBJECT(node, struct listener, node));
 }
 
+/* While others go on: gives back what a burst needed. Each time half of its connections are gone, so that the
+ * cost of looking stays small against that of the connections. */
+static void trim_after_burst(struct gateway *g)
+{
+    if (g->most_connections < 2 * g->pool.count + FEW)
+        return;
+    g->most_connections = g->pool.count;
+    memory_trim();
+}
+
 /* Gives back what was needed, if there is enough of it and nothing goes on. */
 static void rest(struct gateway *g)
 {
     bool much = g->shared.fell_asleep || g->most_connections > g->pool.count + BURST;
     bool looked = g->was_looked_at && g->inside.count == 0;
-    if (g->shared.fleet.count > 0 || !list_empty(&g->pool.active) || !(much || looked))
+    if (g->shared.fleet.count > 0 || !list_empty(&g->pool.active)) {
+        trim_after_burst(g);
+        return;
+    }
+    if (!much && !looked)
         return;
     g->shared.fell_asleep = false;
     g->was_looked_at = g->inside.count > 0;

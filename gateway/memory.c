@@ -57,9 +57,14 @@ static void drop_stack(void)
     (void)madvise((void *)(here - STACK_USED), STACK_USED - 2 * PAGE, MADV_DONTNEED);
 }
 
-void memory_give_back(void)
+void memory_trim(void)
 {
     malloc_trim(0);
+}
+
+void memory_give_back(void)
+{
+    memory_trim();
     drop_stack();
     (void)madvise(memory_scratch, sizeof(memory_scratch), MADV_DONTNEED);
     (void)dl_iterate_phdr(drop_text, NULL);

@@ -11,6 +11,9 @@ extern char memory_scratch[MEMORY_SCRATCH];
 /* For allocators and the kernel, once: large blocks are mapped, so that they go back at once. */
 void memory_init(void);
 
+/* Gives the heap's free pages back. It looks at all of the heap. */
+void memory_trim(void);
+
 /* Gives back what is free or can be had again: the heap's free pages, the scratch buffer, and the mappings of
  * program text, most of which was needed once, to start. What is needed again is mapped again, from the page
  * cache. */

@@ -41,6 +41,12 @@ def in_chroot():
         return not any(line.split()[4] == "/" for line in mounts)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def written_out():
+    """Pages of a program that was just built count as dirty until then."""
+    os.sync()
+
+
 @pytest.fixture
 def many_descriptors():
     """As many as this process may have."""
@@ -131,11 +137,25 @@ def test_modules_of_a_hello_worker(launch):
     assert not [name for name in loaded if name.partition(".")[0] in HEAVY]
 
 
+def test_memory_comes_back_beside_a_warm_worker(launch):
+    """Heads that never end, of a thousand clients: when they are gone, so is what they cost, though the app goes on."""
+    gateway = launch({"app:hello": app("hello", idle_timeout="off")})
+    assert gateway.get("/").status == 200
+    before = memory(gateway.pid)[2]
+    connections = [gateway.connect() for _ in range(1000)]
+    for connection in connections:
+        connection.send(b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"x" * 20_000)
+    wait_until(lambda: memory(gateway.pid)[2] > before + 20 * MB, "all heads are held")
+    for connection in connections:
+        connection.close()
+    wait_until(lambda: memory(gateway.pid)[2] <= before + 256, "what they cost comes back", 5)
+    assert gateway.get("/").status == 200
+
+
 def test_ten_thousand_idle_connections(launch, many_descriptors):
     """What an idle kept connection costs, libev's share included; that it comes back; and that a second burst of them
     finds all that it needs."""
     count = 10_000
-    os.sync()  # pages of a program just written count as dirty until then
     gateway = launch({"gateway": {"backlog": "4096"}, "app:hello": app("hello"),
                       "limits": {"connections": str(count + 10)}, "timeouts": {"keepalive": "10m"}})
 
