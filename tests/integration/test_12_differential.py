@@ -58,6 +58,7 @@ STRICTER = {
     "only HTTP/1.0 and HTTP/1.1 are spoken here": (BOTH, "llhttp takes 0.9 and 2.0, h11 any digits; here they are 505"),
     "no HTTP version": (BOTH, "HTTP/0.9; h11 waits for a whole head, llhttp ends such a request with the connection"),
     "more than one space in the request line": (LLHTTP, "RFC 9112 3 has one; llhttp skips more"),
+    "malformed HTTP version": (LLHTTP, "RFC 9112 3 has one space before it; llhttp skips more"),
     "the method is too long": (H11, "a bound of ours: 32 bytes"),
     "the request line is too long": (BOTH, "a limit of ours, 414"),
     "the head is too large": (BOTH, "a limit of ours, 431"),

@@ -47,6 +47,7 @@ CASES = [
     ("line without a colon", GET + b"nothing\r\n\r\n", 400),
     ("empty name", GET + b": a\r\n\r\n", 400),
     ("two blanks in the request line", b"GET  / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    ("two blanks before the version", b"GET /  HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     ("blank behind the version", b"GET / HTTP/1.1 \r\nHost: x\r\n\r\n", 400),
     ("tabs in the request line", b"GET\t/\tHTTP/1.1\r\nHost: x\r\n\r\n", 400),
     ("CR before the request", b"\r\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
