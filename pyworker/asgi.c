@@ -144,7 +144,9 @@ void asgi_free(struct worker *w)
         Py_XDECREF(a->key[i]);
     names_clear(&a->headers);
     PyMem_Free(a->scratch);
-    free(a);
+    call_free_unused(a);
+    if (a->objects == 0) /* else the app keeps a receive or send at the end of the process */
+        free(a);
 }
 
 /* --- the loop --- */

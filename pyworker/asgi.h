@@ -60,10 +60,13 @@ struct asgi {
     struct names headers; /* parameters to names of headers */
     struct call *calls;   /* under way; NULL: none */
     struct call *spare;   /* for the next request */
-    uint8_t *scratch;     /* SCRATCH bytes, for bodies */
-    unsigned eager;       /* answers that leave at once, see reply.c */
-    bool draining;        /* no request is begun any more */
-    bool pausing;         /* descriptors were used up: asgi_resume() is due */
+    struct call *unused;  /* memory of calls that are over, by `next` */
+    unsigned unused_count;
+    unsigned objects; /* calls that somebody refers to */
+    uint8_t *scratch; /* SCRATCH bytes, for bodies */
+    unsigned eager;   /* answers that leave at once, see reply.c */
+    bool draining;    /* no request is begun any more */
+    bool pausing;     /* descriptors were used up: asgi_resume() is due */
 };
 
 /* open(app, loop, state, ready, debug, concurrency, show, pause, cancelled): begins to listen, sends `ready`;

@@ -17,19 +17,35 @@
 #include "reply.h"
 #include "scope.h"
 
-enum { PENDING_CEILING = 1 << 20 }; /* bytes; a longer head of an answer is a mistake */
+enum {
+    PENDING_CEILING = 1 << 20, /* bytes; a longer head of an answer is a mistake */
+    PENDING_KEEP = 2048,       /* of an unused call */
+    UNUSED_MAX = 32            /* calls */
+};
 
 struct call *call_new(struct asgi *a)
 {
-    struct call *c = PyObject_New(struct call, (PyTypeObject *)a->call_type);
+    struct call *c = a->unused;
+    struct buffer pending;
+
+    if (c != NULL) {
+        a->unused = c->next;
+        a->unused_count--;
+        pending = c->x.pending;
+        (void)PyObject_Init((PyObject *)c, (PyTypeObject *)a->call_type);
+    } else {
+        c = PyObject_New(struct call, (PyTypeObject *)a->call_type);
+        buffer_init(&pending, PENDING_CEILING);
+    }
     if (c == NULL)
         return NULL;
+    a->objects++;
     memset((char *)c + sizeof(PyObject), 0, sizeof(*c) - sizeof(PyObject));
+    c->x.pending = pending;
     c->asgi = a;
     c->x.worker = a->worker;
     c->x.request.fd = -1;
     c->x.declared = -1;
-    buffer_init(&c->x.pending, PENDING_CEILING);
     c->over = true;
     return c;
 }
@@ -47,7 +63,7 @@ static void leave(struct call *c, bool keep)
     if (c->next != NULL)
         c->next->previous = c->previous;
     c->next = c->previous = NULL;
-    buffer_free(&c->x.pending);
+    buffer_clear(&c->x.pending, PENDING_KEEP);
     Py_CLEAR(c->body);
     waiter_wake_news(c);
     waiter_wake_room(c);
@@ -295,8 +311,27 @@ static void call_dealloc(PyObject *self)
     Py_XDECREF(c->coroutine);
     for (size_t i = 0; i < 3; i++)
         Py_XDECREF(c->error[i]);
-    PyObject_Free(self);
+    c->asgi->objects--;
+    if (c->asgi->unused_count < UNUSED_MAX) {
+        c->next = c->asgi->unused;
+        c->asgi->unused = c;
+        c->asgi->unused_count++;
+    } else {
+        buffer_free(&c->x.pending);
+        PyObject_Free(self);
+    }
     Py_DECREF(type); /* an instance of a heap type owns a reference to it */
+}
+
+void call_free_unused(struct asgi *a)
+{
+    while (a->unused != NULL) {
+        struct call *c = a->unused;
+        a->unused = c->next;
+        buffer_free(&c->x.pending);
+        PyObject_Free(c);
+    }
+    a->unused_count = UNUSED_MAX; /* what comes now is freed at once */
 }
 
 /* What is asked of a task's coroutine (cr_frame, cr_await, __name__) is the app's. */

@@ -11,6 +11,9 @@
 /* Appends; false with ValueError past the buffer's ceiling. */
 bool head_append(struct buffer *b, const char *data, size_t len);
 
+/* Appends a number in decimal. */
+bool head_number(struct buffer *b, unsigned long long n);
+
 /* Appends "Status: CODE reason". */
 bool head_status(struct buffer *b, unsigned code);
 

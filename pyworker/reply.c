@@ -187,7 +187,6 @@ static bool bodyless(const struct exchange *x)
 /* Completes the head; if this is all of the body, with its length. */
 static bool commit(struct call *c, size_t len, bool more)
 {
-    char line[48];
     struct exchange *x = &c->x;
 
     if (x->committed)
@@ -196,8 +195,8 @@ static bool commit(struct call *c, size_t len, bool more)
     if (more || x->declared != -1 || bodyless(x))
         return head_append(&x->pending, "\r\n", 2);
     x->declared = (long long)len;
-    int n = snprintf(line, sizeof(line), "Content-Length: %zu\r\n\r\n", len);
-    return head_append(&x->pending, line, (size_t)n);
+    return head_append(&x->pending, "Content-Length: ", 16) && head_number(&x->pending, len) &&
+           head_append(&x->pending, "\r\n\r\n", 4);
 }
 
 /* Whether so much body fits to what Content-Length promises. */

@@ -15,23 +15,25 @@ struct facts {
     const char *client, *client_port, *server, *server_port;
 };
 
+#define FACT(name, field)                                                                                    \
+    {                                                                                                        \
+        name, sizeof(name) - 1, offsetof(struct facts, field)                                                \
+    }
+
 static const struct {
     const char *name;
+    size_t len;
     size_t offset;
 } known[] = {
-    {"REQUEST_METHOD",  offsetof(struct facts, method)     },
-    {"SERVER_PROTOCOL", offsetof(struct facts, protocol)   },
-    {"REQUEST_SCHEME",  offsetof(struct facts, scheme)     },
-    {"HTTPS",           offsetof(struct facts, https)      },
-    {"SCRIPT_NAME",     offsetof(struct facts, script_name)},
-    {"PATH_INFO",       offsetof(struct facts, path_info)  },
-    {"REQUEST_URI",     offsetof(struct facts, uri)        },
-    {"QUERY_STRING",    offsetof(struct facts, query)      },
-    {"REMOTE_ADDR",     offsetof(struct facts, client)     },
-    {"REMOTE_PORT",     offsetof(struct facts, client_port)},
-    {"SERVER_NAME",     offsetof(struct facts, server)     },
-    {"SERVER_PORT",     offsetof(struct facts, server_port)},
+    FACT("REQUEST_METHOD", method),   FACT("SERVER_PROTOCOL", protocol),
+    FACT("REQUEST_SCHEME", scheme),   FACT("HTTPS", https),
+    FACT("SCRIPT_NAME", script_name), FACT("PATH_INFO", path_info),
+    FACT("REQUEST_URI", uri),         FACT("QUERY_STRING", query),
+    FACT("REMOTE_ADDR", client),      FACT("REMOTE_PORT", client_port),
+    FACT("SERVER_NAME", server),      FACT("SERVER_PORT", server_port),
 };
+
+#undef FACT
 
 /* As 2.4 says send() raises once the client has left, or an endless stream would never end. It is 2.3 that is
  * told, as other servers do: Starlette, which reads this, then also watches for the client while a stream has
@@ -85,7 +87,7 @@ static long long parse_length(const char *value)
 static void note(struct facts *facts, const char *name, size_t len, const char *value)
 {
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        if (is(name, len, known[i].name)) {
+        if (len == known[i].len && memcmp(name, known[i].name, len) == 0) {
             memcpy((char *)facts + known[i].offset, &value, sizeof(value));
             return;
         }
@@ -191,7 +193,12 @@ static PyObject *address(const char *host, const char *port)
 {
     if (*host == '\0')
         Py_RETURN_NONE; /* a client on a unix socket */
-    return Py_BuildValue("(Nl)", text(host, strlen(host)), strtol(port, NULL, 10));
+    PyObject *name = text(host, strlen(host));
+    PyObject *number = PyLong_FromLong(strtol(port, NULL, 10));
+    PyObject *pair = name == NULL || number == NULL ? NULL : PyTuple_Pack(2, name, number);
+    Py_XDECREF(name);
+    Py_XDECREF(number);
+    return pair;
 }
 
 static PyObject *scheme(struct call *c, const struct facts *f)

@@ -902,3 +902,21 @@ def test_reload_refuses_the_request_that_finds_a_changed_source(asgi, mode):
             return answer.protocol_status == 2 and not answer.records and connection.at_end()
     eventually(refused)
     assert worker.wait() == 0
+
+
+def test_a_task_factory_of_the_app_is_respected(serve):
+    worker = serve("""
+        import asyncio
+        class Mine(asyncio.Task):
+            pass
+        async def app(scope, receive, send):
+            if scope["type"] == "lifespan":
+                await receive()
+                asyncio.get_running_loop().set_task_factory(lambda loop, coro, **more: Mine(coro, loop=loop, **more))
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+                return await send({"type": "lifespan.shutdown.complete"})
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body", "body": type(asyncio.current_task()).__name__.encode()})
+    """)
+    assert worker.ask().body == b"Mine"
