@@ -56,7 +56,8 @@ static bool take_loop(struct asgi *a, PyObject *loop)
     a->create_task = PyObject_GetAttrString(loop, "create_task");
     a->create_future = PyObject_GetAttrString(loop, "create_future");
     a->stop = PyObject_GetAttrString(loop, "stop");
-    return a->create_task != NULL && a->create_future != NULL && a->stop != NULL;
+    a->task_options = Py_BuildValue("{s:O}", "loop", loop);
+    return a->task_options != NULL && a->create_task != NULL && a->create_future != NULL && a->stop != NULL;
 }
 
 static void keep(PyObject **place, PyObject *object)
@@ -67,14 +68,14 @@ static void keep(PyObject **place, PyObject *object)
 
 PyObject *asgi_open(struct worker *w, PyObject *args)
 {
-    PyObject *app, *loop, *state, *show, *pause, *cancelled;
+    PyObject *app, *loop, *state, *show, *pause, *cancelled, *task_type;
     const char *ready;
     Py_ssize_t len;
     int debug;
     unsigned concurrency;
 
-    if (!PyArg_ParseTuple(args, "OOO!y#pIOOO:asgi_open", &app, &loop, &PyDict_Type, &state, &ready, &len,
-                          &debug, &concurrency, &show, &pause, &cancelled))
+    if (!PyArg_ParseTuple(args, "OOO!y#pIOOOO:asgi_open", &app, &loop, &PyDict_Type, &state, &ready, &len,
+                          &debug, &concurrency, &show, &pause, &cancelled, &task_type))
         return NULL;
     struct asgi *a = w->asgi = calloc(1, sizeof(*a));
     if (a == NULL)
@@ -86,6 +87,8 @@ PyObject *asgi_open(struct worker *w, PyObject *args)
     keep(&a->show, show);
     keep(&a->pause, pause);
     keep(&a->cancelled, cancelled);
+    if (task_type != Py_None)
+        keep(&a->task_type, task_type);
     if (!make_objects(a) || !take_loop(a, loop))
         return NULL;
     if (!core_open(&w->core, concurrency))
@@ -112,6 +115,8 @@ int asgi_traverse(struct worker *w, visitproc visit, void *arg)
         return 0;
     Py_VISIT(a->app);
     Py_VISIT(a->state);
+    Py_VISIT(a->task_type);
+    Py_VISIT(a->task_options);
     Py_VISIT(a->create_task);
     Py_VISIT(a->create_future);
     Py_VISIT(a->stop);
@@ -135,9 +140,10 @@ void asgi_free(struct worker *w)
         return;
     w->asgi = NULL;
     Py_XDECREF(a->spare);
-    PyObject *const objects[] = {
-        a->app,       a->state,     a->create_task,  a->create_future, a->stop,       a->show,   a->pause,
-        a->cancelled, a->call_type, a->receive_type, a->send_type,     a->base_scope, a->no_body};
+    PyObject *const objects[] = {a->app,         a->state,         a->task_type, a->task_options,
+                                 a->create_task, a->create_future, a->stop,      a->show,
+                                 a->pause,       a->cancelled,     a->call_type, a->receive_type,
+                                 a->send_type,   a->base_scope,    a->no_body};
     for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++)
         Py_XDECREF(objects[i]);
     for (size_t i = 0; i < KEYS; i++)
@@ -150,6 +156,16 @@ void asgi_free(struct worker *w)
 }
 
 /* --- the loop --- */
+
+PyObject *asgi_task(struct asgi *a, PyObject *coroutine)
+{
+    if (a->task_type == NULL)
+        return PyObject_CallFunctionObjArgs(a->create_task, coroutine, NULL);
+    PyObject *arguments = PyTuple_Pack(1, coroutine);
+    PyObject *task = arguments == NULL ? NULL : PyObject_Call(a->task_type, arguments, a->task_options);
+    Py_XDECREF(arguments);
+    return task;
+}
 
 static void complain(void)
 {

@@ -44,8 +44,10 @@ enum asgi_key {
 struct asgi {
     struct worker *worker;
     PyObject *app;
-    PyObject *state;       /* of the lifespan; every scope gets a shallow copy */
-    PyObject *create_task; /* methods of the loop */
+    PyObject *state;        /* of the lifespan; every scope gets a shallow copy */
+    PyObject *task_type;    /* asyncio.Task, where create_task() would do no more than call it; or NULL */
+    PyObject *task_options; /* its keyword arguments */
+    PyObject *create_task;  /* methods of the loop */
     PyObject *create_future;
     PyObject *stop;
     PyObject *show;      /* asgi.py's: writes the stack of a task */
@@ -69,8 +71,8 @@ struct asgi {
     bool pausing;     /* descriptors were used up: asgi_resume() is due */
 };
 
-/* open(app, loop, state, ready, debug, concurrency, show, pause, cancelled): begins to listen, sends `ready`;
- * returns the descriptor that the loop has to watch. */
+/* open(app, loop, state, ready, debug, concurrency, show, pause, cancelled, task): begins to listen, sends
+ * `ready`; returns the descriptor that the loop has to watch. */
 PyObject *asgi_open(struct worker *w, PyObject *args);
 
 /* What the loop calls when that descriptor is readable. Stops the loop when the worker is to stop and nothing
@@ -81,6 +83,9 @@ PyObject *asgi_resume(struct worker *w);
 
 /* Closes all connections and the listening socket. */
 PyObject *asgi_close(struct worker *w);
+
+/* The task of a coroutine; NULL with an exception. */
+PyObject *asgi_task(struct asgi *a, PyObject *coroutine);
 
 /* The last request may be over: stops the loop then. */
 void asgi_rest(struct asgi *a);

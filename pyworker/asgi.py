@@ -132,7 +132,9 @@ def run(core, loop, life, *arguments):
     def pause(ms):
         return loop.call_later(ms / 1000, core.asgi_resume)
 
-    watched = core.asgi_open(life.app, loop, life.state, *arguments, show_stack, pause, asyncio.CancelledError)
+    plain = type(loop).create_task is asyncio.BaseEventLoop.create_task and loop.get_task_factory() is None
+    hooks = show_stack, pause, asyncio.CancelledError, asyncio.Task if plain else None
+    watched = core.asgi_open(life.app, loop, life.state, *arguments, *hooks)
     life.context.run(loop.add_reader, watched, core.asgi_poll)
     try:
         loop.run_forever()

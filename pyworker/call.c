@@ -93,7 +93,7 @@ void call_begin(struct call *c)
     a->calls = c;
     core_own(&a->worker->core, c->x.request.fd, c);
     core_tell_slot(&a->worker->core, c->x.request.id);
-    c->task = PyObject_CallFunctionObjArgs(a->create_task, (PyObject *)c, NULL);
+    c->task = asgi_task(a, (PyObject *)c);
     if (c->task == NULL) {
         exchange_log(&c->x, NULL);
         call_abandon(c);

@@ -332,7 +332,7 @@ static PyMethodDef methods[] = {
      "serve(app, ready, debug=False, concurrency=1): sends the message `ready`, then serves until it is to "
      "stop."                                                                                                                                          },
     {"asgi_open",   module_asgi_open,                          METH_VARARGS,
-     "asgi_open(app, loop, state, ready, debug, concurrency, show, pause, cancelled): see asgi.h."                                                    },
+     "asgi_open(app, loop, state, ready, debug, concurrency, show, pause, cancelled, task): see asgi.h."                                              },
     {"asgi_poll",   module_asgi_poll,                          METH_NOARGS,
      "asgi_poll(): what the loop calls when the core has something."                                                                                  },
     {"asgi_resume", module_asgi_resume,                        METH_NOARGS,                  "asgi_resume(): what it calls after a pause."            },
