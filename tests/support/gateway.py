@@ -197,9 +197,11 @@ class Gateway:
         def dead():
             return {pid for pid, state in children(self.pid) if state == "Z"}
         found = dead()
-        if found:
-            time.sleep(0.2)
-        return found & dead()
+        deadline = time.monotonic() + 5
+        while found and time.monotonic() < deadline:  # on a busy machine it may be a while until it looks
+            time.sleep(0.02)
+            found &= dead()
+        return found
 
     def leftovers(self):
         """Everything alive that carries the mark, but for the gateway while it runs."""
