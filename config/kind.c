@@ -207,13 +207,17 @@ static unsigned role_of(const struct conf_app *app)
     return started ? (unsigned)COMMAND : 1u << app->kind;
 }
 
-/* Who a key is for; ~0: all. */
+/* Who a key is for; ~0: all. Looked up once: there may be a thousand apps. */
 static unsigned roles_of(const struct table_row *row)
 {
-    for (size_t i = 0; i < sizeof(owned) / sizeof(owned[0]); i++)
+    static unsigned known[TABLE_MAX];
+    unsigned *roles = &known[table_index(row)];
+    for (size_t i = 0; *roles == 0 && i < sizeof(owned) / sizeof(owned[0]); i++)
         if (strcmp(owned[i].key, row->key) == 0)
-            return owned[i].roles;
-    return ~0u;
+            *roles = owned[i].roles;
+    if (*roles == 0)
+        *roles = ~0u;
+    return *roles;
 }
 
 bool kind_uses(const struct conf_app *app, const struct table_row *row)

@@ -373,7 +373,8 @@ static void take_end(struct upstream *up, const struct fcgi_event *event)
         if (!r->head_sent) {
             log_error("%s ended a request without an answer (id %s)", up->owner.app->name, r->id);
             request_fail(r, 502, NULL);
-        } else if (event->app_status != 0) {
+        } else if (event->app_status != 0 &&
+                   up->link != UPSTREAM_SINGLE) { /* elsewhere it is an exit status */
             log_error("%s broke off its answer (id %s)", up->owner.app->name, r->id);
             request_cut(r);
         } else {

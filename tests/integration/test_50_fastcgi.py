@@ -7,11 +7,13 @@ import re
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import threading
 
 import pytest
 
+import fakeworker
 import php
 import rawhttp
 from gateway import proc_file, run, wait_until
@@ -195,6 +197,76 @@ def test_a_reload_lets_a_request_finish(remote, www, fpm):
     assert gateway.get("/index.php").status == 404
     napping.join()
     assert answers == ["rested"]
+
+
+# --- any other server
+
+
+class Plain:
+    """A server that does what the specification asks for, and no more: it answers each connection with `records`, which
+    are given the request's id, and leaves it open."""
+
+    def __init__(self, *records):
+        self.records = records
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        self.flags = []
+        self.open = []
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.open.append(connection)
+            peer = fakeworker.Peer(connection)
+            self.flags.append(connection.recv(16, socket.MSG_PEEK | socket.MSG_WAITALL)[10])
+            peer.read_params()
+            peer.read_body()
+            connection.sendall(b"".join(make(peer.id) for make in self.records))
+
+    def end(self):
+        self.listener.close()
+        for connection in self.open:
+            connection.close()
+
+
+def out(content):
+    return lambda id: fakeworker.record(fakeworker.STDOUT, content, id)
+
+
+def ended(status=0, protocol=0):
+    return lambda id: fakeworker.record(fakeworker.END, struct.pack("!IB3x", status, protocol), id)
+
+
+HEAD = b"Content-Type: text/plain\r\n\r\n"
+
+
+@pytest.mark.parametrize("records, status", [
+    ([out(HEAD + b"answer"), out(b""), ended()], 200),
+    ([out(HEAD + b"answer"), ended()], 200),  # without the empty STDOUT
+    ([out(HEAD), out(b"answer"), ended(3)], 200),  # the exit status of a CGI program
+    ([ended()], 502),
+    ([out(b"no head"), ended()], 502),
+    ([ended(0, fakeworker.OVERLOADED)], 503),
+    ([ended(0, fakeworker.UNKNOWN_ROLE)], 502),
+    ([lambda id: b"HTTP/1.1 200 OK\r\n\r\n" * 9], 502),
+    ([out(HEAD + b"answer"), out(b""), ended(), out(b"more")], 200),
+])
+def test_plain_server(launch, records, status):
+    """Connections are not asked to be kept, and are closed by us when their request is over."""
+    server = Plain(*records)
+    try:
+        gateway = launch({"app:plain": {"address": server.address}})
+        for _ in range(3):
+            answer = gateway.get("/")
+            assert answer.status == status and (status != 200 or answer.text == "answer"), answer
+        assert server.flags == [0, 0, 0]
+        wait_until(lambda: sockets(gateway) == 1, "only the listener")
+    finally:
+        server.end()
 
 
 # --- nobody there
