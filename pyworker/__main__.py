@@ -83,7 +83,7 @@ def set_path():
     sys.path.insert(0, directory)
 
 
-def load_app(core, options, spec, arguments):
+def load_app(options, spec, arguments):
     """Import the app, or get ready for scripts; return (app, kind, whether to fork)."""
     from pyworker.load import guess_kind, load
 
@@ -97,7 +97,7 @@ def load_app(core, options, spec, arguments):
     if scripts:
         from pyworker.scripts import open_scripts
 
-        return open_scripts(core, kind, spec, arguments), kind, fork
+        return open_scripts(kind, spec, arguments), kind, fork
     app, kind = load(spec, arguments, options["--factory"], kind)
     return app, kind, fork
 
@@ -138,7 +138,7 @@ def import_app(core, options, spec, arguments):
     usual = gc.get_threshold()
     gc.set_threshold(*IMPORTING)
     try:
-        app, kind, fork = load_app(core, options, spec, arguments)
+        app, kind, fork = load_app(options, spec, arguments)
         if kind == "asgi":
             import pyworker.asgi  # here, so that copies have asyncio already
     finally:

@@ -43,14 +43,21 @@ def scope_of(environ, state):
     }
 
 
+class Silence:
+    """In the place of the core: that an app has no lifespan would be told at each request."""
+
+    def send(self, text):
+        return False
+
+
 class Request:
     """One request: what a WSGI app returns. Iterating it runs the app up to the end of its answer, close() to its own end."""
 
-    def __init__(self, core, app, environ, start_response):
+    def __init__(self, app, environ, start_response):
         self.app, self.environ, self.start_response = app, environ, start_response
         self.loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self.loop)
-        self.life = Lifespan(core, app, "auto")
+        self.life = Lifespan(Silence(), app, "auto")
         self.over = self.loop.create_future()  # the answer is
         self.start = self.write = None
         self.body_given = False
@@ -105,6 +112,6 @@ class Request:
             self.loop.close()
 
 
-def as_wsgi(core, app):
+def as_wsgi(app):
     """The WSGI app that serves an ASGI app."""
-    return lambda environ, start_response: Request(core, app, environ, start_response)
+    return lambda environ, start_response: Request(app, environ, start_response)

@@ -66,8 +66,11 @@ static PyObject *module_send(PyObject *module, PyObject *args)
 
     if (!PyArg_ParseTuple(args, "y#:send", &text, &len))
         return NULL;
+    if (w->core.control == -1 ||
+        w->core.single) /* a copy would say at each request what its zygote has said */
+        Py_RETURN_FALSE;
     Py_BEGIN_ALLOW_THREADS sent = control_send(w->core.control, text, (size_t)len);
-    Py_END_ALLOW_THREADS return PyBool_FromLong(sent && w->core.control != -1 && !w->core.single);
+    Py_END_ALLOW_THREADS return PyBool_FromLong(sent);
 }
 
 /* False: KeyboardInterrupt is set. */
@@ -324,7 +327,7 @@ static PyMethodDef methods[] = {
      "start(): takes the control channel over and tells the gateway START."                                                                           },
     {"listen",      module_listen,                             METH_VARARGS,                 "listen(fd): takes a listening socket over; -1: fd 0."   },
     {"send",        module_send,                               METH_VARARGS,
-     "send(message): sends a control message; False if there is no gateway."                                                                          },
+     "send(message): sends a control message; False if there is no gateway, and in a copy."                                                           },
     {"watch",       module_watch,                              METH_O,                       "watch(sources): asks sources.changed() before requests."},
     {"fork",        module_fork,                               METH_VARARGS,
      "fork(ready, limit): sends `ready`, then forks copies; True in each of them, False when stopped."                                                },

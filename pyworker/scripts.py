@@ -51,6 +51,15 @@ def is_script(path):
     return not binds_app(compile_file(path, os.stat(path)))
 
 
+def as_wsgi(app):
+    """The app, or what serves an ASGI app as a WSGI app."""
+    if not is_asgi(app):
+        return app
+    from pyworker import asgi_file
+
+    return asgi_file.as_wsgi(app)
+
+
 def regular_file(path):
     """What os.stat() says of it; None if it is no regular file, or not there."""
     try:
@@ -102,7 +111,7 @@ def flush(stream):
         pass  # there is none, nobody reads it any more, it was closed or detached, or is something of the script's own
 
 
-def open_scripts(core, kind, spec, arguments):
+def open_scripts(kind, spec, arguments):
     """The Scripts that the command line names."""
     path = os.path.realpath(spec)
     if kind == "files" and not os.path.isdir(path):
@@ -110,14 +119,13 @@ def open_scripts(core, kind, spec, arguments):
     if kind == "cgi" and regular_file(path) is None:
         raise LoadError("%s is no file (in %s): kind cgi needs a script" % (spec, os.getcwd()))
     sys.argv[:] = [path] + arguments
-    return Scripts(core, path if kind == "cgi" else None, path if kind == "files" else None, arguments)
+    return Scripts(path if kind == "cgi" else None, path if kind == "files" else None, arguments)
 
 
 class Scripts:
     """The scripts of one worker: `script` alone, or those below the directory `root`."""
 
-    def __init__(self, core, script, root, arguments):
-        self.core = core
+    def __init__(self, script, root, arguments):
         self.script = script
         self.root = root
         self.arguments = arguments
@@ -161,18 +169,11 @@ class Scripts:
         if self.root and binds_app(code):
             self.enter_directory(path)
             name, app = import_app(path, code)
-            found = WSGI, self.wsgi(app)
+            found = WSGI, as_wsgi(app)
         if len(self.files) >= FILES_MAX:
             self.files.clear()
         self.files[path] = seen, found, name
         return found
-
-    def wsgi(self, app):
-        if not is_asgi(app):
-            return app
-        from pyworker.asgi_file import as_wsgi
-
-        return as_wsgi(self.core, app)
 
     def enter_directory(self, path):
         sys.path[:] = [os.path.dirname(path)] + self.path[1:]

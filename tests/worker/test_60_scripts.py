@@ -633,3 +633,17 @@ def test_an_asgi_file(files, mode):
     assert worker.stderr.count("ValueError: failed") == 2 and worker.stderr.count("ValueError: cut") == 2
     assert "never retrieved" not in worker.stderr
     assert (worker.directory / "shutdown").exists()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_asgi_file_may_do_without_a_lifespan(files, mode):
+    worker = files(mode, a="""
+        async def app(scope, receive, send):
+            assert scope["type"] == "http"
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body", "body": b"fine"})
+    """)
+    for _ in range(3):
+        assert get(worker, "a.py").body == b"fine"
+    worker.say("STOP")
+    assert worker.message() == "" and worker.stderr == ""
