@@ -49,7 +49,7 @@ def code(directory, version):
 
 
 def versioned(tmp_path, **keys):
-    return {"app:k": {"module": "versioned", "directory": tmp_path,
+    return {"app:k": {"module": "versioned", "directory": tmp_path, "bytecode": "off",
                       "env": [f"FILE={tmp_path}/go", "PYTHONDONTWRITEBYTECODE=1"]} | keys}
 
 
