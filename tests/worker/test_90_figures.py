@@ -44,6 +44,34 @@ def test_ten_thousand_requests_leave_nothing(serve):
     eventually(lambda: worker.descriptors() == descriptors)
 
 
+def test_ten_thousand_asgi_requests_leave_nothing(serve):
+    worker = serve("""
+        import asyncio
+        async def app(scope, receive, send):
+            body = (await receive())["body"]
+            if scope["path"] == "/fail":
+                raise ValueError
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"x-length", b"%d" % len(body))]})
+            if scope["path"] == "/pieces":
+                for _ in range(3):
+                    await send({"type": "http.response.body", "body": body, "more_body": True})
+                    await asyncio.sleep(0)
+            await send({"type": "http.response.body", "body": body})
+            if scope["path"] == "/waits":
+                await receive()
+    """, options=["--lifespan", "off"])
+    messages = [request(cgi_params("POST", path, b"b" * size, HTTP_X_UNIQUE="v" * 100), b"b" * size)
+                for path, size in (("/", 2000), ("/pieces", 2000), ("/waits", 20000), ("/fail", 10))]
+    descriptors = worker.descriptors()
+    for message in messages:
+        many(worker, 300, message)
+    memory = worker.memory()
+    for message in messages:
+        many(worker, 2500, message)
+    assert worker.memory() - memory < 300_000
+    eventually(lambda: worker.descriptors() == descriptors)
+
+
 def test_connections_leave_nothing(serve):
     worker = serve()
     descriptors = worker.descriptors()

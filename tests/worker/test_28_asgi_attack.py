@@ -1,0 +1,129 @@
+"""Peers that leave at every point, in any order, beside peers that behave: nothing is left, nobody else notices."""
+
+import os
+import random
+import re
+import socket
+
+import pytest
+
+from fcgi_client import ProtocolError, cgi_params, request
+from worker import eventually
+
+APP = """
+    import asyncio
+
+    async def app(scope, receive, send):
+        body, more = b"", True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body, more = body + message["body"], message["more_body"]
+        path = scope["path"]
+        if path == "/raise":
+            raise KeyError("mine")
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"x-length", b"%d" % len(body))]})
+        if path == "/cut":
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+            raise KeyError("mine")
+        if path == "/wait":
+            await receive()
+        if path == "/large":
+            for _ in range(20):
+                await send({"type": "http.response.body", "body": b"x" * 100000, "more_body": True})
+        if path == "/stream":
+            for _ in range(20):
+                await send({"type": "http.response.body", "body": b"x" * 100, "more_body": True})
+                await asyncio.sleep(0)
+        await send({"type": "http.response.body", "body": body})
+        if path == "/later":
+            await asyncio.sleep(0.001)
+"""
+PATHS = "/", "/raise", "/cut", "/large", "/stream", "/later", "/wait"
+COUNT = 10000 if os.environ.get("LEANGATE_LONG") else 1000
+
+
+def message(dice):
+    body = b"b" * dice.choice((0, 0, 10, 5000, 9000, 30000, 150000))
+    return request(cgi_params("POST", dice.choice(PATHS), body), body, size=dice.choice((65535, 1000)))
+
+
+def bother(worker, dice):
+    """One request that is given up somewhere."""
+    with worker.connect() as connection:
+        data = message(dice)
+        connection.socket.setblocking(False)
+        try:
+            connection.socket.send(data[: dice.choice((len(data), len(data), dice.randrange(len(data))))])
+        except BlockingIOError:
+            pass
+        connection.socket.setblocking(True)
+        connection.socket.settimeout(dice.choice((0.0001, 0.002, 0.01)))
+        if dice.random() < 0.3:
+            connection.socket.shutdown(socket.SHUT_WR)
+        try:
+            for _ in range(dice.randrange(5)):
+                connection.socket.recv(dice.choice((1, 100, 100000)))
+        except OSError:
+            pass
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_peers_that_leave(serve, seed):
+    dice = random.Random(seed)
+    worker = serve(APP, options=["--lifespan", "off", "--concurrency", str(dice.choice((2, 20, 256)))])
+    with worker.connect() as good:
+        good.ask("POST", "/", b"warm")
+        descriptors = worker.descriptors()
+        for number in range(COUNT // 3):
+            bother(worker, dice)
+            if number % 20 == 0:
+                body = b"g" * dice.choice((0, 100, 20000))
+                assert good.ask("POST", "/stream", body).body == b"x" * 2000 + body
+        eventually(lambda: worker.descriptors() == descriptors)
+        assert good.ask("POST", "/", b"end").body == b"end"
+    assert worker.stop() == 0
+    assert set(re.findall(r"^\w*Error:.*", worker.stderr, re.M)) <= {"KeyError: 'mine'"}, worker.stderr
+    assert "runtime error" not in worker.stderr and "AddressSanitizer" not in worker.stderr
+
+
+@pytest.mark.release
+def test_answers_that_nobody_reads_hold_no_memory(serve):
+    """Each of a hundred peers that do not read costs a socket, not its answer."""
+    worker = serve(APP, options=["--lifespan", "off"])
+    worker.ask(path="/large")
+    before = worker.memory()
+    connections = [worker.connect() for _ in range(100)]
+    for connection in connections:
+        connection.send(request(cgi_params(path="/large")))
+        connection.read_exactly(1)
+    eventually(worker.sleeps)
+    assert worker.memory() - before < 40_000_000  # of 200 MB
+    for connection in connections[:50]:
+        connection.close()
+    for connection in connections[50:]:
+        try:
+            connection.data = b"\1" + connection.data
+            assert len(connection.read_answer().body) == 2_000_000
+        except ProtocolError as error:
+            pytest.fail(str(error))
+        connection.close()
+
+
+@pytest.mark.release
+def test_a_body_of_100_mb_flows(serve):
+    worker = serve("""
+        async def app(scope, receive, send):
+            size, more = 0, True
+            while more:
+                message = await receive()
+                size, more = size + len(message["body"]), message["more_body"]
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body", "body": b"%d" % size})
+    """, options=["--lifespan", "off"])
+    body = b"b" * 100_000_000
+    worker.ask("POST", "/", b"b" * 100000)
+    before = worker.memory()
+    assert worker.ask("POST", "/", body).body == b"100000000"
+    assert worker.memory() - before < 10_000_000
