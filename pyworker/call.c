@@ -182,7 +182,7 @@ static unsigned outcome(struct call *c)
 {
     bool raised = PyErr_Occurred() != NULL;
 
-    if (!raised && (c->complete || c->x.broken))
+    if (!raised && (c->complete || c->x.broken || c->body_broken)) /* as it was told: http.disconnect */
         return c->complete ? 0 : 1;
     if (!raised) {
         PyErr_SetString(PyExc_RuntimeError, c->x.status == 0
