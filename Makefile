@@ -25,7 +25,7 @@ JOBS       ?= $(shell nproc)
 # idle gateway keeps few pages of its text (the kernel maps 16 of them around one that is touched).
 IDLE    = gateway gateway_end notify timeq task epoll memory log
 # The rest of the program, by level (docs/ARCHITECTURE.md): from the command line down to the leaves.
-GATEWAY = main gateway_apps banner privileges reload listener \
+GATEWAY = main profile gateway_apps banner privileges reload listener \
           conn conn_proxy conn_head conn_body conn_answer conn_state \
           router status status_json status_metrics status_page status_view \
           app app_outcome app_supply app_state succession fleet tell roster \
@@ -33,7 +33,7 @@ GATEWAY = main gateway_apps banner privileges reload listener \
           client encode cgi_reply cgi request file_rules launch command cache spawn prefetch \
           backoff control output reaper forwarded forwarded_hop proxy_protocol http_chunked http_head http_path \
           http_reply http_date file_open file_type body worker_fsm \
-          json tail buf net inherit proc stats
+          json tail library buf net inherit proc stats
 FCGI    = fcgi_client fcgi_record
 CONFIG  = config load options argument environment reader sections value check check_app finish kind dump help table env_file python \
           suggest network units arena
@@ -42,7 +42,7 @@ CONFIG  = config load options argument environment reader sections value check c
 PYWORKER_C  = module inherit core threads peer conn preset record buffer wsgi environ names exchange input responder head answer \
               output file_wrapper handles control release script script_head pump spool zygote reload \
               asgi call scope awaitable receive send reply waiter upload
-PYWORKER_PY = __init__ __main__ asgi asgi_file bytecode fail files importcache importrecord listen live load private scripts zygote reload
+PYWORKER_PY = __init__ __main__ asgi asgi_file bytecode fail files importcache importrecord profile trace listen live load private scripts zygote reload
 
 # Each unit test and all that it may link: an extra need is a link error, that is a layer leak.
 UNIT_buf           = gateway/buf
@@ -183,6 +183,12 @@ bench-report: ## docs/BENCHMARKS.md and its plots from what the other benches ha
 
 bench-worker: $(worker) ## a worker alone: mode fork beside persistent, memory of copies, memory after 100,000 requests (ARGS="--requests 0")
 	@$(PYTHON) bench/worker.py $(ARGS)
+
+bench-cold: all ## the first request to a sleeping app against a plain import, on 3.11 and 3.13 of pyenv (ARGS=--condition cold: root)
+	@for v in 3.11 3.13; do for python in $$HOME/.pyenv/versions/$$v.*/bin/python; do \
+		test ! -x "$$python" || tests/support/need-venv "$$python" $(B)/cold-$$v bench/requirements-cold.txt || exit 1; done; done
+	@test -d $(B)/cold-3.11 -o -d $(B)/cold-3.13 || tests/support/need-venv $(PYTHON) $(B)/cold-3 bench/requirements-cold.txt
+	@$(PYTHON) bench/cold.py $(ARGS) $$(ls -d $(B)/cold-3* | grep -v bare)
 
 bench-front: $(program) $(worker) ## requests/s of a 1 KB static file beside lighttpd's (ARGS=--no-log)
 	@tests/support/need-packages bench

@@ -147,6 +147,8 @@ struct conf {
     const char *health_path;   /* "": off */
     const char *ready_path;
 
+    struct conf_list profiled; /* the paths behind `profile APP` */
+
     struct conf_app *apps;
     uint32_t app_count;
     const char *file; /* the file it was read from, or "" */
@@ -171,6 +173,8 @@ struct conf_input {
 enum conf_action {
     CONF_RUN,
     CONF_CHECK,   /* -t */
+    CONF_WARM,    /* the word warm */
+    CONF_PROFILE, /* the word profile */
     CONF_DUMP,    /* -T */
     CONF_VERSION, /* --version */
     CONF_HELP     /* --help */

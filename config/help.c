@@ -15,6 +15,8 @@ static const char usage[] =
     "  leangate shop/main.py:app -b :80  the same from a file, on port 80 of every address\n"
     "  leangate script.py                serve a file: an app, or a CGI script\n"
     "  leangate public/                  serve a directory of scripts and files\n"
+    "  leangate warm [APP]               compile and record the start of every app once, then exit\n"
+    "  leangate profile APP [/PATH ...]  show what a start and these requests cost, then exit\n"
     "\n"
     "APP is module:attribute, module, file.py:attribute, file.py or a directory.\n"
     "\n"

@@ -234,8 +234,32 @@ static bool option(struct reading *r, const char *arg)
     return row != NULL ? set_key(r, row) : unknown(r->loader, r->name);
 }
 
+/* Words that stand before APP and say what to do with it. An app of that name is written profile:app. */
+static bool is_word(struct loader *l, const char *arg)
+{
+    static const struct {
+        const char *word;
+        enum conf_action action;
+    } words[] = {
+        {"warm",    CONF_WARM   },
+        {"profile", CONF_PROFILE}
+    };
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (l->action == CONF_RUN && strcmp(words[i].word, arg) == 0) {
+            l->action = words[i].action;
+            return true;
+        }
+    return false;
+}
+
 static bool positional(struct loader *l, const char *arg)
 {
+    if (l->app == NULL && is_word(l, arg))
+        return true;
+    if (l->action == CONF_PROFILE && arg[0] == '/' && (l->app != NULL || l->file != NULL)) {
+        const char *kept = arena_copy(l->arena, arg, strlen(arg));
+        return kept != NULL ? value_append(l, &l->conf->profiled, kept) : load_no_memory(l);
+    }
     if (l->app != NULL) {
         return load_fail(l, "\"%s\": there is an app already, \"%s\" (more than one stand in a file)", arg,
                          l->app);

@@ -26,6 +26,7 @@
 #include "gateway_end.h"
 #include "gateway_state.h"
 #include "inherit.h"
+#include "library.h"
 #include "listener.h"
 #include "log.h"
 #include "memory.h"
@@ -180,26 +181,6 @@ static void on_prepare(EV_P_ ev_prepare *prepare, int events)
 
 /* ---- building ---- */
 
-/* The directory that holds the package pyworker: beside the program (build/), or PREFIX/lib/leangate. */
-static char *find_library(void)
-{
-    static const char *const places[] = {"", "/../lib/leangate"};
-    char program[PATH_MAX], probe[PATH_MAX + 64];
-    ssize_t n = readlink("/proc/self/exe", program, sizeof(program) - 1);
-    if (n <= 0)
-        return NULL;
-    program[n] = '\0';
-    *strrchr(program, '/') = '\0';
-    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-        snprintf(probe, sizeof(probe), "%s%s/pyworker/__main__.py", program, places[i]);
-        if (access(probe, R_OK) != 0)
-            continue;
-        snprintf(probe, sizeof(probe), "%s%s", program, places[i]);
-        return realpath(probe, NULL);
-    }
-    return NULL;
-}
-
 /* A plain number of descriptors must not be what limits `connections`. Workers get the old limit back. */
 static void raise_limits(void)
 {
@@ -294,7 +275,7 @@ static enum gateway_exit build(struct gateway *g, struct conf *conf, const struc
         log_error("cannot open the log %s: %s", path, strerror(errno));
         return GATEWAY_CANNOT_START;
     }
-    char *library = find_library();
+    char *library = library_find();
     if (library == NULL) {
         log_error("the worker package is missing: no pyworker/__main__.py beside the program or in its "
                   "lib/leangate");

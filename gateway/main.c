@@ -7,6 +7,7 @@
 
 #include "config.h"
 #include "gateway.h"
+#include "profile.h"
 #include "version.h"
 
 /* Takes the reference to the configuration over. */
@@ -22,7 +23,10 @@ static enum gateway_exit act(enum conf_action action, struct conf *conf, const s
     case CONF_DUMP: /* written by conf_load */
         conf_unref(conf);
         return GATEWAY_DRAINED;
+    case CONF_PROFILE:
+        return profile_run(conf);
     case CONF_CHECK:
+    case CONF_WARM: /* a check leaves behind what any start does */
         return gateway_check(conf);
     case CONF_RUN:
         break;

@@ -144,7 +144,8 @@ static void __attribute__((noreturn, format(printf, 1, 2))) refuse(const char *f
     int n = vsnprintf(text + head, sizeof(text) - head, format, ap);
     va_end(ap);
     if (n > 0) /* nothing is left to do if even this fails: the exit says enough */
-        (void)!send(CONTROL_FD, text, strlen(text), MSG_NOSIGNAL);
+        (void)!(send(CONTROL_FD, text, strlen(text), MSG_NOSIGNAL) == -1 &&
+                dprintf(STDERR_FILENO, "leangate: %s\n", text + head) > 0);
     _exit(EXIT_CANNOT_RUN);
 }
 
@@ -208,7 +209,7 @@ static int put_entry(const char *entry, void *arg)
     return copy == NULL ? -1 : putenv(copy);
 }
 
-static void build_environment(const struct conf_app *app)
+void spawn_environment(const struct conf_app *app)
 {
     char **before = environ;
     struct conf_error error;
@@ -261,7 +262,7 @@ static void __attribute__((noreturn)) become_worker(const struct spawn *s, pid_t
         umask((mode_t)s->app->umask);
     if (chdir(s->app->directory) == -1)
         refuse("cannot enter directory %s: %s", s->app->directory, strerror(errno));
-    build_environment(s->app);
+    spawn_environment(s->app);
     limit_resources(s->app);
     prefetch_begin(s->files);
     union {

@@ -39,6 +39,9 @@ struct spawn {
  * FAILED. */
 pid_t spawn_process(const struct spawn *s);
 
+/* Makes this process's environment the one of the app's workers; ends it where that cannot be. */
+void spawn_environment(const struct conf_app *app);
+
 /* Remembers the soft limit of descriptors that workers are to get back; to be called before it is raised. */
 void spawn_keep_limits(void);
 

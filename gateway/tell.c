@@ -12,7 +12,10 @@
 #include "proc.h"
 #include "units.h"
 
-enum { HOW_MAX = 64 }; /* bytes of "was killed by signal 11 (Segmentation fault)" and the like */
+enum {
+    SLOW_US = 300000, /* of an import: worth a look at what it consists of */
+    HOW_MAX = 64      /* bytes of "was killed by signal 11 (Segmentation fault)" and the like */
+};
 
 void tell_ready(const struct worker *w, struct stats *stats)
 {
@@ -20,6 +23,10 @@ void tell_ready(const struct worker *w, struct stats *stats)
     stats_cold_start(stats, w->spawned, w->made - w->spawned, w->ready - w->made - import, import);
     if (w->owner.app->kind == CONF_KIND_FASTCGI) /* it cannot tell when it really is */
         log_info("%s: started %s", w->owner.app->name, w->owner.app->command_words.items[0]);
+    else if (w->import_us >= SLOW_US && w->owner.app->module[0] != '\0')
+        log_info("%s: ready in %.0f ms (import %.0f); leangate profile %s shows where it went",
+                 w->owner.app->name, (w->ready - w->spawned) * 1e3, (double)w->import_us / 1e3,
+                 w->owner.app->module);
     else
         log_info("%s: ready in %.0f ms (import %.0f)", w->owner.app->name, (w->ready - w->spawned) * 1e3,
                  (double)w->import_us / 1e3);

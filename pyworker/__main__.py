@@ -13,7 +13,7 @@ import sys
 SWITCHES = ("--factory", "--debug", "--reload")
 REPEATED = "--preload"
 VALUES = {"--kind": "auto", "--mode": "auto", "--concurrency": "", "--lifespan": "auto", "--listen": "",
-          "--bytecode": "", "--files": "", "--imports": ""}
+          "--bytecode": "", "--files": "", "--imports": "", "--trace": ""}
 CHOICES = {
     "--kind": ("auto", "wsgi", "asgi", "cgi", "files"),
     "--mode": ("auto", "persistent", "fork"),
@@ -135,6 +135,12 @@ def import_app(core, options, spec, arguments):
         from pyworker.importcache import open_cache
 
         cache = open_cache(options["--imports"])
+    trace = None
+    if options["--trace"]:
+        from pyworker.trace import Trace
+
+        trace = Trace()
+        trace.start()
     usual = gc.get_threshold()
     gc.set_threshold(*IMPORTING)
     try:
@@ -150,12 +156,17 @@ def import_app(core, options, spec, arguments):
         gc.freeze()
     if bytecode is not None:
         bytecode.tell(core)
-    return app, kind, fork, cache
+    if trace is not None:
+        trace.stop()
+    return app, kind, fork, (cache, trace)
 
 
-def keep_records(core, options, cache, took):
+def keep_records(core, options, found, took):
     """Leave for the next start of the app what this one has found out."""
+    cache, trace = found
     try:
+        if trace is not None:
+            trace.save(options["--trace"])
         if options["--files"]:
             from pyworker.files import save
 
@@ -218,7 +229,7 @@ def work(core):
 
         sources = Sources()
     begin = time.monotonic_ns()
-    app, kind, fork, cache = import_app(core, options, spec, arguments)
+    app, kind, fork, found = import_app(core, options, spec, arguments)
     took = (time.monotonic_ns() - begin) // 1000  # floats would map a part of libm
     if sources is not None:
         sources.changed()  # what is there now was imported
@@ -226,7 +237,7 @@ def work(core):
     process = os.getpid()
     serve(core, app, kind, fork, options, took)
     if os.getpid() == process:
-        keep_records(core, options, cache, took)
+        keep_records(core, options, found, took)
 
 
 def remove_temporary_files(whole):

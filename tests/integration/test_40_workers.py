@@ -29,7 +29,7 @@ def test_what_the_user_sees(launch):
     assert re.fullmatch(r"leangate 0\.1 on http://127\.0\.0\.1:\d+  \(Ctrl-C stops\)", lines[0])
     gateway.err.wait(r"^  /  kitchen  .*asleep: starts on request, stops after (300ms|0\.3s) idle$")
     gateway.get("/")
-    gateway.err.wait(r"^kitchen: ready in \d+ ms \(import \d+\)$")
+    gateway.err.wait(r"^kitchen: ready in \d+ ms \(import \d+\)")
     gateway.err.wait(r"^kitchen: stopped after (300ms|0\.3s) idle, \d+\.\d MB given back; gateway \d+\.\d MB$")
 
 

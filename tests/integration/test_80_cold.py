@@ -4,12 +4,15 @@ import ctypes
 import json
 import mmap
 import os
+import re
 import stat
+import sys
 import textwrap
+from xml.etree import ElementTree
 
 import pytest
 
-from gateway import app, children, wait_until
+from gateway import APPS, app, children, ini, run, wait_until
 
 SLOW = """
     import json, logging, time
@@ -132,3 +135,81 @@ def test_a_list_that_is_not_trusted(listed, tmp_path, spoil):
         files.mkdir()
     assert gateway.get().status == 200
     assert is_cold(data[3])
+
+
+# --- warm and profile ---
+
+def test_warm_leaves_what_a_start_does(tmp_path):
+    (tmp_path / "slow.py").write_text(textwrap.dedent(SLOW))
+    keys = {"python": sys.executable, "import_cache": "on"}
+    (tmp_path / "gateway.ini").write_text(ini({"app:hello": {"module": "slow:application"} | keys, "app:other": {
+        "module": "hello", "directory": APPS, "path": "/other"} | keys}))
+    result = run(tmp_path, "warm")
+    assert result.returncode == 0, result.stderr
+    place = tmp_path / "cache/leangate" / str(os.getuid())
+    assert sorted(path.name.partition("-")[0] + path.suffix for path in place.iterdir()) == [
+        "hello.files", "hello.imports", "other.files", "other.imports"]
+    assert list((tmp_path / "__pycache__").glob("slow.*.pyc"))
+
+
+def test_warm_tells_of_what_is_broken(tmp_path):
+    (tmp_path / "broken.py").write_text("1 / 0")
+    result = run(tmp_path, "warm", "broken:app", "--python", sys.executable)
+    assert result.returncode == 4 and "ZeroDivisionError" in result.stderr
+
+
+def test_profile(tmp_path):
+    (tmp_path / "shop.py").write_text(textwrap.dedent("""
+        import colorsys, heavy, late_import
+
+        def app(environ, start_response):
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            if environ["PATH_INFO"] == "/late":
+                late_import.use()
+            return [b"x"]
+    """))
+    (tmp_path / "heavy.py").write_text("import time\ntime.sleep(0.03)\nkept = bytearray(4000000)\n")
+    (tmp_path / "late_import.py").write_text("import time\ntime.sleep(0.01)\ndef use():\n    pass\n")
+    result = run(tmp_path, "profile", "shop:app", "/", "/late?a=b", "--python", sys.executable)
+    assert result.returncode == 0, result.stderr
+    for part in ("spawn", "interpreter", "site", "worker", "import", r"first answer \(/\)"):
+        assert re.search(rf"^  {part}.* \d+\.\d ms +\d+ %", result.stdout, re.M), part
+    own, whole, kept, memory = next(re.findall(r"[\d.]+", line) for line in result.stdout.splitlines() if line.endswith("  heavy"))
+    assert float(own) >= 30 and float(whole) >= float(own) and int(kept) > 3800
+    assert result.stdout.index("  heavy") < result.stdout.index("  late_import\n")
+    assert "heavy (1 module," in result.stdout and "late_import (1" not in result.stdout
+    assert "/late?a=b: Status: 200 OK" in result.stdout
+    chart = ElementTree.parse(tmp_path / "profile-shop-app.svg")
+    assert any("heavy: " in title.text for title in chart.iter("{http://www.w3.org/2000/svg}title"))
+
+
+def test_profile_tells_of_missing_bytecode(tmp_path):
+    (tmp_path / "shop.py").write_text("import side\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'']\n")
+    (tmp_path / "side.py").write_text("")
+    result = run(tmp_path, "profile", "shop:app", "--python", sys.executable, "--bytecode", "off",
+                 environ={"PYTHONDONTWRITEBYTECODE": "1"})
+    assert "2 modules have no bytecode (side, shop ...)" in result.stdout
+
+
+@pytest.mark.parametrize("args, text", [
+    (["nowhere:app"], 'cannot import "nowhere"'), (["--kind", "fastcgi", "--command", "php-cgi"], "profile is for one Python app")])
+def test_profile_that_cannot_be(tmp_path, args, text):
+    if "--kind" in args:
+        (tmp_path / "gateway.ini").write_text("[app:x]\ncommand = php-cgi\n")
+        args = []
+    result = run(tmp_path, "profile", *args, *(["--python", sys.executable] if args else []))
+    assert result.returncode != 0 and text in result.stderr
+
+
+@pytest.mark.parametrize("word", ["warm", "profile"])
+def test_an_app_of_that_name(tmp_path, word):
+    (tmp_path / f"{word}.py").write_text("def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'']\n")
+    result = run(tmp_path, "-t", f"{word}:app", "--python", sys.executable)
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_slow_start_names_the_profile(launch, tmp_path):
+    (tmp_path / "slow.py").write_text(textwrap.dedent(SLOW).replace("0.05", "0.35"))
+    gateway = launch({"app:hello": app("slow:application", directory=tmp_path)})
+    assert gateway.get().status == 200
+    gateway.err.wait(r"hello: ready in \d+ ms \(import \d+\); leangate profile slow:application shows where it went")

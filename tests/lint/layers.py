@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Reading order. Within a level from the upper row to the lower one.
 LEVELS = {
     10: ["main"],
-    9: ["gateway", "gateway_end", "gateway_apps", "gateway_state", "reload", "banner", "privileges"],
+    9: ["profile", "gateway", "gateway_end", "gateway_apps", "gateway_state", "reload", "banner", "privileges"],
     8: ["listener"],
     7: ["conn", "conn_proxy", "conn_head", "conn_body", "conn_answer", "conn_state", "conn_pool"],
     6: ["router"],
@@ -22,7 +22,7 @@ LEVELS = {
     3: ["ignored", "remote", "queue", "worker", "upstream", "file", "file_find", "redirect", "script", "access"],
     2: ["client", "encode", "cgi_reply", "cgi", "request", "file_rules", "launch", "command", "cache", "spawn", "prefetch"],
     1: ["backoff", "forwarded", "forwarded_hop", "proxy_protocol", "http_chunked", "http_head", "http_path", "http_reply", "http_date", "file_open", "file_type", "body", "control", "output", "reaper", "worker_fsm"],
-    0: ["buf", "task", "timeq", "log", "memory", "epoll", "net", "inherit", "notify", "stats", "json", "proc", "tail", "list", "slice", "http_parse", "version"],
+    0: ["buf", "task", "timeq", "log", "memory", "epoll", "net", "inherit", "notify", "stats", "json", "proc", "tail", "library", "list", "slice", "http_parse", "version"],
 }
 FOLDERS = {
     "gateway": ["gateway", "fcgi", "config"],

@@ -1,0 +1,210 @@
+"""The first request to an app that sleeps: from connect to the last byte of the answer, the gateway, a new Python and the import
+included, against B, the time of `python -c 'import app, os; os._exit(0)'` (`make bench-cold`).
+
+Every round measures B and each variant once, in an order that changes; what is printed is the median of the ratios within a
+round. The conditions:
+
+    warm   all files are in memory, bytecode is there
+    cold   the page cache is dropped before every measurement, B included (root, --cold; it slows the whole machine down)
+    bare   a venv without any bytecode that takes none, from the second start on; B has its bytecode
+
+The variants: `off` (nothing is kept from one start to the next), `default`, `imports` (import_cache = on).
+"""
+
+import argparse
+import contextlib
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from serving import BINARY, FAIR, ROOT, free_port, get
+
+APPS = Path(__file__).resolve().parent / "apps"
+SPECS = {"hello": "hello_wsgi", "flask": "hello_flask", "fastapi": "hello_fastapi", "django": "hello_django"}
+VARIANTS = {
+    "off": ["--cache-dir", "off"],
+    "default": [],
+    "imports": ["--import-cache"],
+}
+# (condition, variant): what is promised, for all but hello
+PROMISED = {("warm", "default"): 1.0, ("warm", "imports"): 0.85, ("cold", "default"): 0.85, ("cold", "imports"): 0.70,
+            ("bare", "default"): 1.05}
+HELLO = 1.5
+PATIENCE = 60
+
+
+def bare_copy(venv):
+    """The venv without bytecode; PYTHONDONTWRITEBYTECODE keeps it so for root, too."""
+    bare = venv.with_name(venv.name + "-bare")
+    if not bare.exists():
+        shutil.copytree(venv, bare, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "pip*"))
+    return bare
+
+
+def drop_caches():
+    os.sync()
+    Path("/proc/sys/vm/drop_caches").write_text("3")
+
+
+def children(pid):
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def wait(condition, what):
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"waited in vain for {what}")
+        time.sleep(0.005)
+
+
+def private(pid):
+    """Bytes of memory that are the process's own."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith(("Private_Dirty", "Private_Clean"))) * 1024
+
+
+class Chain:
+    """A gateway with one app."""
+
+    def __init__(self, running, name, venv, condition, variant, directory):
+        self.directory = Path(directory, f"{name}-{condition}-{variant}-{venv.name}")
+        self.directory.mkdir()
+        self.port = free_port()
+        python = bare_copy(venv) if condition == "bare" else venv
+        environ = FAIR | {"XDG_CACHE_HOME": str(self.directory)}
+        if condition == "bare":
+            environ["PYTHONDONTWRITEBYTECODE"] = "1"
+        self.log = open(self.directory / "log", "wb")
+        self.process = running.enter_context(subprocess.Popen(
+            [BINARY, f"{SPECS[name]}:app", "--bind", f"127.0.0.1:{self.port}", "--log-access", "off", "--python", str(python),
+             "--directory", str(APPS), "--idle-timeout", "10ms", *VARIANTS[variant]], env=environ, stdout=self.log, stderr=self.log))
+        running.callback(self.process.terminate)
+        wait(lambda: b"leangate " in (self.directory / "log").read_bytes() or self.process.poll() is not None, "the gateway")
+
+    def sleeps(self):
+        return not children(self.process.pid)
+
+    def ask(self):
+        """Seconds from connect to the last byte; the worker is gone afterwards."""
+        begun = time.perf_counter()
+        status, _ = get(self.port)
+        took = time.perf_counter() - begun
+        if status != 200:
+            raise SystemExit(f"{status}:\n{(self.directory / 'log').read_text()[-3000:]}")
+        wait(self.sleeps, "the end of the worker")
+        return took
+
+
+def plain(name, venv):
+    """B, once."""
+    code = f"import {SPECS[name]}, os; os._exit(0)"
+    python = str(venv / "bin/python")
+    here = os.getcwd()
+    os.chdir(APPS)
+    begun = time.perf_counter()
+    pid = os.posix_spawn(python, [python, "-c", code], FAIR)
+    status = os.waitpid(pid, 0)[1]
+    took = time.perf_counter() - begun
+    os.chdir(here)
+    if status != 0:
+        raise SystemExit(f"cannot import {SPECS[name]}")
+    return took
+
+
+def measure(name, venv, condition, variants, rounds):
+    """{variant: [ratio of a round, ...]} and the median of B."""
+    ratios, base = {variant: [] for variant in variants}, []
+    with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as running:
+        chains = {variant: Chain(running, name, venv, condition, variant, directory) for variant in variants}
+        plain(name, venv)
+        for chain in chains.values():  # what these leave is what the measured ones find
+            chain.ask()
+            chain.ask()
+        actions = {None: lambda: plain(name, venv), **{variant: chain.ask for variant, chain in chains.items()}}
+        for number in range(rounds):
+            times = {}
+            for which, action in list(actions.items())[:: 1 if number % 2 else -1]:
+                if condition == "cold":
+                    drop_caches()
+                times[which] = action()
+            base.append(times[None])
+            for variant in variants:
+                ratios[variant].append(times[variant] / times[None])
+    return ratios, statistics.median(base)
+
+
+def memory(name, venv):
+    """{variant: private bytes of a worker that has answered once}."""
+    found = {}
+    for variant in VARIANTS:
+        with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as running:
+            chain = Chain(running, name, venv, "warm", variant, directory)
+            chain.ask()
+            chain.ask()
+            options = ["--idle-timeout", "off"]
+            chain.process.terminate()
+            chain.process.wait()
+            chain.port = free_port()
+            process = running.enter_context(subprocess.Popen(
+                [BINARY, f"{SPECS[name]}:app", "--bind", f"127.0.0.1:{chain.port}", "--log-access", "off", "--python", str(venv),
+                 "--directory", str(APPS), *options, *VARIANTS[variant]], env=FAIR | {"XDG_CACHE_HOME": str(chain.directory)},
+                stdout=chain.log, stderr=chain.log))
+            running.callback(process.terminate)
+
+            def answers():
+                with contextlib.suppress(OSError):
+                    return get(chain.port)[0] == 200
+
+            wait(answers, "an answer")
+            worker, = children(process.pid)
+            found[variant] = private(worker)
+    return found
+
+
+def tell(name, version, condition, ratios, base):
+    """Prints one line for each variant; the promises that do not hold."""
+    broken = []
+    for variant, values in ratios.items():
+        ratio = statistics.median(values)
+        promised = HELLO if name == "hello" and condition == "warm" else PROMISED.get((condition, variant)) if name != "hello" else None
+        spread = sorted(values)
+        print(f"  {name:<8} {version}  {condition:<5} {variant:<8} {ratio:.2f} x B  (middle half {spread[len(spread) // 4]:.2f} to "
+              f"{spread[3 * len(spread) // 4]:.2f}; B {base * 1e3:.0f} ms)" + (f"  promised {promised:.2f}" if promised else ""), flush=True)
+        if promised and ratio > promised:
+            broken.append(f"{name} {version} {condition} {variant}: {ratio:.2f}, promised {promised:.2f}")
+    return broken
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--app", action="append", choices=SPECS, help="only this one")
+    parser.add_argument("--condition", action="append", choices=["warm", "bare", "cold"], help="default: warm and bare; cold needs root")
+    parser.add_argument("--memory", action="store_true", help="the memory of warm workers, too")
+    parser.add_argument("venvs", nargs="+", type=Path, help="one for each interpreter, with bench/requirements-cold.txt in it")
+    options = parser.parse_args()
+    broken = []
+    for venv in map(Path.absolute, options.venvs):
+        version = subprocess.run([venv / "bin/python", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
+                                 capture_output=True, text=True, check=True).stdout.strip()
+        for condition in options.condition or ["warm", "bare"]:
+            for name in options.app or SPECS:
+                variants = [variant for variant in VARIANTS if condition == "warm" or variant != "off"]
+                broken += tell(name, version, condition, *measure(name, venv, condition, variants, options.rounds))
+        for name in options.app or SPECS if options.memory else ():
+            found = memory(name, venv)
+            print(f"  {name:<8} {version}  memory of a warm worker: " + ", ".join(
+                f"{variant} {size / 1e6:.1f} MB" for variant, size in found.items()), flush=True)
+    for text in broken:
+        print("not as promised:", text)
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

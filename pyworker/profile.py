@@ -1,0 +1,303 @@
+"""`leangate profile APP [/PATH ...]`: what a start of the app and the memory of its worker consist of.
+
+python -c ... LIBRARY DIRECTORY [/PATH ...] -- ARGUMENTS, run by the app's own interpreter in the app's directory and with its
+environment. ARGUMENTS are those of a worker, which is started a few times as the gateway does it, and once with --trace. The
+flame chart goes into DIRECTORY.
+"""
+
+import json
+import os
+import re
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from html import escape
+
+RUNS = 5
+ROWS = 25
+SLOW_SITE = 8.0  # milliseconds of site above which it is worth a look
+PATIENCE = 60
+BEGIN, PARAMS, STDIN, STDOUT, END = 1, 4, 5, 6, 3
+
+
+class Failed(Exception):
+    """The app cannot be profiled; its text is for the user."""
+
+
+def record(kind, body=b""):
+    return struct.pack(">BBHHBB", 1, kind, 1, len(body), 0, 0) + body
+
+
+def pair(name, value):
+    lengths = b"".join(bytes([len(x)]) if len(x) < 128 else struct.pack(">I", len(x) | 0x80000000) for x in (name, value))
+    return lengths + name + value
+
+
+def request(path):
+    """A GET as FastCGI records."""
+    path, _, query = path.partition("?")
+    variables = {
+        "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": path, "QUERY_STRING": query, "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1", "REQUEST_SCHEME": "http", "REMOTE_ADDR": "127.0.0.1",
+        "REQUEST_URI": path + ("?" + query if query else ""), "HTTP_HOST": "localhost", "GATEWAY_INTERFACE": "CGI/1.1",
+        "SCRIPT_FILENAME": os.path.join(os.getcwd(), path.lstrip("/")), "DOCUMENT_ROOT": os.getcwd()}
+    body = b"".join(pair(name.encode(), value.encode()) for name, value in variables.items())
+    return (record(BEGIN, struct.pack(">HB5x", 1, 0)) + record(PARAMS, body) + record(PARAMS) + record(STDIN))
+
+
+class Worker:
+    """One worker as the gateway starts it, and when it said what."""
+
+    def __init__(self, arguments, options=()):
+        code, *rest = arguments
+        self.directory = tempfile.TemporaryDirectory()
+        self.address = os.path.join(self.directory.name, "s")
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(self.address)
+            listener.listen(16)
+            self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self.control.settimeout(PATIENCE)
+            high = os.dup(listener.fileno()), os.dup(theirs.fileno())
+            self.begun = time.perf_counter()
+            self.process = subprocess.Popen([sys.executable, "-c", code, *options, *rest], close_fds=False,
+                                            preexec_fn=lambda: (os.dup2(high[0], 0), os.dup2(high[1], 3)))
+            theirs.close()
+            for fd in high:
+                os.close(fd)
+        self.up = self.ready = None
+        self.import_us = 0
+
+    def wait_ready(self):
+        while self.ready is None:
+            message = self.control.recv(65536).decode("utf-8", "replace")
+            if message.startswith("READY "):
+                self.ready = time.perf_counter()
+                self.import_us = int(message.split()[4])
+            elif message == "START":
+                self.up = time.perf_counter()
+            elif message.startswith("FAILED"):
+                raise Failed(message.partition("\n")[2])
+            elif not message:
+                raise Failed("the worker ended before it was ready")
+        return self
+
+    def ask(self, path):
+        """(seconds, the first line of the answer)."""
+        begun = time.perf_counter()
+        with socket.socket(socket.AF_UNIX) as connection, connection.makefile("rb") as answer:
+            connection.settimeout(PATIENCE)
+            connection.connect(self.address)
+            connection.sendall(request(path))
+            output = b""
+            while True:
+                head = answer.read(8)
+                if len(head) < 8:
+                    raise Failed("no answer to %s" % path)
+                _, kind, _, length, padding, _ = struct.unpack(">BBHHBB", head)
+                body = answer.read(length + padding)[:length]
+                output += body if kind == STDOUT else b""
+                if kind == END:
+                    return time.perf_counter() - begun, output.partition(b"\r\n")[0].decode("latin-1")
+
+    def private(self):
+        """Bytes of memory that are this process's own."""
+        with open("/proc/%d/smaps_rollup" % self.process.pid) as rollup:
+            return sum(int(line.split()[1]) for line in rollup if line.startswith("Private_")) * 1024
+
+    def stop(self):
+        self.control.send(b"STOP")
+        self.process.wait(PATIENCE)
+        self.end()
+
+    def end(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.control.close()
+        self.directory.cleanup()
+
+
+def median_ms(values):
+    return 1e3 * statistics.median(values)
+
+
+def run_plain(arguments):
+    """Milliseconds of the interpreter with these arguments."""
+    times = []
+    for _ in range(RUNS):
+        begun = time.perf_counter()
+        subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+        times.append(time.perf_counter() - begun)
+    return median_ms(times)
+
+
+def measure(arguments, paths):
+    """The parts of a start as (what, milliseconds), and the bytes of memory of a warm worker."""
+    up, imports, rest, first, memory = [], [], [], [], 0
+    for number in range(RUNS + 1):
+        worker = Worker(arguments)
+        try:
+            worker.wait_ready()
+            took, _ = worker.ask(paths[0])
+            memory = worker.private()
+            worker.stop()
+        finally:
+            worker.end()
+        if number > 0:  # the first may have to compile
+            up.append(worker.up - worker.begun)
+            imports.append(worker.import_us / 1e6)
+            rest.append(worker.ready - worker.up - worker.import_us / 1e6)
+            first.append(took)
+    spawn = run_plain(["-V"])
+    interpreter = max(run_plain(["-I", "-S", "-c", "import os; os._exit(0)"]) - spawn, 0)
+    site = max(run_plain(["-c", "import os; os._exit(0)"]) - spawn - interpreter, 0)
+    parts = [("spawn (fork, exec, libraries)", spawn), ("interpreter", interpreter), ("site", site),
+             ("worker", max(median_ms(up) - spawn - interpreter - site, 0) + max(median_ms(rest), 0)),
+             ("import", median_ms(imports)), ("first answer (%s)" % paths[0], median_ms(first))]
+    return parts, memory
+
+
+def trace(arguments, paths):
+    """What one traced worker has seen, and the answers to the paths."""
+    with tempfile.TemporaryDirectory() as directory:
+        file = os.path.join(directory, "trace")
+        worker = Worker(arguments, ["--trace", file])
+        try:
+            worker.wait_ready()
+            answers = [(path, *worker.ask(path)) for path in paths]
+            worker.stop()
+        finally:
+            worker.end()
+        with open(file) as found:
+            return json.load(found), answers
+
+
+def without_children(imports):
+    """[(name, self nanoseconds, nanoseconds, self bytes, bytes)]"""
+    inner = [[0, 0] for _ in imports]
+    for _, parent, _, took, memory in imports:
+        if parent >= 0:
+            inner[parent][0] += took
+            inner[parent][1] += memory
+    return [(name, took - spent, took, memory - kept, memory)
+            for (name, _, _, took, memory), (spent, kept) in zip(imports, inner)]
+
+
+def tell_parts(parts, memory):
+    whole = sum(took for _, took in parts)
+    print("A start, median of %d: %.0f ms from spawn to the first answer" % (RUNS, whole))
+    for name, took in parts:
+        print("  %-30s %7.1f ms  %3.0f %%  %s" % (name, took, 100 * took / whole, "#" * round(40 * took / whole)))
+    print("Memory of the worker after it: %.1f MB private\n" % (memory / 1e6))
+
+
+def tell_imports(rows):
+    print("Imports, worst first (of %d; with the modules that each imports in turn)" % len(rows))
+    print("  self ms  with ms  self KB  with KB  module")
+    for name, own, took, kept, memory in sorted(rows, key=lambda row: -row[1])[:ROWS]:
+        print("  %7.1f  %7.1f  %7d  %7d  %s" % (own / 1e6, took / 1e6, kept / 1024, memory / 1024, name))
+    print()
+
+
+def pth_files():
+    """[(milliseconds, file)] of .pth files that run code, each tried in an interpreter of its own."""
+    found = []
+    for directory in filter(os.path.isdir, sys.path):
+        for name in sorted(os.listdir(directory)):
+            path = os.path.join(directory, name)
+            if not name.endswith(".pth") or "site-packages" not in directory and "dist-packages" not in directory:
+                continue
+            with open(path, errors="replace") as lines:
+                if not any(line.startswith(("import ", "import\t")) for line in lines):
+                    continue
+            code = ("import sys, time, site; t = time.perf_counter(); site.addpackage(%r, %r, set()); "
+                    "print((time.perf_counter() - t) * 1e3)" % (directory, name))
+            result = subprocess.run([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            found.append((float(result.stdout.split()[-1]) if result.returncode == 0 else 0.0, path))
+    return sorted(found, reverse=True)
+
+
+def unused(seen, rows):
+    """[(self nanoseconds, modules, package)] of packages of which no module ran code in the requests, worst first."""
+    touched = {name.partition(".")[0] for name in seen["touched"]}
+    packages = {}
+    for name, own, _, _, _ in rows:
+        top = name.partition(".")[0]
+        if top not in touched and not top.startswith("pyworker"):
+            spent, count = packages.get(top, (0, 0))
+            packages[top] = spent + own, count + 1
+    return sorted(((spent, count, top) for top, (spent, count) in packages.items()), reverse=True)
+
+
+def tell_conclusions(parts, seen, rows, answers):
+    print("What follows")
+    if seen["missing"]:
+        print("  %d modules have no bytecode (%s ...): run python -m compileall, or let the worker keep it (cache_dir)"
+              % (len(seen["missing"]), ", ".join(seen["missing"][:3])))
+    site = dict(parts)["site"]
+    for took, path in pth_files():
+        if took > 1 or site > SLOW_SITE:
+            print("  %s costs every start of this Python %.1f ms" % (path, took))
+    spare = [row for row in unused(seen, rows) if row[0] > 1e6]
+    print("  Requests: " + "; ".join("%s: %s in %.1f ms" % (path, line, took * 1e3) for path, took, line in answers))
+    for spent, count, top in spare[:10]:
+        print("  %s (%d module%s, %.1f ms): nothing of it ran in these requests" % (top, count, "s" * (count > 1), spent / 1e6))
+    if not spare:
+        print("  every package that takes more than a millisecond ran in these requests")
+
+
+def color(name):
+    """The same for all modules of a package."""
+    seed = sum(ord(letter) * (index + 7) for index, letter in enumerate(name.partition(".")[0]))
+    return "hsl(%d,%d%%,%d%%)" % (seed % 60, 70 + seed % 25, 55 + seed % 15)
+
+
+def flame_chart(imports):
+    """The imports as SVG: time goes to the right, what a module imports stands below it."""
+    width, height = 1200, 18
+    begin = min((start for _, _, start, _, _ in imports), default=0)
+    end = max((start + took for _, _, start, took, _ in imports), default=1)
+    scale = width / max(end - begin, 1)
+    depths, boxes = [], []
+    for name, parent, start, took, memory in imports:
+        depths.append(depths[parent] + 1 if parent >= 0 else 0)
+        x, w, y = (start - begin) * scale, took * scale, depths[-1] * height + 30
+        if w < 0.2:
+            continue
+        text = escape(name)
+        label = '<text x="%.1f" y="%d">%s</text>' % (x + 3, y + 13, text if len(name) * 7 < w else "") if len(name) * 7 < w else ""
+        boxes.append('<g><title>%s: %.1f ms, %d KB</title><rect x="%.2f" y="%d" width="%.2f" height="%d" fill="%s"/>%s</g>'
+                     % (text, took / 1e6, memory // 1024, x, y, w, height - 1, color(name), label))
+    tall = (max(depths, default=0) + 1) * height + 40
+    return ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="monospace" font-size="11">'
+            '<text x="4" y="18">imports: %.0f ms from left to right, traced</text>%s</svg>\n'
+            % (width, tall, (end - begin) / 1e6, "".join(boxes)))
+
+
+def main():
+    directory, *rest = sys.argv[2:]
+    mark = rest.index("--")
+    paths, arguments = rest[:mark] or ["/"], rest[mark + 2 :]
+    try:
+        parts, memory = measure(arguments, paths)
+        seen, answers = trace(arguments, paths)
+    except (Failed, OSError, subprocess.SubprocessError) as error:
+        sys.exit("leangate: the app cannot be profiled: %s" % str(error).strip())
+    rows = without_children(seen["imports"])
+    tell_parts(parts, memory)
+    tell_imports(rows)
+    tell_conclusions(parts, seen, rows, answers)
+    file = os.path.join(directory, "profile-%s.svg" % re.sub(r"[^A-Za-z0-9_.-]+", "-", arguments[-1]).strip("-."))
+    try:
+        with open(file, "w") as out:
+            out.write(flame_chart(seen["imports"]))
+        print("  %s shows the imports as a flame chart" % file)
+    except OSError as error:
+        print("  no flame chart: %s" % error)
+
+
+main()
