@@ -135,7 +135,7 @@ double stats_cold_last(const struct stats *s, enum stats_cold_part part)
 double stats_cold_median(const struct stats *s, enum stats_cold_part part)
 {
     uint32_t kept = s->cold_count < STATS_COLD_KEPT ? s->cold_count : STATS_COLD_KEPT, n = 0;
-    float sorted[STATS_COLD_KEPT];
+    float sorted[STATS_COLD_KEPT] = {0};
     for (uint32_t i = 0; i < kept; i++) {
         float value = s->cold[i][part];
         if (value < 0)
