@@ -32,6 +32,13 @@ HELLO = """
         time.sleep(60)
 """
 
+ASGI = """
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send({"type": "http.response.body", "body": b"hello"})
+"""
+
 FASTAPI = """
     import os
     from fastapi import FastAPI
@@ -61,6 +68,7 @@ FORKED = {
 KINDS = {
     "wsgi": (HELLO, "main:app", []),
     "wsgi fork": (HELLO, "main:app", ["--mode", "fork"]),
+    "asgi": (ASGI, "main:app", ["--lifespan", "off"]),
     "cgi": (SCRIPT, "main.py", ["--kind", "cgi", "--mode", "persistent"]),
     "cgi fork": (SCRIPT, "main.py", ["--kind", "cgi"]),
     "files": (HELLO, ".", ["--kind", "files", "--mode", "persistent"]),

@@ -194,6 +194,30 @@ def test_websockets_are_refused_before_the_app(site):
 # --- limits and the end ---
 
 
+HANG = """
+import asyncio, os
+async def app(scope, receive, send):
+    if scope["path"] == "/hang":
+        try:
+            await asyncio.sleep(100)
+        except asyncio.CancelledError:
+            print("cancelled", flush=True)
+            raise
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
+"""
+
+
+def test_a_request_timeout_cancels_the_task_and_spares_the_worker(launch, tmp_path):
+    (tmp_path / "hang.py").write_text(HANG)
+    gateway = launch({"app:hang": {"module": "hang:app", "directory": tmp_path, "python": sys.executable,
+                                   "request_timeout": "1s", "lifespan": "off"}})
+    pid = gateway.get("/").body
+    assert gateway.get("/hang").status == 504
+    wait_until(lambda: "cancelled" in lines(gateway), "the cancellation")
+    assert gateway.get("/").body == pid
+
+
 def test_sigterm_finishes_streams_and_runs_the_shutdown(site):
     gateway, client = site()
     client.get("/")
