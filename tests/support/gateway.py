@@ -229,8 +229,9 @@ class Gateway:
         return pids[0]
 
     def files(self):
-        """The regular files that it holds open under its TMPDIR, unlinked ones, too."""
-        return [target for number, target in self.descriptors().items() if target.startswith(str(self.tmp))
+        """The regular files that it holds open under its TMPDIR, unlinked ones, too; those of valgrind are not its own."""
+        return [target for number, target in self.descriptors().items()
+                if target.startswith(str(self.tmp)) and "/valgrind_proc_" not in target
                 and stat.S_ISREG(os.stat(f"/proc/{self.pid}/fd/{number}").st_mode)]
 
     # -- talking to it
