@@ -37,6 +37,7 @@ def test_two_hundred_at_once_to_a_cold_app(launch, workers):
         answers[connection.answer().text] += 1
         connection.close()
     assert answers == {"at last\n": 200}
+    gateway.err.wait("^s: ready")
     starts = len(re.findall("^s: ready", gateway.err.text, re.M))
     assert starts == 1 if workers == 1 else 1 <= starts <= workers
 

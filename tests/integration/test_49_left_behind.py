@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from gateway import app, proc_file, wait_until
+from gateway import SLOW, app, proc_file, wait_until
 from load import Load
 
 UNRULY = '''
@@ -124,7 +124,7 @@ def test_a_flood_is_bounded_marked_and_slowed_down(unruly, name):
         grown = len(gateway.out.text + gateway.err.text) - size
         assert load.stop().all_good() > 20
         assert grown < 1.5e6 * (time.monotonic() - began) + 1e6
-        assert private(gateway.pid) < memory + 2e6
+        assert SLOW or private(gateway.pid) < memory + 2e6  # a sanitiser keeps what is freed
         assert connection.answer().status == 504
     gateway.kill()
 
