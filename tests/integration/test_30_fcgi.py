@@ -12,7 +12,8 @@ import time
 import pytest
 
 from fakeworker import install, journal
-from gateway import wait_until
+from gateway import SLOW, wait_until
+from measure import memory
 from rawhttp import Cut
 
 
@@ -321,3 +322,24 @@ def test_a_request_that_nobody_waits_for_does_not_hold_the_drain(play, notes):
     began = time.monotonic()
     gateway.stop()
     assert time.monotonic() - began < 2
+
+
+# --- memory
+
+
+@pytest.mark.skipif(SLOW, reason="a sanitiser keeps what is freed")
+@pytest.mark.parametrize("script", ["endless-header", "stderr-flood", "full-records", "garbage", "wrong-length"])
+def test_memory_is_bounded_whatever_a_worker_writes(play, script):
+    gateway = play(script, request_timeout="400ms", stop_timeout="100ms", queue_timeout="300ms")
+    gateway.get("/-/health")
+    before = memory(gateway.pid)[2]
+    for _ in range(10):
+        assert gateway.get("/").status in (200, 502, 503, 504)
+    assert memory(gateway.pid)[2] < before + 1500, "kB of private memory"
+
+
+def test_a_record_that_is_shorter_than_it_says(play):
+    """It announces more than it sends, and then nothing comes."""
+    gateway = play("wrong-length", "good", request_timeout="400ms", stop_timeout="100ms")
+    assert gateway.get("/").status == 504
+    wait_until(lambda: gateway.get("/").text.startswith("good"), "the next answer")

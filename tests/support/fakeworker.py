@@ -159,6 +159,11 @@ def garbage(peer):
     peer.send(os.urandom(1) + b"\xffHTTP/1.1 200 OK\r\n\r\n" * 1000)
 
 
+def wrong_length(peer):
+    peer.send(struct.pack("!BBHHBB", 1, STDOUT, peer.id, 65535, 255, 0) + b"X-Short: ")
+    time.sleep(3600)
+
+
 def full_records(peer):
     peer.send(peer.out(HEAD), *(peer.out(bytes([65 + n]) * 65535, padding=255) for n in range(4)),
               peer.out(b""), end(peer.id))
@@ -291,7 +296,7 @@ def fork(peer):
 
 SCRIPTS = {function.__name__.replace("_", "-"): function for function in (
     good, half_header, silence, end_without_stdout, empty_stdout, no_empty_stdout, wrong_version, wrong_id, garbage,
-    full_records, byte_by_byte, management, stderr_flood, endless_header, no_header_end, bad_status, split_head,
+    wrong_length, full_records, byte_by_byte, management, stderr_flood, endless_header, no_header_end, bad_status, split_head,
     smuggled_framing, short_length, long_length, death_before, death_mid_head, death_mid_body, close_without_end,
     close_after_stdout, stdout_after_end, overloaded, slow, stops_reading, nonsense_control, ignores_stop, early, fork)}
 UNREAD = {early}
