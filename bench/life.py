@@ -140,6 +140,23 @@ def bench_thousand(directory, runs):
     row("1,000 apps: from exec to the first answer", f"{statistics.median(took) * 1e3:.1f} ms", "100")
 
 
+def bench_ten_awake(directory):
+    """What ten apps cost while they are awake, alone and as ten of a thousand: gateway and workers."""
+    figures = []
+    for count in 10, 1000:
+        apps = {f"a{n}": {"path": f"/a{n}", "module": "hello_wsgi:app"} for n in range(count)}
+        with gateway(directory, apps) as (pid, port, _, _):
+            before = memory(pid)[2]
+            for n in range(10):
+                get(port, f"/a{n * count // 10}/")
+            time.sleep(0.5)
+            ours = memory(pid)[2] - before
+            figures.append((ours, sum(memory(int(worker))[2] for worker in workers(pid))))
+    for count, (ours, others) in zip((10, 1000), figures):
+        row(f"ten awake of {count:,} apps: the gateway's growth, the ten workers", f"{ours} kB, {others} kB")
+    row("  workers, ratio", f"{figures[1][1] / figures[0][1]:.2f}", "1.00")
+
+
 # --- what stays
 
 
@@ -200,6 +217,7 @@ def main():
             bench_rush(directory, chosen.runs)
         if chosen.only in (None, "thousand"):
             bench_thousand(directory, chosen.runs)
+            bench_ten_awake(directory)
         if chosen.only in (None, "stays"):
             bench_stays(directory, chosen.requests, chosen.starts, chosen.reloads)
 
