@@ -52,6 +52,7 @@ UNIT_stats         = gateway/stats gateway/tail gateway/buf
 UNIT_json          = gateway/json gateway/buf
 UNIT_body          = gateway/body gateway/buf
 UNIT_worker_fsm    = gateway/worker_fsm
+UNIT_control       = gateway/control gateway/memory
 UNIT_cache         = gateway/cache
 UNIT_router        = gateway/router
 UNIT_http_head     = gateway/http_head gateway/http_path
