@@ -187,7 +187,7 @@ bench-report: ## docs/BENCHMARKS.md and its plots from what the other benches ha
 bench-worker: $(worker) ## a worker alone: mode fork beside persistent, memory of copies, memory after 100,000 requests (ARGS="--requests 0")
 	@$(PYTHON) bench/worker.py $(ARGS)
 
-bench-cold: all ## the first request to a sleeping app against a plain import, on 3.11 and 3.13 of pyenv (ARGS=--condition cold: root)
+bench-cold: all ## the first request to a sleeping app against a plain import, on 3.11 and 3.13 of pyenv (ARGS='--condition cold': root)
 	@for v in 3.11 3.13; do for python in $$HOME/.pyenv/versions/$$v.*/bin/python; do \
 		test ! -x "$$python" || tests/support/need-venv "$$python" $(B)/cold-$$v bench/requirements-cold.txt || exit 1; done; done
 	@test -d $(B)/cold-3.11 -o -d $(B)/cold-3.13 || tests/support/need-venv $(PYTHON) $(B)/cold-3 bench/requirements-cold.txt
@@ -364,7 +364,8 @@ install: ## install what `make` has built (PREFIX, DESTDIR, bindir, libdir, mand
 	$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pyworker $(DESTDIR)$(datadir)/examples/hello $(DESTDIR)$(sysconfdir)
 	$(INSTALL) -m 755 $(program) $(DESTDIR)$(bindir)/leangate
 	$(INSTALL) -m 644 $(worker) $(DESTDIR)$(libdir)/pyworker
-	env -u PYTHONDONTWRITEBYTECODE $(PYTHON) -m compileall -q -s '$(DESTDIR)' $(DESTDIR)$(libdir)/pyworker
+	@for python in $(PYTHON) python3.9 python3.10 python3.11 python3.12 python3.13 python3.14; do \
+		! $$python -c '' 2>/dev/null || env -u PYTHONDONTWRITEBYTECODE $$python -m compileall -q -s '$(DESTDIR)' $(DESTDIR)$(libdir)/pyworker; done
 	$(INSTALL) -m 644 examples/hello/app.py $(DESTDIR)$(datadir)/examples/hello
 	@test -e $(DESTDIR)$(sysconfdir)/gateway.ini || { \
 		sed 's|^directory = examples/|directory = $(datadir)/examples/|' gateway.ini >$(DESTDIR)$(sysconfdir)/gateway.ini && \

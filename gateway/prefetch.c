@@ -80,15 +80,24 @@ static char *next_line(char **at)
     return line;
 }
 
+/* The path of an `r` line, and how much of it is worth reading; 0: all. */
+static const char *path_in(const char *line, size_t *limit)
+{
+    size_t digits = strspn(line + 1, "0123456789");
+    *limit = digits > 0 ? strtoul(line + 1, NULL, 10) : 0;
+    return line + 1 + digits;
+}
+
 /* The first file to be read at or behind `at`, copied; false: there is none. */
 static bool file_at(const char *at, char path[4096])
 {
     for (; *at != '\0'; at += strcspn(at, "\n"), at += *at == '\n' ? 1 : 0) {
         size_t len = strcspn(at, "\n");
-        if (*at != 'r' || len >= 4096)
+        size_t skip = 1 + strspn(at + (len > 0 ? 1 : 0), "0123456789");
+        if (*at != 'r' || len >= 4096 || skip >= len)
             continue;
-        memcpy(path, at + 1, len - 1);
-        path[len - 1] = '\0';
+        memcpy(path, at + skip, len - skip);
+        path[len - skip] = '\0';
         return true;
     }
     return false;
@@ -113,15 +122,16 @@ static void read_ahead(char *text)
 {
     struct stat st;
     off_t size;
+    size_t limit;
     for (char *line = next_line(&text); line != NULL; line = next_line(&text)) {
         if (*line == 's') {
             (void)stat(line + 1, &st); /* its inode is what is read */
             continue;
         }
-        int fd = *line == 'r' ? open_file(line + 1, &size) : -1;
+        int fd = *line == 'r' ? open_file(path_in(line, &limit), &size) : -1;
         if (fd == -1)
             continue;
-        (void)readahead(fd, 0, (size_t)size);
+        (void)readahead(fd, 0, limit > 0 && limit < (size_t)size ? limit : (size_t)size);
         close(fd);
     }
 }

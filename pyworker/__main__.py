@@ -170,7 +170,7 @@ def keep_records(core, options, found, took):
         if options["--files"]:
             from pyworker.files import save
 
-            save(options["--files"])
+            save(options["--files"], options["--imports"])
         if options["--imports"]:
             from pyworker.importrecord import keep
 

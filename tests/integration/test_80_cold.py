@@ -106,7 +106,7 @@ def listed(launch, tmp_path):
 
 def test_a_cold_start_reads_ahead(listed):
     gateway, files, data = listed
-    files.write_text(f"r{data[3]}\nr/nowhere\nr{data[0].parent}\nx\ns{data[0]}\n" + f"r{data[0]}\n" * 20)
+    files.write_text(f"r200000{data[3]}\nr/nowhere\nr12\nr\nr{data[0].parent}\nx\ns{data[0]}\n" + f"r{data[0]}\n" * 20)
     assert gateway.get().status == 200
     wait_until(lambda: not is_cold(data[3]), "the file in memory")
     wait_until(lambda: len(children(gateway.pid)) <= 1, "the end of the reader")
