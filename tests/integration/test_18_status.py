@@ -85,7 +85,8 @@ def test_an_app_from_sleep_to_sleep(launch, tmp_path):
         with gateway.connect() as connection:
             connection.request("GET", f"/k/wait?file={tmp_path}/go", host="a.example")
             wait_until((tmp_path / "go.here").exists, "a busy worker")
-            busy = inside.app("kitchen")
+            # its READY may still be unread when the app is at work already
+            busy = wait_until(lambda: (found := inside.app("kitchen"))["state"] != "starting" and found, "READY")
             pid = gateway.one_worker()
             assert (busy["state"], busy["in_flight"], busy["worker_starts"]) == ("busy", 1, 1)
             (worker,) = busy["workers"]
