@@ -29,7 +29,7 @@ GATEWAY = main profile gateway_apps banner privileges reload listener \
           conn conn_proxy conn_head conn_body conn_answer conn_state \
           router status status_json status_metrics status_page status_view \
           app app_outcome app_supply app_state succession fleet tell roster \
-          ignored remote queue worker upstream file file_find redirect script access \
+          ignored remote queue worker_slots worker upstream file file_find redirect script access \
           client encode cgi_reply cgi request file_rules launch command cache spawn prefetch \
           backoff control output reaper forwarded forwarded_hop proxy_protocol http_chunked http_head http_path \
           http_reply http_date file_open file_type body worker_fsm \

@@ -15,6 +15,7 @@
 #include "succession.h"
 #include "tell.h"
 #include "upstream.h"
+#include "worker_slots.h"
 
 /* ---- idle ---- */
 

@@ -2,6 +2,7 @@
 #include "roster.h"
 
 #include "upstream.h"
+#include "worker_slots.h"
 
 static struct worker *worker_of(struct list *node)
 {

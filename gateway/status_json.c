@@ -13,6 +13,7 @@
 #include "proc.h"
 #include "stats.h"
 #include "version.h"
+#include "worker_slots.h"
 
 enum { PART_GATEWAY, PART_APP, PART_WORKERS, PART_PAST };
 

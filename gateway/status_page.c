@@ -10,6 +10,7 @@
 #include "proc.h"
 #include "stats.h"
 #include "version.h"
+#include "worker_slots.h"
 
 enum { PART_HEAD, PART_APP };
 

@@ -1,5 +1,6 @@
 /* status_view.c - see status_view.h. */
 #include "status_view.h"
+#include "worker_slots.h"
 
 const char *const status_view_states[STATUS_VIEW_STATES] = {"asleep", "starting", "idle",
                                                             "busy",   "stopping", "backoff"};

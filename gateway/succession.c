@@ -8,6 +8,7 @@
 #include "stats.h"
 #include "tell.h"
 #include "timeq.h"
+#include "worker_slots.h"
 
 static const double LOOK_SECONDS = 0.01; /* between two looks at a worker's memory */
 

@@ -108,22 +108,8 @@ void worker_look(struct worker *w);
 /* Orders about the request that a slot serves: KILL for a copy, CANCEL for a task, STACK. */
 void worker_tell_slot(const struct worker *w, const char *word, uint16_t id);
 
-/* A slot that can take a request now: one that is connected already, else one below the concurrency; NULL:
- * none. */
-struct upstream *worker_slot(struct worker *w);
-
 /* Has the worker write the Python stacks of all its threads to its output, and asyncio tasks if it has any;
  * of a copy, that serves this slot. Nothing when it was asked a moment ago, or cannot be. */
 void worker_ask_stacks(struct worker *w, uint16_t id);
-
-/* Slots with anything under way. */
-uint32_t worker_busy(const struct worker *w);
-
-/* Of these, slots whose request keeps the worker awake: all but those of ignore_idle. */
-uint32_t worker_awake(const struct worker *w);
-
-/* Of the busy ones, slots whose work somebody waits for, or that finish what a client was promised: all but
- * the orphans. */
-uint32_t worker_serving(const struct worker *w);
 
 #endif
