@@ -4,7 +4,7 @@
 #include "table.h"
 
 #define FLAG_COLUMN    33
-#define DEFAULT_COLUMN 15
+#define DEFAULT_COLUMN 14
 
 static const char usage[] =
     "usage: leangate [APP] [options]\n"
@@ -46,7 +46,7 @@ static void print_row(FILE *out, const struct table_row *row)
     table_flag(row, flag);
     int width = fprintf(out, "  %s%s", flag, values[row->type]);
     int pad = width > 0 && width < FLAG_COLUMN ? FLAG_COLUMN - width : 1;
-    (void)fprintf(out, "%*s%-*s%s\n", pad, "", DEFAULT_COLUMN, *row->standard != '\0' ? row->standard : "-",
+    (void)fprintf(out, "%*s%-*s %s\n", pad, "", DEFAULT_COLUMN, *row->standard != '\0' ? row->standard : "-",
                   row->help);
 }
 
