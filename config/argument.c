@@ -56,6 +56,19 @@ static bool take_module(struct loader *l, struct conf_app *app)
     return app->module != NULL || load_fail(l, "%s", check.wrong);
 }
 
+/* Turns away what is typed in place of an app: a directory that is not there, and Django's own command, which
+ * would be taken for a CGI script. */
+static bool may_be_module(struct loader *l)
+{
+    size_t len = strlen(l->app);
+    const char *slash = strrchr(l->app, '/');
+    if (len > 0 && l->app[len - 1] == '/')
+        return load_fail(l, "\"%s\": there is no such directory", l->app);
+    if (strcmp(slash != NULL ? slash + 1 : l->app, "manage.py") == 0)
+        return load_fail(l, "\"%s\" is Django's command, not an app (try leangate PROJECT.wsgi)", l->app);
+    return true;
+}
+
 /* What APP is: by the kind that [app] says, else a directory is files, and all else is for the worker to find
  * out. Sets the kind and the one key that belongs to it. */
 static bool take_app(struct loader *l, struct conf_app *app)
@@ -70,6 +83,8 @@ static bool take_app(struct loader *l, struct conf_app *app)
             l, "\"%s\": an app with kind = fastcgi has a section in a file, with its address or command",
             l->app);
     }
+    if (app->kind == CONF_KIND_AUTO && directory == NULL && !may_be_module(l))
+        return false;
     if (app->kind == CONF_KIND_AUTO && directory != NULL)
         app->kind = CONF_KIND_FILES;
     if (app->kind == CONF_KIND_FILES && directory == NULL)

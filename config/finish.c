@@ -306,6 +306,8 @@ bool finish_all(struct loader *l)
         return load_fail(l, "%s: no app: it needs a section [app:NAME] with module = main:app",
                          l->conf->file);
     }
+    if (!unique_names(l)) /* first: one app that is written as two sections lacks something in each */
+        return false;
     for (int section = 0; section < TABLE_SECTIONS; section++)
         if (!complete_section(l, (enum table_section)section, NULL))
             return false;
@@ -316,5 +318,5 @@ bool finish_all(struct loader *l)
             return false;
     }
     warn_overruled(l);
-    return limits(l) && loopback_only(l) && unique_names(l) && unique_routes(l) && build(l);
+    return limits(l) && loopback_only(l) && unique_routes(l) && build(l);
 }

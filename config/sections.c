@@ -67,7 +67,10 @@ static bool unknown_section(struct source *s, const char *name)
         for (int i = 0; i < TABLE_SECTIONS; i++)
             (void)suggest_offer(&suggest, table_section_name((enum table_section)i));
     if (suggest.best == NULL)
-        return load_fail_at(l, &s->place, NULL, NULL, "[%s] unknown section", name);
+        return load_fail_at(l, &s->place, NULL, NULL,
+                            name[head] == ':' ? "[%s] unknown section (an app's is [app:NAME])"
+                                              : "[%s] unknown section (an app's is [app:%s])",
+                            name, name);
     return load_fail_at(l, &s->place, NULL, NULL, "[%s] unknown section, did you mean [%s%s]?", name,
                         suggest.best, name + head);
 }
