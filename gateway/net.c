@@ -76,9 +76,9 @@ static void explain(char error[NET_ERROR_MAX], int code)
         int code;
         const char *text;
     } known[] = {
-        {EADDRINUSE,    "address in use"                                        },
-        {EADDRNOTAVAIL, "no interface of this machine has that address"         },
-        {EACCES,        "permission denied (a port below 1024 needs privileges)"},
+        {EADDRINUSE,    "address in use (stop what listens there, or take another address)"},
+        {EADDRNOTAVAIL, "no interface of this machine has that address"                    },
+        {EACCES,        "permission denied (a port below 1024 needs privileges)"           },
     };
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
         if (known[i].code == code) {

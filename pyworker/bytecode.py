@@ -76,8 +76,10 @@ def redirect(directory):
 def tell(core):
     """A line for the log if this start was a slow one."""
     if root and fresh:
-        core.send(b"NOTE bytecode of %d modules cannot be written beside them (%s); it is in %s now, and the next start is faster"
-                  % (len(fresh), os.fsencode(min(map(os.path.dirname, fresh))), os.fsencode(root)))
+        core.send(b"NOTE bytecode of %d module%s cannot be written beside %s source (%s%s); it is in %s now, and the next start is faster"
+                  % (len(fresh), b"" if len(fresh) == 1 else b"s", b"its" if len(fresh) == 1 else b"their",
+                     b"" if writes else b"PYTHONDONTWRITEBYTECODE is set; ",
+                     os.fsencode(min(map(os.path.dirname, fresh))), os.fsencode(root)))
     elif not root and any(is_missing(module) for module in list(sys.modules.values())):
         core.send(b"NOTE bytecode cannot be written, which makes every start slow; run python -m compileall, or set [gateway] cache_dir")
     fresh.clear()
