@@ -64,9 +64,9 @@ def wait(condition, what):
 
 
 def private(pid):
-    """Bytes of memory that are the process's own."""
+    """Bytes of memory that are the process's own; pages of files are not, though nobody else may map them at the moment."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith(("Private_Dirty", "Private_Clean"))) * 1024
+    return sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_Dirty")) * 1024
 
 
 class Chain:

@@ -106,7 +106,7 @@ class Worker:
     def private(self):
         """Bytes of memory that are this process's own."""
         with open("/proc/%d/smaps_rollup" % self.process.pid) as rollup:
-            return sum(int(line.split()[1]) for line in rollup if line.startswith("Private_")) * 1024
+            return sum(int(line.split()[1]) for line in rollup if line.startswith("Private_Dirty")) * 1024
 
     def stop(self):
         self.control.send(b"STOP")
