@@ -125,11 +125,20 @@ static void own(struct draft *draft, const char *key)
     draft->lines[table_app_index(table_find(TABLE_APP, key))] = 1;
 }
 
+/* `profile -c FILE NAME` is about an app of that file; notes which. */
+static bool is_profiled(struct loader *l)
+{
+    for (const struct draft *draft = l->drafts; draft != NULL; draft = draft->next)
+        if (l->action == CONF_PROFILE && strcmp(draft->app.name, l->app) == 0)
+            l->conf->profiled_app = draft->app.name;
+    return l->conf->profiled_app != NULL;
+}
+
 bool argument_app(struct loader *l)
 {
     char name[APP_NAME_MAX];
     struct conf_app app;
-    if (l->app == NULL)
+    if (l->app == NULL || is_profiled(l))
         return true;
     if (!take_app(l, &app))
         return false;

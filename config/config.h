@@ -148,6 +148,7 @@ struct conf {
     const char *ready_path;
 
     struct conf_list profiled; /* the paths behind `profile APP` */
+    const char *profiled_app;  /* `profile -c FILE NAME`: the name, as in its conf_app; NULL: not meant */
 
     struct conf_app *apps;
     uint32_t app_count;

@@ -16,11 +16,12 @@ enum { FIXED = 8 /* arguments beside paths and the worker's, with the NULL at th
 
 static const char code[] = "import sys; sys.path.insert(0, sys.argv[1]); import pyworker.profile";
 
-/* The app of the command line, or the only one there is. */
+/* The app of the command line, the named one of the file, or the only one there is. */
 static const struct conf_app *choose(const struct conf *conf)
 {
+    const char *name = conf->profiled_app != NULL ? conf->profiled_app : conf->typed_app;
     for (uint32_t i = 0; i < conf->app_count; i++)
-        if (conf->app_count == 1 || conf->apps[i].name == conf->typed_app)
+        if (conf->app_count == 1 || conf->apps[i].name == name)
             return &conf->apps[i];
     return NULL;
 }
@@ -69,7 +70,8 @@ enum gateway_exit profile_run(const struct conf *conf)
     struct conf_error error = {.text = "no memory"};
     const struct conf_app *app = choose(conf);
     if (app == NULL || app->kind == CONF_KIND_FASTCGI) {
-        fprintf(stderr, "leangate: profile is for one Python app: leangate profile APP [/PATH ...]\n");
+        fprintf(stderr, "leangate: profile is for one Python app: leangate profile APP, or -c FILE NAME for "
+                        "[app:NAME]\n");
         return GATEWAY_USAGE;
     }
     if (!privileges_drop(conf))

@@ -24,9 +24,8 @@ void tell_ready(const struct worker *w, struct stats *stats)
     if (w->owner.app->kind == CONF_KIND_FASTCGI) /* it cannot tell when it really is */
         log_info("%s: started %s", w->owner.app->name, w->owner.app->command_words.items[0]);
     else if (w->import_us >= SLOW_US && w->owner.app->module[0] != '\0')
-        log_info("%s: ready in %.0f ms (import %.0f); leangate profile %s shows where it went",
-                 w->owner.app->name, (w->ready - w->spawned) * 1e3, (double)w->import_us / 1e3,
-                 w->owner.app->module);
+        log_info("%s: ready in %.0f ms (import %.0f); leangate profile shows where it went",
+                 w->owner.app->name, (w->ready - w->spawned) * 1e3, (double)w->import_us / 1e3);
     else
         log_info("%s: ready in %.0f ms (import %.0f)", w->owner.app->name, (w->ready - w->spawned) * 1e3,
                  (double)w->import_us / 1e3);

@@ -183,6 +183,18 @@ def test_profile(tmp_path):
     assert any("heavy: " in title.text for title in chart.iter("{http://www.w3.org/2000/svg}title"))
 
 
+def test_profile_of_an_app_of_a_file(tmp_path):
+    """With what its section says: the directory is another one, and one app of several is meant."""
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there/shop.py").write_text("def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'']\n")
+    (tmp_path / "gateway.ini").write_text(f"[app]\npython = {sys.executable}\n[app:other]\npath = /other\nmodule = nowhere\n"
+                                          "[app:shop]\ndirectory = there\nmodule = shop:app\n")
+    result = run(tmp_path, "profile", "-c", "gateway.ini", "shop", "/x")
+    assert result.returncode == 0 and "/x: Status: 200 OK" in result.stdout, result.stderr
+    result = run(tmp_path, "profile")
+    assert result.returncode == 2 and "-c FILE NAME for [app:NAME]" in result.stderr
+
+
 def test_profile_tells_of_missing_bytecode(tmp_path):
     (tmp_path / "shop.py").write_text("import side\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'']\n")
     (tmp_path / "side.py").write_text("")
@@ -212,4 +224,4 @@ def test_a_slow_start_names_the_profile(launch, tmp_path):
     (tmp_path / "slow.py").write_text(textwrap.dedent(SLOW).replace("0.05", "0.35"))
     gateway = launch({"app:hello": app("slow:application", directory=tmp_path)})
     assert gateway.get().status == 200
-    gateway.err.wait(r"hello: ready in \d+ ms \(import \d+\); leangate profile slow:application shows where it went")
+    gateway.err.wait(r"hello: ready in \d+ ms \(import \d+\); leangate profile shows where it went")
