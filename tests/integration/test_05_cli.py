@@ -19,8 +19,9 @@ def write(directory, text, name="gateway.ini"):
 
 
 def free_port():
+    """On every address."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind(("0.0.0.0", 0))
         return probe.getsockname()[1]
 
 

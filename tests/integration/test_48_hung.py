@@ -126,7 +126,8 @@ def test_the_fake_worker_is_asked(launch, tmp_path):
     gateway = launch({"app:k": {"module": "m", "directory": tmp_path, "python": python, "slow": "250ms",
                                 "request_timeout": "900ms", "stop_timeout": "100ms"}})
     assert gateway.get("/").status == 504
-    assert len(journal(tmp_path, "stacks")) == 3  # slow, slow again, timeout
+    wait_until(lambda: len(journal(tmp_path, "stacks")) >= 3, "slow, slow again, timeout")
+    assert len(journal(tmp_path, "stacks")) == 3
 
 
 # --- request_timeout
