@@ -108,15 +108,17 @@ static bool unknown_key(struct source *s, const char *key)
     (void)label(s, section);
     struct suggest suggest;
     suggest_init(&suggest, key);
-    const struct table_row *elsewhere = NULL;
+    const struct table_row *elsewhere = NULL, *other = NULL; /* no key is in more than two sections */
     for (size_t i = 0; i < table_count; i++)
         if (table_rows[i].section == s->section)
             (void)suggest_offer(&suggest, table_rows[i].key);
         else if (strcmp(table_rows[i].key, key) == 0)
-            elsewhere = &table_rows[i];
+            *(elsewhere == NULL ? &elsewhere : &other) = &table_rows[i];
     if (elsewhere != NULL) {
-        return load_fail_at(s->loader, &s->place, NULL, NULL, "[%s] unknown key \"%s\", it belongs to [%s]",
-                            section, key, table_section_name(elsewhere->section));
+        return load_fail_at(s->loader, &s->place, NULL, NULL,
+                            "[%s] unknown key \"%s\", it belongs to [%s%s%s]", section, key,
+                            table_section_name(elsewhere->section), other != NULL ? "] or [" : "",
+                            other != NULL ? table_section_name(other->section) : "");
     }
     if (suggest.best == NULL)
         return load_fail_at(s->loader, &s->place, NULL, NULL, "[%s] unknown key \"%s\"", section, key);

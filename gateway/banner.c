@@ -81,6 +81,16 @@ static void give_hints(const struct conf *conf)
         log_warning("inside a container 127.0.0.1 is reached by nobody else: try --bind :8000");
 }
 
+void banner_warn(const struct conf *conf)
+{
+    for (uint32_t i = 0; i < conf->app_count; i++)
+        for (uint32_t n = 0; n < conf->apps[i].static_count; n++) {
+            const char *directory = conf->apps[i].statics[n].directory;
+            if (access(directory, X_OK) == -1)
+                log_warning("app %s: static %s: %s", conf->apps[i].name, directory, strerror(errno));
+        }
+}
+
 void banner_tell(const struct conf *conf, const struct forwarded *forwarded, const struct list *listeners,
                  const struct list *status_listeners)
 {
@@ -98,6 +108,7 @@ void banner_tell(const struct conf *conf, const struct forwarded *forwarded, con
     LIST_EACH (node, after, status_listeners)
         log_info("  status on %s", LIST_OBJECT(node, struct listener, node)->url);
     give_hints(conf);
+    banner_warn(conf);
     if (forwarded_trusts_all(forwarded))
         log_warning("trusted_proxies = *: whoever connects can claim any address, scheme and host");
     for (uint32_t i = 0; i < conf->app_count && i < BANNER_APPS; i++)

@@ -11,4 +11,8 @@
 void banner_tell(const struct conf *conf, const struct forwarded *forwarded, const struct list *listeners,
                  const struct list *status_listeners);
 
+/* Part of that, also for a mere check: directories of `static` that are not there, which would only show as
+ * 404s. */
+void banner_warn(const struct conf *conf);
+
 #endif

@@ -362,8 +362,10 @@ enum gateway_exit gateway_check(struct conf *conf)
         status = GATEWAY_CANNOT_START;
     if (status == GATEWAY_DRAINED)
         status = gateway_apps_check(&g, true) ? GATEWAY_DRAINED : GATEWAY_APP_BROKEN;
-    if (status == GATEWAY_DRAINED)
+    if (status == GATEWAY_DRAINED) {
+        banner_warn(g.pool.conf);
         log_info("%s: ok", g.pool.conf->file[0] != '\0' ? g.pool.conf->file : g.pool.conf->apps[0].name);
+    }
     destroy(&g);
     return status;
 }

@@ -253,6 +253,14 @@ def test_a_directory_that_is_not_there_is_told(launch):
     assert gateway.get("/").status == 500
 
 
+def test_static_files_that_are_not_there_are_told(launch, tmp_path):
+    sections = {"app:hello": app("hello", static="/static nowhere")}
+    gateway = launch(sections)
+    gateway.err.wait(r"warning: app hello: static \S*/nowhere: No such file or directory")
+    result = run(write(tmp_path, ini(sections)), "-t")
+    assert result.returncode == OK and "/nowhere: No such file or directory" in result.stderr
+
+
 def test_port_variable(launch, tmp_path):
     port = free_port()
     gateway = launch(text=ini({"gateway": {"listen": "127.0.0.1:1"}, "app:hello": app("hello")}),
