@@ -3,8 +3,8 @@
  *   loop ─ the epoll set is readable ─▶ poll ─┬─ a request has begun ── a call, which makes its task
  *                                             ├─ a connection of one ── its call is told
  *                                             ├─ CANCEL, STACK ──────── to the task
- *                                             └─ STOP ───────────────── drain; stop the loop when nothing is
- * left */
+ *                                             └─ STOP ───────────────── drain; stop the loop when all is over
+ */
 #include "asgi.h"
 
 #include <errno.h>

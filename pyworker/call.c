@@ -1,8 +1,7 @@
 /* call.c - one request as the coroutine of a task:
  *
  *   scope ─▶ app(scope, receive, send) ─▶ its steps, as they come ─▶ outcome ─▶ END_REQUEST ─▶ over
- *                                             │ exception: log; before the first byte a 500, after it a cut
- * answer
+ *                 exception: log; before the first byte a 500, after it a cut answer ─┘
  *
  * The task runs this object instead of the app's own coroutine: the end of the app is seen without a callback
  * and a further turn of the loop, and no Python of ours runs for a request. */

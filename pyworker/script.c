@@ -1,8 +1,8 @@
 /* script.c - see script.h.
  *
  *   find ─┬─ an app ─▶ wsgi.c
- *         └─ a script ─▶ body to a file, a pipe to the pump ─▶ descriptors 0 and 1 ─▶ run ─▶ end ─▶
- * descriptors back ─▶ what the pump saw decides: whole, a page that says what is wrong, or cut off
+ *         └─ a script ─▶ body to a file, a pipe to the pump ─▶ descriptors 0 and 1 ─▶ run ─▶ end
+ *               ─▶ descriptors back ─▶ what the pump saw decides: whole, an error page, or cut off
  *
  * Descriptors 0 and 1 are real, so that what the script starts reads and prints where the script does. */
 #define _GNU_SOURCE

@@ -1,8 +1,10 @@
 /* zygote.c - see zygote.h.
  *
- *   epoll ─┬─ control ── STOP, end of file: stopping; KILL n: the copy that serves slot n, and what it
- * started ├─ signals ── SIGCHLD: reap; SIGTERM: stopping └─ a copy ─── ACCEPTED: the next one may be forked;
- * SLOT n; STALE: stopping; NOTE: to the gateway
+ *   epoll ─┬─ control ── STOP, end of file: stopping
+ *          │            KILL n: the copy that serves slot n, and what it started
+ *          ├─ signals ── SIGCHLD: reap; SIGTERM: stopping
+ *          └─ a copy ─── ACCEPTED: the next one may be forked
+ *                       SLOT n; STALE: stopping; NOTE: to the gateway
  *
  * A copy hears STOP, which is for the one that still waits: the others serve their request and end. */
 #define _GNU_SOURCE
