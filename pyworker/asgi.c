@@ -122,7 +122,6 @@ int asgi_traverse(struct worker *w, visitproc visit, void *arg)
     Py_VISIT(a->stop);
     Py_VISIT(a->show);
     Py_VISIT(a->pause);
-    Py_VISIT(a->pause);
     Py_VISIT(a->cancelled);
     Py_VISIT(a->call_type);
     Py_VISIT(a->receive_type);

@@ -142,11 +142,16 @@ static void *run(void *arg)
         }
         watched[1].fd = p->broken ? -1 : p->to;
         watched[2].fd = p->from;
-        if (poll(watched, sizeof(watched) / sizeof(watched[0]), -1) == -1) {
+        if (poll(watched, sizeof(watched) / sizeof(watched[0]), -1) != -1)
+            continue;
+        if (errno != EINTR) {
             p->broken = true; /* out of memory; the script must not wait for us for ever */
             leave_pipe(p);
             break;
         }
+        /* A setuid() of the script: libc has every thread do it, by a signal of its own. */
+        for (size_t i = 0; i < sizeof(watched) / sizeof(watched[0]); i++)
+            watched[i].revents = 0;
     }
     return NULL;
 }

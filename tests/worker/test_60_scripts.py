@@ -352,6 +352,24 @@ def test_a_descriptor_that_a_script_closes_is_its_own_loss(script):
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_a_script_that_sets_its_user(script, mode):
+    """libc interrupts every thread of the process for it, the one that sends the output too."""
+    worker = script(HEAD + """
+import os, sys, time
+sys.stdout.flush()
+for number in range(20):
+    os.setuid(os.getuid())
+    os.setgid(os.getgid())
+    print(number, flush=True)
+    time.sleep(0.001)
+""", mode)
+    for _ in range(3):
+        answer = worker.ask(flags=0)
+        assert (answer.body.split(), answer.app_status) == ([b"%d" % number for number in range(20)], 0)
+    assert worker.stderr == "" and worker.stop() == 0
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_a_client_that_leaves_ends_the_output(script, mode):
     worker = script(HEAD + "import subprocess, sys\nsys.stdout.flush()\nsubprocess.run(['cat', '/dev/zero'])\nwhile True: print('x' * 10000)\n", mode)
     for _ in range(3):
