@@ -1,6 +1,10 @@
 /* app_state.c - see app_state.h. */
 #include "app_state.h"
 
+static const double LONGEST = 30.0; /* seconds between two starts that fail */
+static const double LOOK =
+    1.0; /* with `reload`, whose user is about to mend the source: as often as a worker looks */
+
 void app_enqueue(struct app *app, struct request *r, bool front)
 {
     /* without a ready worker the clock starts with the first one */
@@ -18,7 +22,7 @@ void app_give_up(struct app *app, unsigned status, const char *failure)
 {
     app->checked = true;
     app->stillborn = 0;
-    backoff_begin(&app->backoff, status, failure);
+    backoff_begin(&app->backoff, app->app_conf->reload ? LOOK : LONGEST, status, failure);
     if (!roster_ready(&app->roster))
         queue_fail_all(&app->queue, status, app_failure_detail(app));
 }

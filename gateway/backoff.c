@@ -7,14 +7,13 @@
 #include "timeq.h"
 
 static const double FIRST = 0.1; /* seconds */
-static const double LAST = 30.0;
 
-void backoff_begin(struct backoff *b, unsigned status, const char *failure)
+void backoff_begin(struct backoff *b, double longest, unsigned status, const char *failure)
 {
     char *copy = strdup(failure); /* NULL: the failure is told without its text */
     b->pause = b->pause == 0 ? FIRST : b->pause * 2;
-    if (b->pause > LAST)
-        b->pause = LAST;
+    if (b->pause > longest)
+        b->pause = longest;
     b->until = timeq_clock() + b->pause;
     b->status = status;
     free(b->failure);

@@ -13,8 +13,8 @@ struct backoff {
     char *failure;   /* summary line, then the traceback; owned, or NULL */
 };
 
-/* A start has failed: the first pause is short, each further one twice as long, up to a limit. */
-void backoff_begin(struct backoff *b, unsigned status, const char *failure);
+/* A start has failed: the first pause is short, each further one twice as long, up to `longest` seconds. */
+void backoff_begin(struct backoff *b, double longest, unsigned status, const char *failure);
 
 /* A start went well. */
 void backoff_clear(struct backoff *b);

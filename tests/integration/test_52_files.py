@@ -319,6 +319,21 @@ def test_dev_shows_the_traceback(launch, root):
     assert answer.status == 500 and "look here" in answer.text
 
 
+def test_dev_shows_what_does_not_compile(launch, root):
+    """At the first start and after an edit; the mended source is served, however often it had failed."""
+    (root / "app.py").write_text("def application(\n")
+    gateway = launch(args=[str(root / "app.py"), "--dev", "--start", "lazy", "--listen", "127.0.0.1:0",
+                           "--python", sys.executable])
+    for good in "one", "two":
+        for _ in range(5):
+            answer = gateway.get("/")
+            assert answer.status == 500 and "SyntaxError" in answer.text and "app.py" in answer.text
+        (root / "app.py").write_text(WSGI.replace("wsgi", good))
+        wait_until(lambda: gateway.get("/").text == good + " |/", "the mended code")
+        (root / "app.py").write_text("def application(\n")
+        wait_until(lambda: gateway.get("/").status == 500, "the broken code")
+
+
 def test_dev_takes_changed_sources(launch, root):
     gateway = launch(args=[str(root / "app.py"), "--dev", "--listen", "127.0.0.1:0", "--python", sys.executable])
     assert gateway.get("/").text == "wsgi |/"

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MEDDLING = ("PYTHON", "LEANGATE_", "LISTEN_", "NOTIFY_", "WATCHDOG_", "PYTEST_", "VIRTUAL_ENV", "PORT",
             "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS", "RUNTIME_DIRECTORY", "CACHE_DIRECTORY", "DJANGO_")
 # Switches for the tests themselves.
-MEANT = ("LEANGATE_LONG",)
+MEANT = ("LEANGATE_LONG", "LEANGATE_NEED_PYTHONS")
 
 VALGRIND = ("valgrind -q --vgdb=no --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=99 "
             "--child-silent-after-fork=yes --")

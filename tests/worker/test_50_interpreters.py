@@ -1,5 +1,6 @@
 """One shared object for every CPython from 3.9 on, and one clear sentence for every other interpreter."""
 
+import os
 import re
 import subprocess
 import sys
@@ -50,7 +51,8 @@ ASGI = """
 def interpreters():
     """The interpreters of this machine: {version: path}."""
     found = {"%d.%d" % sys.version_info[:2]: sys.executable}
-    candidates = [*Path.home().glob(".pyenv/versions/*/bin/python"), *Path("/usr/bin").glob("python3.*"),
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    candidates = [*pyenv.glob("versions/*/bin/python"), *Path("/usr/bin").glob("python3.*"),
                   *Path("/usr/local/bin").glob("python3.*"), *Path("/usr/bin").glob("pypy3*")]
     for path in candidates:
         if re.fullmatch(r"python(3\.\d+)?|pypy3", path.name):
@@ -69,6 +71,14 @@ def number(version):
 FOUND = interpreters()
 GOOD = [version for version in FOUND if not version.startswith("pypy") and number(version) >= (3, 8)]
 BAD = [version for version in FOUND if version not in GOOD]
+NEEDED = os.environ.get("LEANGATE_NEED_PYTHONS", "").split()
+
+
+@pytest.mark.skipif(not NEEDED, reason="LEANGATE_NEED_PYTHONS names no interpreters")
+def test_those_that_are_asked_for_are_there():
+    """As in `3.9|3.10 3.13`: the first or the second, and the third. The tests below are run on all that are found."""
+    missing = [wanted for wanted in NEEDED if not set(wanted.split("|")) & set(GOOD)]
+    assert not missing, "not among %s" % ", ".join(GOOD)
 
 
 @pytest.mark.parametrize("version", sorted(GOOD, key=number))
