@@ -73,6 +73,9 @@ def find(module, attribute):
 
 def is_asgi(app):
     """Whether calling it would make a coroutine."""
+    functools = sys.modules.get("functools")  # which is there if there is a partial()
+    while functools is not None and isinstance(app, functools.partial):
+        app = app.func
     for function in (app, getattr(type(app), "__call__", None)):
         if getattr(getattr(function, "__code__", None), "co_flags", 0) & CO_COROUTINE:
             return True

@@ -104,6 +104,14 @@ def import_app(path, code):
     return name, app
 
 
+def current_directory():
+    """The current directory; the one that is always there if somebody has removed it meanwhile."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return os.sep
+
+
 def flush(stream):
     try:
         stream.flush()
@@ -247,7 +255,8 @@ class Scripts:
     def remember(self):
         self.process = os.getpid()
         self.hook = sys.excepthook
-        self.before = dict(os.environ), os.getcwd(), sys.stdin, sys.stdout, sys.argv, sys.modules["__main__"], sys.path
+        environ, directory = dict(os.environ), current_directory()
+        self.before = environ, directory, sys.stdin, sys.stdout, sys.argv, sys.modules["__main__"], sys.path
 
     def restore(self):
         """Make the process what it was, for the next script of a worker that serves many."""

@@ -77,6 +77,7 @@ def test_ready_tells_kind_and_concurrency(spawn):
 @pytest.mark.parametrize("source", [
     "class App:\n    async def __call__(self, scope, receive, send): pass\napp = App()\n",
     "class App:\n    async def run(self, scope, receive, send): pass\napp = App().run\n",
+    "import functools\nasync def run(more, scope, receive, send): pass\napp = functools.partial(functools.partial(run), 1)\n",
 ])
 def test_kind_auto_finds_it(spawn, source):
     worker = spawn(source, options=["--lifespan", "off"])

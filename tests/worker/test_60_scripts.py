@@ -352,6 +352,17 @@ def test_a_descriptor_that_a_script_closes_is_its_own_loss(script):
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_the_worker_s_directory_may_go(script, mode):
+    """A deployment may replace it; scripts are found by their own paths."""
+    worker = script(HEAD + "import os\nprint(os.getcwd())", mode,
+                    prefix=("sh", "-c", 'mkdir gone && cd gone && exec "$@"', "sh"))
+    (worker.directory / "gone").rmdir()
+    for _ in range(3):
+        assert worker.ask(flags=0).body.decode() == "%s\n" % worker.script.parent
+    assert worker.stop() == 0
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_a_script_that_sets_its_user(script, mode):
     """libc interrupts every thread of the process for it, the one that sends the output too."""
     worker = script(HEAD + """
