@@ -15,6 +15,7 @@
 #include "call.h"
 #include "control.h"
 #include "reload.h"
+#include "reply.h"
 #include "scope.h"
 
 static const char *const key_names[KEYS] = {
@@ -81,6 +82,7 @@ PyObject *asgi_open(struct worker *w, PyObject *args)
     if (a == NULL)
         return PyErr_NoMemory();
     a->worker = w;
+    a->eager = REPLY_TRIAL;
     w->debug = debug != 0;
     keep(&a->app, app);
     keep(&a->state, state);

@@ -38,7 +38,8 @@ struct call {
     /* the answer, see reply.c */
     bool complete; /* the app has sent all of it */
     bool held;     /* so far it waits for the app to return */
-    struct timespec held_since;
+    bool timed;    /* `completed` says since when the app goes on behind its answer */
+    struct timespec completed;
     bool writing; /* `output` waits for room */
     bool closing; /* END_REQUEST is in it */
     bool keep;    /* the connection may have another request */

@@ -6,7 +6,8 @@
  *                          one write together with END_REQUEST
  *
  * An app that goes on computing after its answer, without awaiting anything, would keep it from the client.
- * It is found out by the clock; the next answers then leave at once. */
+ * It is found out by the clock, over the first answers of a worker, which are not held, and over all that are
+ * held; the next ones then leave at once. */
 #include "reply.h"
 
 #include <errno.h>
@@ -83,31 +84,34 @@ void reply_resume(struct call *c)
         waiter_wake_room(c);
 }
 
-/* --- an answer that is held --- */
+/* --- what an app does behind its answer --- */
 
-static void hold(struct call *c)
+static void start_clock(struct call *c)
 {
-    c->held = true;
-    (void)clock_gettime(CLOCK_MONOTONIC, &c->held_since); /* cannot fail */
+    c->timed = true;
+    (void)clock_gettime(CLOCK_MONOTONIC, &c->completed); /* cannot fail */
 }
 
+/* The app has returned or awaits something. */
 static void look_at_clock(struct call *c)
 {
     struct timespec now;
 
+    if (!c->timed)
+        return;
+    c->timed = false;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    long long ns = (now.tv_sec - c->held_since.tv_sec) * 1000000000LL + now.tv_nsec - c->held_since.tv_nsec;
+    long long ns = (now.tv_sec - c->completed.tv_sec) * 1000000000LL + now.tv_nsec - c->completed.tv_nsec;
     if (ns > HELD_NS)
         c->asgi->eager = EAGER;
 }
 
 void reply_release(struct call *c)
 {
+    look_at_clock(c);
     if (c->writing || c->x.broken || c->x.pending.len == 0)
         return;
-    if (c->held)
-        look_at_clock(c);
-    else if (!c->x.committed) {
+    if (!c->held && !c->x.committed) {
         c->x.committed = true;
         if (!head_append(&c->x.pending, "\r\n", 2))
             PyErr_Clear();
@@ -233,8 +237,10 @@ static bool send_piece(struct call *c, PyObject *body, bool more)
     if (bodyless(&c->x))
         len = 0;
     c->complete = !more;
+    if (c->complete)
+        start_clock(c);
     if (c->complete && may_hold(c, body, len))
-        hold(c);
+        c->held = true;
     else if (len > 0 || c->complete || c->x.pending.len > 0)
         put(c, body, len);
     if (c->complete)
@@ -313,8 +319,7 @@ bool reply_page(struct call *c, const char *text, size_t len)
 
 void reply_close(struct call *c, unsigned app_status)
 {
-    if (c->held)
-        look_at_clock(c);
+    look_at_clock(c);
     c->keep =
         preset_drain_now(&c->x.request) && c->x.request.fcgi.keepConnection && !c->asgi->worker->core.single;
     if (!c->keep) /* before the peer can believe that it may go on: what it sends then fails, and is not lost

@@ -5,6 +5,8 @@
 
 #include "call.h"
 
+enum { REPLY_TRIAL = 16 }; /* the first answers of a worker, which are not held, see reply.c */
+
 /* Takes one message. False: an exception is set. While call->writing is true afterwards it is still on its
  * way; before the next one the caller waits for that to end (waiter.h). */
 bool reply_take(struct call *c, PyObject *message);

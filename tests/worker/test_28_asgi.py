@@ -921,3 +921,24 @@ def test_a_task_factory_of_the_app_is_respected(serve):
             await send({"type": "http.response.body", "body": type(asyncio.current_task()).__name__.encode()})
     """)
     assert worker.ask().body == b"Mine"
+
+
+def test_work_behind_an_answer_without_an_await_keeps_it_from_nobody(serve):
+    worker = serve("""
+        import os, time
+
+        async def app(scope, receive, send):
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body", "body": b"answer"})
+            while scope["path"] == "/work" and not os.path.exists("done"):
+                time.sleep(0.01)
+    """)
+    for _ in range(3):
+        with worker.connect() as connection:
+            connection.send(request(cgi_params("GET", "/work", b"")))
+            answer = connection.read_until(Answer(), lambda kind, content: kind == STDOUT and content == b"")
+            assert answer.body == b"answer"
+            (worker.directory / "done").touch()
+            connection.read_until(answer, lambda kind, content: kind == END)
+            (worker.directory / "done").unlink()
+    assert worker.ask().body == b"answer"
