@@ -1,15 +1,20 @@
 /* record.c - FastCGI records (specification 1.0, section 3.3).
  *
- * message_inspect() looks at what a connection holds (by MSG_PEEK) before libfcgi reads it, for three
- * reasons: libfcgi overruns a stack buffer on a GET_VALUES with repeated names; it blocks until a head is
- * complete; and the role, the id and the keep flag are needed to refuse a request without reading it. */
+ * message_inspect() looks at what a connection holds (by MSG_PEEK) before libfcgi reads it, for four
+ * reasons: libfcgi overruns a stack buffer on a GET_VALUES with repeated names; it aborts the process when it
+ * cannot allocate what the length of a parameter says; it blocks until a head is complete; and the role, the
+ * id and the keep flag are needed to refuse a request without reading it. */
 #include "record.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <fastcgi.h>
 
-enum { MANAGEMENT_CONTENT_MAX = 1024 }; /* the three known names take 48 bytes */
+enum {
+    MANAGEMENT_CONTENT_MAX = 1024,   /* the three known names take 48 bytes */
+    PARAMETER_MAX = 4 * 1024 * 1024, /* bytes of a name and its value */
+    LENGTH_LONG = 4                  /* bytes of a length from 128 on */
+};
 
 struct record {
     uint8_t type;
@@ -57,15 +62,65 @@ static enum message_kind inspect_management(const struct record *r, size_t len, 
     return r->len <= len ? MESSAGE_MANAGEMENT : MESSAGE_MORE;
 }
 
+/* Where a walk over parameters stands: in the two lengths of one, or before `rest` bytes of it. */
+struct parameters {
+    uint8_t lengths[2 * LENGTH_LONG];
+    size_t have;
+    size_t rest;
+};
+
+static size_t length_size(uint8_t first)
+{
+    return first < 0x80 ? 1 : LENGTH_LONG;
+}
+
+static size_t length_at(const uint8_t *p)
+{
+    return *p < 0x80 ? *p
+                     : (size_t)(p[0] & 0x7f) << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | (size_t)p[3];
+}
+
+/* One more byte of the two lengths; false: what they say is more than a parameter may have. */
+static bool parameters_length(struct parameters *p, uint8_t byte)
+{
+    p->lengths[p->have++] = byte;
+    size_t name = length_size(p->lengths[0]);
+    if (p->have <= name || p->have < name + length_size(p->lengths[name]))
+        return true;
+    p->rest = length_at(p->lengths) + length_at(p->lengths + name);
+    p->have = 0;
+    return p->rest <= PARAMETER_MAX;
+}
+
+/* The next piece of the stream, however it is cut; false as above. */
+static bool parameters_take(struct parameters *p, const uint8_t *data, size_t len)
+{
+    while (len > 0) {
+        size_t n = p->rest < len ? p->rest : len;
+        p->rest -= n;
+        if (n == 0 && !parameters_length(p, *data))
+            return false;
+        n += n == 0;
+        data += n;
+        len -= n;
+    }
+    return true;
+}
+
 /* Walks records of request `m->id` and type `type` from `*at` to the empty one. An empty PARAMS with padding
  * is BAD: libfcgi forgets that padding and would read it as a header. */
 static enum message_kind inspect_stream(const uint8_t *data, size_t len, size_t *at, uint8_t type,
                                         uint16_t id)
 {
+    struct parameters parameters = {.have = 0};
     while (*at + RECORD_HEADER <= len) {
         struct record r = record_header(data + *at);
         bool last = r.content == 0;
         if (data[*at] != FCGI_VERSION_1 || r.type != type || r.id != id || (last && r.len > RECORD_HEADER))
+            return MESSAGE_BAD;
+        size_t seen = len - *at - RECORD_HEADER;
+        if (type == FCGI_PARAMS &&
+            !parameters_take(&parameters, data + *at + RECORD_HEADER, r.content < seen ? r.content : seen))
             return MESSAGE_BAD;
         *at += r.len;
         if (last)

@@ -364,8 +364,11 @@ def test_management_record_split_at_every_byte(serve):
     fcgi.begin(1) + record(PARAMS, 1, version=3),
     fcgi.begin(1) + record(PARAMS, 1, padding=8) + record(STDIN, 1),
     fcgi.begin(1) + record(PARAMS, 1, b"\xff\xff\xff\xff\x7f\xff\xff\xff") + record(PARAMS, 1),
+    fcgi.begin(1) + record(PARAMS, 1, b"\xff\xff\xff\xff\xff\xff\xff\xff") + record(PARAMS, 1),
+    fcgi.begin(1) + record(PARAMS, 1, b"\1\1AB\xff\xff") + record(PARAMS, 1, b"\xff\xff\xff\xff\xff\xff") + record(PARAMS, 1),
+    fcgi.begin(1) + record(PARAMS, 1, b"\0\x80\x40\0\1"),
     fcgi.begin(1) + record(PARAMS, 1, b"\5\5abc") + record(PARAMS, 1),
-], ids=range(16))
+], ids=range(19))
 def test_what_is_no_request_closes_the_connection(serve, message):
     worker = serve()
     with worker.connect() as connection:
