@@ -47,6 +47,8 @@ static bool put_one(struct buf *out, const char *text, size_t len, size_t *taken
     if (n == 0)
         return buf_puts(out, "\xef\xbf\xbd");
     *taken = n;
+    if (n == 2 && c == 0xc2 && (unsigned char)text[1] < 0xa0) /* control characters, which terminals obey */
+        return buf_printf(out, "\\u%04x", (unsigned char)text[1]);
     return buf_put(out, text, n);
 }
 

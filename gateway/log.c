@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "buf.h"
+#include "json.h"
 #include "stats.h"
 
 enum {
@@ -313,14 +314,20 @@ LOG_FUNCTION(log_info, LOG_INFO)
 LOG_FUNCTION(log_warning, LOG_WARNING)
 LOG_FUNCTION(log_error, LOG_ERROR)
 
-/* One byte of somebody else's text as it may stand in a log: \xNN for control bytes. Returns its length, at
- * most 4. */
-static size_t put_visible(char *out, unsigned char c)
+/* What stands at the front of somebody else's text, as it may stand in a log: a character of UTF-8 as it is,
+ * control characters and all other bytes as \xNN. Those of U+0080 to U+009F are control characters, too: many
+ * a terminal takes U+009B for ESC [. Returns the length, at most 4; *taken: how many bytes that was. */
+static size_t put_visible(char *out, const char *text, size_t len, size_t *taken)
 {
     static const char hex[] = "0123456789abcdef";
-    if (c >= 0x20 && c != 0x7f) {
-        out[0] = (char)c;
-        return 1;
+    unsigned char c = (unsigned char)text[0];
+    size_t n = json_utf8(text, len);
+    bool control = c < 0x20 || c == 0x7f || (n == 2 && c == 0xc2 && (unsigned char)text[1] < 0xa0);
+    *taken = 1;
+    if (n > 0 && !control) {
+        memcpy(out, text, n);
+        *taken = n;
+        return n;
     }
     out[0] = '\\';
     out[1] = 'x';
@@ -332,27 +339,33 @@ static size_t put_visible(char *out, unsigned char c)
 size_t log_escape(char *out, size_t size, const char *text, size_t len)
 {
     size_t n = 0;
-    for (size_t i = 0; i < len && n + 4 <= size; i++) {
+    for (size_t i = 0, taken; i < len && n + 4 <= size; i += taken) {
         if (text[i] == '"' || text[i] == '\\')
             out[n++] = '\\';
-        n += put_visible(out + n, (unsigned char)text[i]);
+        n += put_visible(out + n, text + i, len - i, &taken);
     }
     return n;
+}
+
+/* The same, but a tab, which lines of programs are made of, is kept. */
+static size_t put_printed(char *out, const char *text, size_t len, size_t *taken)
+{
+    if (*text != '\t')
+        return put_visible(out, text, len, taken);
+    *out = '\t';
+    *taken = 1;
+    return 1;
 }
 
 size_t log_clean(char *out, size_t size, const char *text, size_t len)
 {
     size_t n = 0;
-    for (size_t i = 0; i < len && n + 4 <= size; i++)
-        if (text[i] == '\t')
-            out[n++] = '\t';
-        else
-            n += put_visible(out + n, (unsigned char)text[i]);
+    for (size_t i = 0, taken; i < len && n + 4 <= size; i += taken)
+        n += put_printed(out + n, text + i, len - i, &taken);
     return n;
 }
 
-/* A line of somebody else's text behind a tag, its control bytes but tabs escaped; whole, or dropped and
- * counted. */
+/* A line of somebody else's text behind a tag, cleaned; whole, or dropped and counted. */
 static void put_foreign_line(struct sink *sink, const char *tag, const char *text, size_t len)
 {
     size_t tag_len = strlen(tag);
@@ -365,11 +378,8 @@ static void put_foreign_line(struct sink *sink, const char *tag, const char *tex
     char *out = sink->pending.data + sink->pending.len;
     memcpy(out, tag, tag_len);
     size_t n = tag_len;
-    for (size_t i = 0; i < len; i++)
-        if (text[i] == '\t')
-            out[n++] = '\t';
-        else
-            n += put_visible(out + n, (unsigned char)text[i]);
+    for (size_t i = 0, taken; i < len; i += taken)
+        n += put_printed(out + n, text + i, len - i, &taken);
     out[n++] = '\n';
     sink->pending.len += (uint32_t)n;
 }

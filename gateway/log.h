@@ -52,13 +52,13 @@ void log_worker(bool to_stdout, const char *tag, const char *text, size_t len);
 /* Writes what has gathered. */
 void log_flush(void);
 
-/* Copies text to out with control bytes but tabs as \\xNN; UTF-8 is kept. Returns the length, at most size;
- * text that does not fit is cut. */
+/* Copies text to out with control characters but tabs, and what is no UTF-8, as \xNN. Returns the length, at
+ * most size; text that does not fit is cut. */
 size_t log_clean(char *out, size_t size, const char *text, size_t len);
 
-/* Copies at most `size` bytes of text to out with control bytes, quotes and backslashes as \xNN, \" and \\;
- * UTF-8 is kept. Returns the length of the result, which is no longer than size; text that does not fit is
- * cut. */
+/* Copies at most `size` bytes of text to out with control characters and what is no UTF-8 as \xNN, quotes and
+ * backslashes as \" and \\. Returns the length of the result, which is no longer than size; text that does
+ * not fit is cut. */
 size_t log_escape(char *out, size_t size, const char *text, size_t len);
 
 #endif

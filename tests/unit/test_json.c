@@ -27,12 +27,13 @@ static void test_escapes(void **state)
     check("plain /text", 11, "\"plain /text\"");
     check("a\"b\\c", 5, "\"a\\\"b\\\\c\"");
     check("\n\t\0\x1f\x7f", 5, "\"\\n\\u0009\\u0000\\u001f\\u007f\"");
+    check("\xc2\x9b\x32J\xc2\x80\xc2\x9f", 8, "\"\\u009b2J\\u0080\\u009f\"");
 }
 
 static void test_utf8(void **state)
 {
     (void)state;
-    static const char *const kept[] = {"\xc2\x80",         "\xc3\xa4",        "\xe0\xa0\x80",
+    static const char *const kept[] = {"\xc2\xa0",         "\xc3\xa4",        "\xe0\xa0\x80",
                                        "\xed\x9f\xbf",     "\xee\x80\x80",    "\xf0\x90\x80\x80",
                                        "\xf4\x8f\xbf\xbf", "\xf0\x9f\x98\x80"};
     for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++) {

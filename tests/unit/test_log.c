@@ -26,6 +26,9 @@ static void test_escape(void **unused)
     check_escape("\"q\\", 3, "\\\"q\\\\");
     check_escape("\0\x1b[2J\x7f", 6, "\\x00\\x1b[2J\\x7f");
     check_escape("\xc3\xa9", 2, "\xc3\xa9");
+    check_escape("\xc4\x9b\xc2\xa0\xf0\x9f\x98\x80", 8, "\xc4\x9b\xc2\xa0\xf0\x9f\x98\x80");
+    check_escape("\xc2\x9b\x32J", 4, "\\xc2\\x9b2J");
+    check_escape("\x9b\xff\xc0\x9b\xe2\x82", 6, "\\x9b\\xff\\xc0\\x9b\\xe2\\x82");
     check_escape("", 0, "");
 }
 
