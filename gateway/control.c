@@ -47,7 +47,7 @@ static enum control_type parse_ready(struct control_message *m)
     unsigned concurrency;
     long long import_us;
     if (sscanf(m->text, "%15s %15s %u %lld", kind, mode, &concurrency, &import_us) != 4 || concurrency == 0 ||
-        concurrency > 65535 || !parse_kind(kind, &m->kind))
+        concurrency > 65535 || import_us < 0 || !parse_kind(kind, &m->kind))
         return CONTROL_NONSENSE;
     m->fork = strcmp(mode, "fork") == 0;
     if (!m->fork && strcmp(mode, "persistent") != 0)

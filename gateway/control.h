@@ -27,7 +27,7 @@ struct control_message {
     enum conf_kind kind;  /* READY: never AUTO */
     bool fork;            /* READY: a process of its own for each request */
     uint32_t concurrency; /* READY: 1 to 65535 */
-    int64_t import_us;    /* READY */
+    int64_t import_us;    /* READY: 0 or more */
 };
 
 /* Takes the next message off a non-blocking socket. */

@@ -115,7 +115,7 @@ static enum stats_counter judge(const struct worker *w, char how[HOW_MAX])
                                   WTERMSIG(status) == SIGTERM);
     if (w->stop_expired)
         snprintf(how, HOW_MAX, "did not stop within stop_timeout and was killed");
-    else if (killed && w->lost)
+    else if (killed && w->lost && w->ready == 0)
         snprintf(how, HOW_MAX, "closed its socket before it was ready and was killed");
     else if (WIFSIGNALED(status))
         snprintf(how, HOW_MAX, "was killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));

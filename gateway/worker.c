@@ -114,6 +114,15 @@ static void on_note(struct worker *w, const char *text)
     log_warning("%s: %.*s", w->owner.app->name, (int)n, line);
 }
 
+/* What no worker of ours says. There may be a lot of it. */
+static void on_nonsense(struct worker *w)
+{
+    if (w->state != WORKER_KILL)
+        log_error("%s: worker %d told nonsense on its control channel", w->owner.app->name,
+                  (int)w->child.pid);
+    worker_event(w, WORKER_ON_BROKEN);
+}
+
 static void close_control(struct worker *w)
 {
     if (w->control.fd == -1)
@@ -149,7 +158,10 @@ static void take_message(struct worker *w, const struct control_message *message
         w->up = timeq_clock();
         break;
     case CONTROL_READY:
-        on_ready(w, message);
+        if (w->ready == 0)
+            on_ready(w, message);
+        else
+            on_nonsense(w);
         break;
     case CONTROL_FAILED:
         if (w->failure == NULL)
@@ -164,9 +176,7 @@ static void take_message(struct worker *w, const struct control_message *message
         on_note(w, message->text);
         break;
     case CONTROL_NONSENSE:
-        log_error("%s: worker %d told nonsense on its control channel", w->owner.app->name,
-                  (int)w->child.pid);
-        worker_event(w, WORKER_ON_BROKEN);
+        on_nonsense(w);
         break;
     }
 }

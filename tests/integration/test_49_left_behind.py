@@ -10,7 +10,7 @@ from gateway import SLOW, app, proc_file, wait_until
 from load import Load
 
 UNRULY = '''
-import os, subprocess, sys, threading, time
+import os, socket, subprocess, sys, threading, time
 def daemon():
     """A process that has left its group, its session and its parent, and says its pid."""
     reader, writer = os.pipe()
@@ -46,6 +46,26 @@ def flood_without_newlines():
 def junk():
     os.write(1, bytes(range(256)) * 4 + b"\\n\\x1b[2J\\x1b]0;title\\x07after the junk\\n")
     os.write(2, b"\\xff\\xfe\\x00\\n" * 10)
+def terminal():
+    os.write(1, "plain \\u011b \\u009b2J\\n".encode())
+def say(*messages):
+    """What only the worker should say: an app that looks finds the control channel."""
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        try:
+            channel = socket.socket(fileno=os.dup(fd))
+        except OSError:
+            continue
+        if (channel.family, channel.type) == (socket.AF_UNIX, socket.SOCK_SEQPACKET):
+            for message in messages:
+                channel.send(message)
+def nonsense():
+    say(*[b"HUNG %d" % n for n in range(100)])
+def ready_again():
+    say(b"READY wsgi persistent 65535 0")
+def ready_before_its_time():
+    say(b"READY wsgi persistent 4 -99999999999999999999")
+def note():
+    say(b"NOTE one\\nk: ready in 3 ms \\xc2\\x9b2J\\xff")
 def application(environ, start_response):
     name = environ["PATH_INFO"][1:]
     text = globals()[name]() if name else None
@@ -148,6 +168,33 @@ def test_binary_junk_is_escaped(unruly):
     gateway.out.wait("after the junk")
     text = gateway.out.text + gateway.err.text
     assert "\x1b" not in text and "\x00" not in text
+
+
+def test_terminals_get_no_commands_beyond_ascii(unruly):
+    gateway = unruly({"log": {"worker": "tagged"}})
+    assert gateway.get("/k/terminal").text == "ok"
+    gateway.out.wait(r"plain \u011b \\xc2\\x9b2J$")
+
+
+# --- words of a worker that its app has forged
+
+
+def test_a_forged_note_is_one_line(unruly):
+    gateway = unruly()
+    assert gateway.get("/k/note").text == "ok"
+    gateway.err.wait(r"^warning: k: one\\x0ak: ready in 3 ms \\xc2\\x9b2J\\xff$")
+
+
+@pytest.mark.parametrize("name", ["nonsense", "ready_again", "ready_before_its_time"])
+def test_a_worker_that_forges_is_replaced(unruly, name):
+    gateway = unruly()
+    gateway.get("/k/")
+    first, = gateway.workers
+    gateway.get("/k/" + name)  # may be answered before it is found out
+    wait_until(lambda: not alive(first), "the end of the worker")
+    assert gateway.get("/k/").text == "ok"
+    assert gateway.err.text.count(f"error: k: worker {first} told nonsense on its control channel") == 1
+    assert "before it was ready" not in gateway.err.text
 
 
 # --- what lives when a worker goes idle
