@@ -29,6 +29,7 @@ class Sources:
         self.known = {}  # file: (mtime, size)
         self.since = time.time_ns()  # a file that was changed after this may have been changed after its import
         self.stale = False
+        self.started = False  # the look after the import of the app is done
 
     def counts(self, name):
         return name.endswith(".py") and not name.startswith(ITSELF) and not any(part in name for part in INSTALLED)
@@ -43,7 +44,10 @@ class Sources:
         if name in self.known:
             return self.known[name] != seen
         self.known[name] = seen
-        return seen[0] >= self.since and not was_compiled_from(getattr(module, "__spec__", None), status)
+        if seen[0] < self.since:
+            return False
+        # Later on the bytecode is no witness: another worker that has the new source may have written it.
+        return self.started or not was_compiled_from(getattr(module, "__spec__", None), status)
 
     def look(self):
         """Whether a file of any module has changed."""
@@ -58,4 +62,5 @@ class Sources:
         begun = time.time_ns()
         self.stale = self.stale or self.look()
         self.since = begun
+        self.started = True
         return self.stale

@@ -1,5 +1,6 @@
 """--reload: before a request the sources are looked at; a changed one means a fresh worker for this very request."""
 
+import py_compile
 import time
 
 import pytest
@@ -62,6 +63,17 @@ def test_what_is_imported_later_counts(reloading):
     assert worker.ask(path="/later").body == b"one"
     eventually(lambda: time.monotonic() % 1 < 0.5 and worker.ask().body == b"one")
     (worker.directory / "later.py").write_text("TEXT = b'two, longer'\n")
+    eventually(lambda: refused(worker))
+    assert worker.wait() == 0
+
+
+def test_bytecode_of_another_worker_hides_no_change(reloading):
+    """A worker that is fresh already has compiled the new source, before this one looks at it for the first time."""
+    worker = reloading()
+    assert worker.ask(path="/later").body == b"one"
+    source = worker.directory / "later.py"
+    source.write_text("TEXT = b'two, longer'\n")
+    py_compile.compile(str(source), doraise=True)
     eventually(lambda: refused(worker))
     assert worker.wait() == 0
 
