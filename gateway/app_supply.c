@@ -87,8 +87,11 @@ static void start_successor(struct app *app)
 static bool may_grow(struct app *app)
 {
     if (backoff_active(&app->backoff) || roster_starting(&app->roster) ||
-        roster_serving(&app->roster) >= (uint64_t)app->app_conf->workers)
+        roster_serving(&app->roster) >= (uint64_t)app->app_conf->workers) {
+        fleet_withdraw(&app->shared->fleet,
+                       &app->seat); /* or those behind it wait for a place it cannot take */
         return false;
+    }
     app->seat.task = &app->task;
     app->seat.name = app->app_conf->name;
     app->seat.destitute = !roster_ready(&app->roster);

@@ -230,6 +230,33 @@ def test_what_waits_in_the_queue_is_served(launch, tmp_path):
     assert len(journal(tmp_path, "start")) >= 2
 
 
+def test_an_app_that_may_not_grow_any_more_lets_others_go_first(launch, tmp_path):
+    """It starves for a second worker when another file allows it one only; the next in turn must not wait for it."""
+    def sections(workers):
+        return {"limits": {"workers": 2}} | {f"app:{n}": app("kitchen", path=f"/{n}", workers=w, concurrency=1)
+                                             for n, w in (("a", workers), ("b", 1), ("c", 1))}
+    gateway = launch(sections(2))
+    targets = [("c", "c1"), ("a", "a1"), ("a", "a2"), ("a", "a3")]
+    connections = {name: gateway.connect() for _, name in targets}
+    for path, name in targets:
+        connections[name].request("GET", f"/{path}/wait?file={tmp_path}/{name}")
+        if name in ("c1", "a1"):
+            wait_until((tmp_path / f"{name}.here").exists, name)
+    gateway.get("/-/health")  # all have arrived
+    rewrite(gateway, sections(1))
+    wait_until(lambda: any((tmp_path / f"{name}.here").exists() for name in ("a2", "a3")), "the successor")
+    with gateway.connect() as last:
+        last.request("GET", "/b/pid")
+        for name in ("c1", "a1"):
+            (tmp_path / name).touch()
+            assert connections[name].answer().text == "waited"
+        assert last.answer().status == 200
+    for name in ("a2", "a3"):
+        (tmp_path / name).touch()
+    for name in ("a2", "a3"):
+        assert connections[name].answer().text == "waited"
+
+
 # --- many times
 
 
