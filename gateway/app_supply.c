@@ -34,6 +34,14 @@ static void watch_idle(struct app *app, struct worker *w, bool idle)
     }
 }
 
+/* Nobody needs a worker of an older file that is idle, unless it stands in for a successor that starts or
+ * that has failed. */
+static bool outlived(const struct app *app, const struct worker *w)
+{
+    return w->outdated && w->state == WORKER_READY && !roster_starting(&app->roster) &&
+           app->backoff.pause == 0;
+}
+
 static void look_after(struct app *app, struct worker *w)
 {
     bool idle = worker_busy(w) == 0;
@@ -42,7 +50,7 @@ static void look_after(struct app *app, struct worker *w)
     bool unwanted = app->queue.count == 0 && worker_serving(w) == 0;
     if (unwanted && (app->shared->stopping || app->retired))
         worker_end(w, WORKER_ON_STOP, STATS_EXIT_STOPPED);
-    else if (unwanted && idle && w->outdated && w->state == WORKER_READY)
+    else if (unwanted && idle && outlived(app, w))
         worker_end(w, WORKER_ON_STOP, STATS_EXIT_REPLACED);
     watch_idle(app, w, idle);
     fleet_set_idle(&app->shared->fleet, w, idle && w->state == WORKER_READY);

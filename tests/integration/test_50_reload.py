@@ -203,6 +203,28 @@ def test_a_successor_that_fails_leaves_the_old_worker(launch, tmp_path):
     assert set(load.texts) <= {"one", "two"}
 
 
+def test_the_old_worker_stands_in_also_when_it_is_idle_at_times(launch, tmp_path):
+    """One request after the other: while the successor starts, and after it has failed, the old worker serves."""
+    code(tmp_path, "one")
+    gateway = launch(versioned(tmp_path))
+    with gateway.connect() as connection:
+        connection.request("GET", "/wait")
+        wait_until((tmp_path / "go.here").exists, "the request")
+        (tmp_path / "versioned.py").write_text("import time\ntime.sleep(0.5)\nraise RuntimeError('half a deployment')\n")
+        hup(gateway)
+        wait_until(lambda: len(gateway.workers) == 2, "the successor")
+        (tmp_path / "go").touch()
+        assert connection.answer().text == "one"
+        load = Load(gateway, "/", clients=1, pause=0.01)
+        gateway.err.wait("RuntimeError: half a deployment")
+        time.sleep(0.3)
+        load.stop().all_good()
+        assert set(load.texts) == {"one"}
+        code(tmp_path, "two")
+        hup(gateway)
+        wait_until(lambda: connection.get("/").text == "two", "the new code")
+
+
 def test_a_body_that_is_on_its_way(launch):
     """Its app is gone when it is whole: it was asked for before."""
     gateway = launch({"app:a": app("kitchen", path="/a"), "app:b": app("kitchen", path="/b")})
