@@ -10,6 +10,11 @@
 #include <time.h>
 
 static const double STANDSTILL = 1.0; /* seconds past a deadline that mean "we did not run" */
+static const double LATE = 0.05;      /* seconds past it after which an answer may be there, unread */
+
+enum {
+    LOOKS = 2 /* turns of the loop that find what has come, and read it */
+};
 
 struct timeq {
     struct list waiting;
@@ -17,6 +22,7 @@ struct timeq {
     ev_timer timer;
     double length; /* seconds */
     int64_t ms;
+    unsigned looks; /* turns that a late deadline has been put off by */
 };
 
 static struct ev_loop *loop;
@@ -53,6 +59,9 @@ static void on_timer(EV_P_ ev_timer *timer, int events)
         stood_still += asleep > late ? asleep : late; /* late alone: our own work took so long */
         return; /* sockets first: the entry is due now at the earliest and expires at the next turn */
     }
+    if (entry != NULL && t - entry->at > LATE && queue->looks++ < LOOKS)
+        return; /* sockets first here, too */
+    queue->looks = 0;
     for (; entry != NULL && entry->at <= t; entry = first(queue)) {
         list_remove(&entry->node);
         entry->expired = true;

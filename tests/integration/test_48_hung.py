@@ -224,3 +224,19 @@ def test_a_gateway_that_stood_still_blames_nobody(launch, tmp_path):
         (tmp_path / "go").touch()
         assert connection.answer().text == "waited"
     assert len(gateway.workers) == 1
+
+
+def test_what_came_while_the_gateway_stood_still_is_an_answer(launch, tmp_path):
+    """Too short a standstill to shift the clock: what lies in the socket is read before anybody is blamed."""
+    gateway = launch({"app:k": app("kitchen", request_timeout="1s", slow="off")})
+    gateway.get("/")
+    pid = gateway.one_worker()
+    with gateway.connect() as connection:
+        connection.request("GET", f"/wait?file={tmp_path}/go")
+        wait_until((tmp_path / "go.here").exists, "the request")
+        gateway.send_signal(signal.SIGSTOP)
+        (tmp_path / "go").touch()
+        time.sleep(1.5)
+        gateway.send_signal(signal.SIGCONT)
+        assert connection.answer().text == "waited"
+    assert gateway.get("/pid").text == str(pid)
