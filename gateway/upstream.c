@@ -339,10 +339,11 @@ static void take_stdout_end(struct upstream *up)
     release_request(up, UPSTREAM_TAIL);
 }
 
-/* END_REQUEST has been dealt with: the slot is free, or waits for the end of its copy. */
+/* END_REQUEST has been dealt with: the slot is free, or waits for the end of its copy. While READY is still
+ * unread, it may be a copy's, whose connection ends with it. */
 static void end_exchange(struct upstream *up, bool whole)
 {
-    bool kept = goes_on(up) && up->state != UPSTREAM_ORPHAN && whole;
+    bool kept = goes_on(up) && up->ready && up->state != UPSTREAM_ORPHAN && whole;
     if (up->link != UPSTREAM_COPY) {
         settle(up, kept ? UPSTREAM_FREE : UPSTREAM_CLOSED, UPSTREAM_DONE);
     } else {
