@@ -243,9 +243,10 @@ def test_who_leaves_during_a_rush_never_reaches_python(launch, tmp_path):
     wrapper.chmod(0o755)
     gateway = launch({"app:k": {"module": "m", "directory": tmp_path, "python": wrapper}})
     connections = [gateway.connect() for _ in range(40)]
-    for n, connection in enumerate(connections):
-        connection.request("GET", f"/{'stays' if n % 2 == 0 else 'leaves'}")
+    connections[0].request("GET", "/stays")  # it is given to the starting worker at once
     wait_until(lambda: gateway.workers, "the start")
+    for n, connection in enumerate(connections[1:], 1):
+        connection.request("GET", f"/{'stays' if n % 2 == 0 else 'leaves'}")
     for connection in connections[1::2]:
         connection.close()
     for connection in connections[::2]:
