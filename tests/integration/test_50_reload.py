@@ -34,8 +34,10 @@ def kitchen(**keys):
 
 
 def code(directory, version):
-    """An app that says its version; Python must not take the bytecode of another one written in the same second."""
-    (directory / "versioned.py").write_text(
+    """An app that says its version; Python must not take the bytecode of another one written in the same second, and a
+    start must not read half of it."""
+    fresh = directory / "versioned.new"
+    fresh.write_text(
         "import os, time\n"
         f"VERSION = {version!r}\n"
         "def application(environ, start_response):\n"
@@ -45,6 +47,7 @@ def code(directory, version):
         "            time.sleep(0.005)\n"
         "    start_response('200 OK', [('Content-Length', str(len(VERSION)))])\n"
         "    return [VERSION.encode()]\n")
+    fresh.rename(directory / "versioned.py")
     shutil.rmtree(directory / "__pycache__", ignore_errors=True)
 
 
