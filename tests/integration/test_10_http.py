@@ -201,7 +201,8 @@ def test_a_client_that_leaves_before_its_request_is_whole(gateway):
 
 
 def test_descriptors_come_back(gateway):
-    gateway.get("/x")
+    for _ in range(2):  # the first answer may overtake READY; its connection to the worker is not kept then
+        gateway.get("/x")
     before = len(gateway.descriptors())
     connections = [gateway.connect() for _ in range(50)]
     for connection in connections:
