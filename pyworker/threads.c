@@ -170,11 +170,13 @@ static void serve(struct threads *t, struct exchange *x, PyThreadState **state)
         end(t, CORE_STOP, 0);
 }
 
-/* Leads and serves until it is not needed any more. */
+/* Leads and serves as long as the importing thread is inside the same request. Beyond it the two would take
+ * turns with the lock of Python for ever, under a load of short requests. */
 static void work(struct threads *t, PyThreadState **state)
 {
     struct exchange *x = exchange_new(t->worker);
-    while (x != NULL && t->inside && !t->leading && !t->ended && t->serving < t->limit) {
+    unsigned long turn = t->turn;
+    while (x != NULL && t->inside && t->turn == turn && !t->leading && !t->ended && t->serving < t->limit) {
         if (lead(t, x) != CORE_REQUEST)
             continue;
         if (t->inside) {
@@ -251,6 +253,7 @@ enum core_event threads_next(struct threads *t)
     else if (!signalled)
         event = lead(t, t->own);
     t->inside = event == CORE_REQUEST;
+    t->turn += t->inside;
     if (t->inside)
         enter(t);
     errno = t->error;

@@ -30,6 +30,7 @@ struct threads {
     bool guarding;           /* a helper watches, see threads.c */
     bool guard_wanted;       /* one of the parked ones is to watch */
     bool inside;             /* the importing thread is inside the app */
+    unsigned long turn;      /* its requests, ever */
     struct exchange *handed; /* a request that another thread took for it, or NULL */
     bool ended;              /* `end` says why nothing more is taken */
     enum core_event end;
