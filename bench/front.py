@@ -8,28 +8,14 @@ build/leangate.
 
 import argparse
 import contextlib
-import http.client
-import os
-import re
-import shutil
-import signal
-import socket
 import statistics
-import subprocess
 import tempfile
-import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-BINARY = os.environ.get("LEANGATE_BIN") or str(ROOT / "build/leangate")
+from serving import BINARY, cpu, find, free_port, load, server
+
+PATH = "/static/1k.txt"
 PROMISE = 0.8
-PATIENCE = 10
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def leangate(directory, port, log):
@@ -53,59 +39,6 @@ def lighttpd(directory, port, log):
     return [find("lighttpd"), "-D", "-f", str(file)]
 
 
-def find(program):
-    """Debian keeps lighttpd where only root's PATH leads."""
-    path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-    if path is None:
-        raise SystemExit(f"{program} is missing: tests/support/need-packages bench")
-    return path
-
-
-def get(port):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-    with contextlib.closing(connection):
-        connection.request("GET", "/static/1k.txt")
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-
-
-@contextlib.contextmanager
-def server(command, port, content):
-    """The server, once it answers with the right bytes."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            deadline = time.monotonic() + PATIENCE
-            while True:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit(f"{command[0]} does not serve")
-                with contextlib.suppress(ConnectionError):
-                    if get(port) == (200, content):
-                        break
-                time.sleep(0.02)
-            yield process.pid
-        finally:
-            process.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(PATIENCE)
-            if process.poll() is None:
-                process.kill()
-
-
-def cpu(pid):
-    """Seconds that a process has spent so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def load(port, connections, seconds):
-    """What wrk counts in so many seconds: requests, requests/s."""
-    command = [find("wrk"), "-t", "1", "-c", str(connections), "-d", f"{seconds}s", f"http://127.0.0.1:{port}/static/1k.txt"]
-    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 30).stdout
-    if re.search(r"Non-2xx|Socket errors", text):
-        raise SystemExit(f"wrk saw errors:\n{text}")
-    return int(re.search(r"(\d+) requests in", text)[1]), float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1])
-
-
 def measure(servers, rounds, connections, seconds):
     """name: [(requests/s, CPU µs a request), ...], in turn; the order changes from round to round."""
     results = {name: [] for name in servers}
@@ -113,7 +46,7 @@ def measure(servers, rounds, connections, seconds):
         order = list(servers.items())[::1 if number % 2 else -1]
         for name, (port, pid) in order:
             before = cpu(pid)
-            count, rate = load(port, connections, 1 if number == 0 else seconds)
+            count, rate, _ = load(port, connections, 1 if number == 0 else seconds, PATH)
             if number > 0:  # the first round only warms up
                 results[name].append((rate, (cpu(pid) - before) / count * 1e6))
     return results
@@ -148,7 +81,7 @@ def main():
         for make in (leangate, lighttpd):
             port = free_port()
             command = make(directory, port, not options.no_log)
-            servers[make.__name__] = port, running.enter_context(server(command, port, content))
+            servers[make.__name__] = port, running.enter_context(server(command, port, directory, PATH, content))
         results = measure(servers, options.rounds, options.connections, options.seconds)
     return 0 if tell(results, options) >= PROMISE else 1
 
