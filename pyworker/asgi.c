@@ -101,6 +101,17 @@ PyObject *asgi_open(struct worker *w, PyObject *args)
     return PyLong_FromLong(w->core.epoll);
 }
 
+PyObject *asgi_wait(struct worker *w, PyObject *args)
+{
+    struct asgi *a = w->asgi;
+    PyObject *select;
+
+    if (!PyArg_ParseTuple(args, "Oi:asgi_wait", &select, &a->selector))
+        return NULL;
+    keep(&a->select, select);
+    Py_RETURN_NONE;
+}
+
 PyObject *asgi_close(struct worker *w)
 {
     while (w->asgi != NULL && w->asgi->calls != NULL)
@@ -124,6 +135,7 @@ int asgi_traverse(struct worker *w, visitproc visit, void *arg)
     Py_VISIT(a->stop);
     Py_VISIT(a->show);
     Py_VISIT(a->pause);
+    Py_VISIT(a->select);
     Py_VISIT(a->cancelled);
     Py_VISIT(a->call_type);
     Py_VISIT(a->receive_type);
@@ -141,10 +153,10 @@ void asgi_free(struct worker *w)
         return;
     w->asgi = NULL;
     Py_XDECREF(a->spare);
-    PyObject *const objects[] = {a->app,         a->state,         a->task_type, a->task_options,
-                                 a->create_task, a->create_future, a->stop,      a->show,
-                                 a->pause,       a->cancelled,     a->call_type, a->receive_type,
-                                 a->send_type,   a->base_scope,    a->no_body};
+    PyObject *const objects[] = {a->app,          a->state,         a->task_type,  a->task_options,
+                                 a->create_task,  a->create_future, a->stop,       a->show,
+                                 a->pause,        a->select,        a->cancelled,  a->call_type,
+                                 a->receive_type, a->send_type,     a->base_scope, a->no_body};
     for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++)
         Py_XDECREF(objects[i]);
     for (size_t i = 0; i < KEYS; i++)

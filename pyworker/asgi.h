@@ -52,6 +52,8 @@ struct asgi {
     PyObject *stop;
     PyObject *show;      /* asgi.py's: writes the stack of a task */
     PyObject *pause;     /* asgi.py's: asgi_resume() after so many milliseconds */
+    PyObject *select;    /* the method of the loop's own selector; NULL: not ours to replace */
+    int selector;        /* its epoll set */
     PyObject *cancelled; /* asyncio.CancelledError */
     PyObject *call_type;
     PyObject *receive_type;
@@ -80,6 +82,13 @@ PyObject *asgi_open(struct worker *w, PyObject *args);
 PyObject *asgi_poll(struct worker *w);
 
 PyObject *asgi_resume(struct worker *w);
+
+/* wait(select, selector): asgi_select() is about to take the place of this method of the loop's selector,
+ * whose epoll set has this descriptor and watches the core's. */
+PyObject *asgi_wait(struct worker *w, PyObject *args);
+
+/* As the select() of a selector; requests that have come are tasks when it returns. */
+PyObject *asgi_select(struct worker *w, PyObject *timeout);
 
 /* Closes all connections and the listening socket. */
 PyObject *asgi_close(struct worker *w);

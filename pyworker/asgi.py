@@ -5,6 +5,7 @@ The only file that imports asyncio: 60 ms and 8 MB that no other kind of worker 
 import asyncio
 import contextvars
 import gc
+import selectors
 import sys
 import traceback
 
@@ -127,6 +128,12 @@ def cancel(loop, tasks):
         loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
 
 
+def selector_of(loop):
+    """What asyncio's own loop waits with; None for another loop, which has to be content with add_reader()."""
+    selector = getattr(loop, "_selector", None)
+    return selector if type(selector) is selectors.EpollSelector else None
+
+
 def run(core, loop, life, *arguments):
     """Serve requests until told to stop; those under way are finished, or at Ctrl-C cancelled."""
     def pause(ms):
@@ -136,12 +143,18 @@ def run(core, loop, life, *arguments):
     hooks = show_stack, pause, asyncio.CancelledError, asyncio.Task if plain else None
     watched = core.asgi_open(life.app, loop, life.state, *arguments, *hooks)
     life.context.run(loop.add_reader, watched, core.asgi_poll)
+    selector = selector_of(loop)
+    if selector is not None:
+        core.asgi_wait(selector.select, selector.fileno())
+        selector.select = core.asgi_select
     try:
-        loop.run_forever()
+        life.context.run(loop.run_forever)
     except KeyboardInterrupt:
         cancel(loop, asyncio.all_tasks(loop) - {life.task})
         raise
     finally:
+        if selector is not None:
+            del selector.select
         loop.remove_reader(watched)
         core.asgi_close()
 

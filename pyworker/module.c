@@ -232,6 +232,16 @@ static PyObject *module_asgi_resume(PyObject *module, PyObject *unused)
     return asgi_resume(state(module));
 }
 
+static PyObject *module_asgi_wait(PyObject *module, PyObject *args)
+{
+    return asgi_wait(state(module), args);
+}
+
+static PyObject *module_asgi_select(PyObject *module, PyObject *timeout)
+{
+    return asgi_select(state(module), timeout);
+}
+
 static PyObject *module_asgi_close(PyObject *module, PyObject *unused)
 {
     (void)unused;
@@ -339,6 +349,8 @@ static PyMethodDef methods[] = {
     {"asgi_poll",   module_asgi_poll,                          METH_NOARGS,
      "asgi_poll(): what the loop calls when the core has something."                                                                                  },
     {"asgi_resume", module_asgi_resume,                        METH_NOARGS,                  "asgi_resume(): what it calls after a pause."            },
+    {"asgi_wait",   module_asgi_wait,                          METH_VARARGS,                 "asgi_wait(select, selector): see asgi.h."               },
+    {"asgi_select", module_asgi_select,                        METH_O,                       "asgi_select(timeout): what an asyncio loop waits with." },
     {"asgi_close",  module_asgi_close,                         METH_NOARGS,                  "asgi_close(): closes all connections."                  },
     {NULL,          NULL,                                      0,                            NULL                                                     },
 };

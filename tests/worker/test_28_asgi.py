@@ -1,5 +1,6 @@
 """ASGI 3.0, http: what an app gets, what its answer becomes, and what it is told when it does wrong."""
 
+import json
 import socket
 import threading
 
@@ -942,3 +943,77 @@ def test_work_behind_an_answer_without_an_await_keeps_it_from_nobody(serve):
             connection.read_until(answer, lambda kind, content: kind == END)
             (worker.directory / "done").unlink()
     assert worker.ask().body == b"answer"
+
+
+def test_a_request_takes_one_turn_of_asyncios_own_loop(asgi):
+    """select() of the loop's selector is the worker's, and what it begins runs before the next one."""
+    worker = asgi("""
+    turns = 0
+    async def turn(scope, receive, send):
+        global turns
+        select = asyncio.get_running_loop()._selector.select
+        def counted(timeout):
+            global turns
+            turns += 1
+            return select(timeout)
+        if turns == 0:
+            asyncio.get_running_loop()._selector.select = counted
+        await send(start())
+        await send(piece(b"%d" % turns))
+    """)
+    with worker.connect() as connection:
+        counts = [int(connection.ask(path="/turn").body) for _ in range(20)]
+    assert counts == list(range(20))
+
+
+def test_the_apps_own_descriptors_timers_and_threads_go_on_beside_requests(asgi):
+    """A socket that is always readable, a timer and a thread that wakes the loop, while requests come: nobody starves."""
+    worker = asgi("""
+    import socket, threading
+    done = {"socket": 0, "timer": 0, "thread": 0}
+    begun = False
+
+    async def busy(scope, receive, send):
+        global begun
+        if not begun:
+            begun = True
+            loop = asyncio.get_running_loop()
+            a, b = socket.socketpair()
+            b.send(b"x")
+            loop.add_reader(a, count, "socket")
+            timer(loop)
+            threading.Thread(target=poke, args=(loop,), daemon=True).start()
+        await send(start())
+        await send(piece(json.dumps(done).encode()))
+
+    def count(what):
+        done[what] += 1
+
+    def timer(loop):
+        count("timer")
+        loop.call_later(0.001, timer, loop)
+
+    def poke(loop):
+        while True:
+            loop.call_soon_threadsafe(count, "thread")
+            time.sleep(0.001)
+    """)
+    with worker.connect() as connection:
+        first = json.loads(connection.ask(path="/busy").body)
+        for _ in range(500):
+            last = json.loads(connection.ask(path="/busy").body)
+        connection.ask(path="/hello")
+    eventually(lambda: all(json.loads(worker.ask(path="/busy").body)[what] > 50 for what in first))
+    assert last["socket"] > first["socket"]
+
+
+def test_a_timer_of_the_app_is_never_early(asgi):
+    worker = asgi("""
+    async def nap(scope, receive, send):
+        begun = time.monotonic()
+        for delay in (0.0001, 0.0015, 0.01):
+            await asyncio.sleep(delay)
+        await send(start())
+        await send(piece(b"%f" % (time.monotonic() - begun)))
+    """)
+    assert float(worker.ask(path="/nap").body) >= 0.0116
