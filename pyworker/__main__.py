@@ -186,6 +186,8 @@ def serve(core, app, kind, fork, options, took):
     if scripts and not fork:
         concurrency = 1  # they share one environment, one standard output
     ready = b"READY %s %s %d %d" % (kind.encode(), b"fork" if fork else b"persistent", concurrency, took)
+    if kind == "asgi":
+        from pyworker.asgi import serve as serve_asgi
     if fork:
         from pyworker.zygote import become_copy, prepare
 
@@ -197,8 +199,6 @@ def serve(core, app, kind, fork, options, took):
         if scripts:
             app.alone = True
     if kind == "asgi":
-        from pyworker.asgi import serve as serve_asgi
-
         serve_asgi(core, app, options["--lifespan"], ready, options["--debug"], concurrency)
     else:
         core.serve(app, ready, options["--debug"], concurrency, scripts)
