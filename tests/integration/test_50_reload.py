@@ -300,7 +300,6 @@ def test_fifty_reloads_lose_nothing(launch, tmp_path):
     wait_until(lambda: len(gateway.workers) <= 2, "the end of all old workers")
 
 
-@pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed")
 def test_fifty_reloads_under_wrk(launch):
     gateway = launch({"app:hello": app("hello")})
     gateway.get("/")
