@@ -1,10 +1,13 @@
 """Many apps, few processes: how many workers one app has, how many all have, who makes room, and who is next."""
 
+import json
 import re
 import time
+from collections import Counter
 
 import pytest
 
+import rawhttp
 from fakeworker import install, journal
 from gateway import app, proc_file, wait_until
 from load import Load
@@ -54,20 +57,55 @@ def test_who_starves_for_too_long_is_told(launch, tmp_path):
         assert first.answer().text == "waited"
 
 
-def test_apps_that_starve_are_served_in_turn(launch):
-    """Five apps that never go idle share two places: each is served, none is refused."""
+def test_apps_that_starve_are_served_in_turn(launch, tmp_path):
+    """One place, and apps that ask for it in no order of name or file: each has it in the order in which they asked, and
+    who asks once more has it after those who asked before."""
+    status = tmp_path / "status"
+    gateway = launch({"limits": {"workers": 1}, "status": {"listen": f"unix:{status}"}}
+                     | {f"app:{n}": kitchen(path=f"/{n}", queue_timeout="60s") for n in "abcde"})
+    asked = []
+
+    def queued(name):
+        with rawhttp.Connection(str(status)) as inside:
+            apps = json.loads(inside.get("/status.json").body)["apps"]
+        return next(app["queue"]["now"] for app in apps if app["name"] == name)
+
+    def ask(name):
+        connection, number = gateway.connect(), len(asked)
+        connection.request("GET", f"/{name}/wait?file={tmp_path}/{number}")
+        asked.append((name, connection))
+        begun = tmp_path / f"{number}.here"
+        wait_until(lambda: begun.exists() or number and queued(name), f"request {number}, of {name}")
+        assert begun.exists() == (number == 0), f"request {number}, of {name}, came in before others"
+
+    for name in "adbec":
+        ask(name)
+    again = list("adb")
+    for n, (name, connection) in enumerate(asked):  # which grows meanwhile
+        wait_until((tmp_path / f"{n}.here").exists, f"request {n}, of {name}")
+        assert len(list(tmp_path.glob("*.here"))) == n + 1, "somebody came in before others"
+        (tmp_path / str(n)).touch()
+        assert connection.answer().text == "waited"
+        connection.close()
+        if again:
+            ask(again.pop(0))
+    assert re.findall(r"^(\w): ready", gateway.err.text, re.M) == list("adbecadb")
+
+
+def test_apps_that_never_go_idle_take_turns(launch):
+    """Five of them share two places: each is served, none is refused."""
     names = "abcde"
     gateway = launch({"limits": {"workers": 2}} | {f"app:{n}": kitchen(path=f"/{n}") for n in names})
     loads = {n: Load(gateway, f"/{n}/pid", clients=2) for n in names}
     most = 0
     deadline = time.monotonic() + 30
-    served = set()
-    while served != set(names) and time.monotonic() < deadline:
+    starts = Counter()
+    while min(starts[n] for n in names) < 3 and time.monotonic() < deadline:
         most = max(most, len(gateway.workers))
-        served = set(re.findall(r"^(\w): ready", gateway.err.text, re.M))
+        starts = Counter(re.findall(r"^(\w): ready", gateway.err.text, re.M))
         time.sleep(0.02)
     counts = {n: load.stop().all_good() for n, load in loads.items()}
-    assert served == set(names) and all(counts.values()), counts
+    assert min(starts[n] for n in names) >= 3 and all(counts.values()), (starts, counts)
     assert most <= 2, "more processes than the limit"
 
 
