@@ -109,7 +109,8 @@ static enum stats_counter judge(const struct worker *w, char how[HOW_MAX])
 {
     int status = w->child.status;
     bool killed = w->state == WORKER_KILL && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
-    bool asked = w->state == WORKER_TERM || w->state == WORKER_KILL;
+    /* one that is DRAINING has refused a request, or is replaced: it may go before it is told to */
+    bool asked = w->state == WORKER_TERM || w->state == WORKER_KILL || w->state == WORKER_DRAINING;
     /* nobody has taught a server of others what to do at a SIGTERM, and there was no other word for it */
     bool obeyed = status == 0 || (w->owner.app->kind == CONF_KIND_FASTCGI && WIFSIGNALED(status) &&
                                   WTERMSIG(status) == SIGTERM);

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from fakeworker import install, journal
-from gateway import SLOW, wait_until
+from gateway import SLOW, proc_file, wait_until
 from measure import memory
 from rawhttp import Cut
 
@@ -189,6 +189,24 @@ def test_a_worker_that_is_always_overloaded(play, notes):
     gateway = play("overloaded")
     assert gateway.post("/", b"x").status == 502
     assert 2 <= len(notes("start")) <= 8
+
+
+@pytest.mark.valgrind
+def test_a_worker_that_refuses_and_leaves_is_no_crash(play, notes):
+    """Its exit is heard before its refusal is read. With status 0 that is in order; the request is served by the next one."""
+    gateway = play("leaves")
+    rounds = 8 if SLOW else 30
+    with gateway.connect() as connection:
+        assert connection.post("/", b"x").text == "good 1"
+        for n in range(1, rounds):
+            pid = gateway.one_worker()
+            connection.request("POST", "/", b"x")
+            wait_until(lambda: proc_file(pid, "stat").rpartition(")")[2].split()[0] == "Z", "its end")
+            gateway.send_signal(signal.SIGCONT)
+            assert connection.answer().text == "good 1"
+            assert len(notes("leaves")) == n
+    assert len(notes("request POST")) == 2 * rounds - 1
+    assert "error: " not in gateway.err.text
 
 
 def test_what_was_not_delivered_is_sent_again_whatever_the_method(play, notes):

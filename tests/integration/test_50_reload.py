@@ -313,6 +313,23 @@ def test_fifty_reloads_under_wrk(launch):
     assert int(re.search(r"(\d+) requests in", report)[1]) > 100, report
 
 
+@pytest.mark.parametrize("mode", ["persistent", "fork"])
+def test_edited_sources_lose_nothing(launch, tmp_path, mode):
+    """reload = on: a worker refuses what it would serve with old code, and goes; no method is too good to be sent again. Its end
+    is nothing to complain of, whatever of it is heard first."""
+    code(tmp_path, "v0")
+    gateway = launch(versioned(tmp_path, reload="on", mode=mode))
+    loads = [Load(gateway, "/", clients=3), Load(gateway, "/", clients=3, body=b"x" * 2000)]
+    for n in range(6):
+        wait_until(lambda: gateway.get("/").text == f"v{n}", f"version {n}")
+        code(tmp_path, f"v{n + 1}")
+    wait_until(lambda: gateway.get("/").text == "v6", "the last version")
+    for load in loads:
+        assert load.stop().all_good() == load.sent
+        assert set(load.texts) == {f"v{n}" for n in range(7)}
+    assert "error: " not in gateway.err.text
+
+
 def test_the_status_listener(launch, tmp_path):
     """It moves with the file, and tells of the new apps."""
     first, second = tmp_path / "one.sock", tmp_path / "two.sock"

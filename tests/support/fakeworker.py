@@ -247,6 +247,18 @@ def overloaded(peer):
     peer.send(end(peer.id, OVERLOADED))
 
 
+def leaves(peer):
+    """One answer; then a worker that refuses and ends by itself, as pyworker does when the sources have changed. The
+    gateway stands still, so that it hears all of that at once."""
+    if answered:
+        os.kill(os.getppid(), signal.SIGSTOP)
+        note("leaves")
+        overloaded(peer)
+        os._exit(0)
+    answered.append(peer)
+    good(peer)
+
+
 def slow(peer):
     time.sleep(0.3)
     peer.answer()
@@ -298,7 +310,7 @@ SCRIPTS = {function.__name__.replace("_", "-"): function for function in (
     good, half_header, silence, end_without_stdout, empty_stdout, no_empty_stdout, wrong_version, wrong_id, garbage,
     wrong_length, full_records, byte_by_byte, management, stderr_flood, endless_header, no_header_end, bad_status, split_head,
     smuggled_framing, short_length, long_length, death_before, death_mid_head, death_mid_body, close_without_end,
-    close_after_stdout, stdout_after_end, overloaded, slow, stops_reading, nonsense_control, ignores_stop, early, fork)}
+    close_after_stdout, stdout_after_end, overloaded, leaves, slow, stops_reading, nonsense_control, ignores_stop, early, fork)}
 UNREAD = {early}
 
 # Scripts about the start, played before any connection; they do not return.
@@ -323,6 +335,7 @@ STARTS = {"never-ready": never_ready, "exits-at-once": exits_at_once, "fails": f
 # --- the worker's side
 
 control = None
+answered = []  # script leaves
 copies = {}  # mode fork: the peer of each slot
 
 

@@ -8,12 +8,12 @@ from rawhttp import Cut
 
 
 class Load:
-    """`clients` threads, each with a connection of its own that asks for `target` again and again.
+    """`clients` threads, each with a connection of its own that asks for `target` again and again; a POST if there is a body.
 
     After stop() `answers` counts statuses, "cut" and "refused"; their sum is what was sent."""
 
-    def __init__(self, gateway, target="/", clients=4, requests=None, pause=0.0):
-        self.gateway, self.target, self.requests, self.pause = gateway, target, requests, pause
+    def __init__(self, gateway, target="/", clients=4, requests=None, pause=0.0, body=None):
+        self.gateway, self.target, self.requests, self.pause, self.body = gateway, target, requests, pause, body
         self.answers = Counter()
         self.texts = Counter()
         self.lock = threading.Lock()
@@ -30,7 +30,7 @@ class Load:
             try:
                 if connection is None:
                     connection = self.gateway.connect()
-                answer = connection.get(self.target)
+                answer = connection.get(self.target) if self.body is None else connection.post(self.target, self.body)
                 answers[answer.status] += 1
                 texts[answer.text] += 1
                 if answer.get("Connection") == "close":
