@@ -210,7 +210,8 @@ def test_a_worker_that_refuses_and_leaves_is_no_crash(play, notes):
 
 
 def test_what_was_not_delivered_is_sent_again_whatever_the_method(play, notes):
-    gateway = play("stops-reading", "good", workers=2)
+    gateway = play("stops-reading", "good", workers=2, start="eager")
+    gateway.err.wait("^fake: ready")  # only then is the connection kept for the next request
     assert gateway.get("/").text == "good"
     assert gateway.post("/", b"xyz").text == "good 3"
     assert len(notes("request POST")) == 1
