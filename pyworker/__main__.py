@@ -103,11 +103,12 @@ def load_app(options, spec, arguments):
 
 
 def lacks_bytecode():
-    """Whether bytecode may have to go where it usually does not: a directory on sys.path takes none and has none at its top."""
+    """Whether bytecode may have to go where it usually does not: a directory on sys.path takes none. That it holds some does not
+    say that it holds all, nor that it is this interpreter's."""
     if sys.pycache_prefix is not None:
         return False  # the user has chosen a place
     return sys.dont_write_bytecode or any(
-        not os.access(path, os.W_OK) and os.path.isdir(path) and not os.path.isdir(os.path.join(path, "__pycache__"))
+        not os.access(path, os.W_OK) and os.path.isdir(path)
         for path in sys.path
         if os.path.basename(path) != "lib-dynload"  # which has no sources
     )
@@ -173,10 +174,14 @@ def keep_records(core, options, found, took):
             save(options["--files"], options["--imports"])
         if options["--imports"]:
             from pyworker.importrecord import keep
+            from pyworker.private import trouble
 
+            reason = trouble(os.path.dirname(options["--imports"]))
+            if reason:
+                raise OSError(reason)
             keep(cache, options["--imports"], took)
     except Exception as error:
-        core.send(b"NOTE the start could not be recorded: %s" % ascii(error).encode())
+        core.send(b"NOTE the start could not be recorded: %s" % os.fsencode(str(error) if type(error) is OSError else ascii(error)))
 
 
 def serve(core, app, kind, fork, options, took):

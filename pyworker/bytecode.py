@@ -11,15 +11,18 @@ import sys
 
 import _frozen_importlib_external as external
 
-from pyworker.private import open_directory
+from pyworker.private import trouble
 
 HEADER = 16  # bytes: magic number, flags, time and size of the source
 
 usual_place = external.cache_from_source
+usual_code = external._compile_bytecode
 root = ""
+why_not = ""  # the place that was meant cannot be used
 writes = True  # into __pycache__, where it takes files
 takes = {}  # a __pycache__: whether it does
 fresh = set()  # sources whose bytecode is not in the private directory yet
+damaged = set()  # files of the private directory that hold none
 
 
 def can_take(cache):
@@ -56,21 +59,39 @@ def place(path, debug_override=None, *, optimization=None):
     if can_take(cache) or fits(usual, path):
         return usual
     private = root + os.path.abspath(os.path.dirname(path)) + os.sep + name
+    if private in damaged:
+        return usual
     if not os.path.exists(private):
         fresh.add(path)
     return private
 
 
+def code_in(data, name=None, bytecode_path=None, source_path=None):
+    """Stands for importlib's _compile_bytecode(), which lets an import fail for ever when a full disk or a power cut has left half
+    of a file. Beside a source that is somebody's to mend; what is damaged here nobody would find."""
+    try:
+        return usual_code(data, name, bytecode_path, source_path)
+    except (EOFError, ValueError, TypeError, ImportError):
+        if bytecode_path is None or bytecode_path in damaged or not bytecode_path.startswith(root + os.sep):
+            raise
+        try:
+            os.unlink(bytecode_path)
+        except OSError:
+            damaged.add(bytecode_path)
+        return sys._getframe(1).f_locals["self"].get_code(name)  # of the loader that has just asked
+
+
 def redirect(directory):
-    """From now on bytecode that has no other place is kept below `directory`. False: that one cannot be used."""
-    global root, writes
-    if not open_directory(os.path.dirname(directory)):
-        return False
-    root = directory
+    """From now on bytecode that has no other place is kept below `directory`, if that can be used."""
+    global root, writes, why_not
+    why_not = trouble(os.path.dirname(directory))
+    if why_not:
+        return
+    root = os.path.abspath(directory)
     writes = not sys.dont_write_bytecode
     external.cache_from_source = place
+    external._compile_bytecode = code_in
     sys.dont_write_bytecode = False  # for place() alone decides
-    return True
 
 
 def tell(core):
@@ -81,7 +102,8 @@ def tell(core):
                      b"" if writes else b"PYTHONDONTWRITEBYTECODE is set; ",
                      os.fsencode(min(map(os.path.dirname, fresh))), os.fsencode(root)))
     elif not root and any(is_missing(module) for module in list(sys.modules.values())):
-        core.send(b"NOTE bytecode cannot be written, which makes every start slow; run python -m compileall, or set [gateway] cache_dir")
+        core.send(b"NOTE bytecode cannot be written, which makes every start slow (%s); run python -m compileall, or set [gateway] cache_dir"
+                  % os.fsencode(why_not))
     fresh.clear()
 
 

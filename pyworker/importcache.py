@@ -135,10 +135,10 @@ class Cache:
             known, paths, directories, modules, ordinary, regexes, texts = marshal.loads(memoryview(data)[head:])
             if known != self.identity or not all(is_unchanged(*item) for item in directories.items()):
                 return False
-        except (EOFError, ValueError, TypeError, OSError):
+            self.known = {*modules, *ordinary}
+        except Exception:  # whatever it is made of
             return False
         self.paths, self.modules, self.regexes, self.texts = paths, modules, regexes, texts
-        self.known = {*modules, *ordinary}
         self.recording = False
         return True
 

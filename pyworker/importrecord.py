@@ -127,5 +127,8 @@ def keep(cache, file, took):
     `took`: microseconds of the import."""
     if cache is not None and cache.recording:
         private.write(file, TOO_FAST if took < WORTHWHILE else make(cache))
-    elif (cache.outdated if cache is not None else took > 2 * WORTHWHILE) and os.path.lexists(file):
-        os.unlink(file)
+    elif cache.outdated if cache is not None else took > 2 * WORTHWHILE:
+        try:
+            os.unlink(file)
+        except FileNotFoundError:
+            pass  # another worker has done it

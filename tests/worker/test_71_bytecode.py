@@ -5,6 +5,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 import textwrap
 
 import pytest
@@ -83,8 +84,10 @@ def test_bytecode_that_is_there_is_used(serve, tmp_path, site):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs a directory of another user")
-def test_a_directory_of_another_user_takes_none(spawn, tmp_path, site):
-    """As nobody, without PYTHONDONTWRITEBYTECODE: only what cannot be written goes elsewhere."""
+@pytest.mark.parametrize("there", ["nothing", "empty", "of another Python", "stale"])
+def test_a_directory_of_another_user_takes_none(spawn, tmp_path, site, there):
+    """As nobody, without PYTHONDONTWRITEBYTECODE: only what cannot be written goes elsewhere. That there is a __pycache__ does
+    not say that anything of use is in it: images of Python have empty ones, a venv that was copied has stale ones."""
     shutil.chown(tmp_path, 65534)
     for directory in tmp_path.parents:
         if not os.stat(directory).st_mode & stat.S_IXOTH:
@@ -94,11 +97,24 @@ def test_a_directory_of_another_user_takes_none(spawn, tmp_path, site):
     if subprocess.run([*nobody, PYTHON, "-c", "import sys; sys.path.insert(0, %r); import pyworker" % WORKER_DIR]).returncode:
         pytest.skip("nobody cannot run this interpreter")
     (site / "page.py").write_text(textwrap.dedent(IN_A_REQUEST))
-    worker = spawn(None, "page:app", prefix=nobody, environ={"PYTHONPATH": str(site)},
-                   options=["--bytecode", str(tmp_path / "cache/me/bytecode")]).ready()
-    cached = worker.ask().body.decode()
-    assert cached.startswith(str(tmp_path / "cache/me/bytecode")) and os.path.exists(cached)
-    assert str(site) in worker.notes[0]
+    if there != "nothing":
+        subprocess.run([PYTHON, "-m", "compileall", "-q", str(site)], check=True, env=Worker.environ({}))
+    for cached in site.rglob("*.pyc"):
+        if there == "empty":
+            cached.unlink()
+        elif there == "of another Python":
+            cached.rename(cached.with_name(cached.name.replace(sys.implementation.cache_tag, "cpython-27")))
+        else:
+            os.utime(cached.parents[1] / (cached.name.partition(".")[0] + ".py"), (1, 1))
+    for again in (False, True):
+        (tmp_path / ("w%d" % again)).mkdir()
+        shutil.chown(tmp_path / ("w%d" % again), 65534)  # the app's own directory takes bytecode
+        worker = spawn(None, "page:app", prefix=nobody, environ={"PYTHONPATH": str(site)},
+                       options=["--bytecode", str(tmp_path / "cache/me/bytecode")]).ready()
+        cached = worker.ask().body.decode()
+        assert cached.startswith(str(tmp_path / "cache/me/bytecode")) and os.path.exists(cached)
+        assert worker.stop() == 0
+        assert not worker.notes if again else str(site) in worker.notes[0]
 
 
 def test_nothing_is_left_for_subprocesses(serve, tmp_path, site):
@@ -130,6 +146,76 @@ def test_a_place_that_others_can_write_is_not_used(serve, tmp_path, site, spoil)
     (cached, _, _), notes = run(serve, tmp_path, site)
     assert cached.startswith(str(site)) and not os.path.exists(cached)
     assert len(notes) == 1 and "cannot be written, which makes every start slow" in notes[0]
+
+
+@pytest.mark.parametrize("spoil", ["above", "link", "owner"])
+def test_a_place_that_others_can_put_another_one_in_is_not_used(serve, tmp_path, site, spoil):
+    """The directory itself is private; one above it, or one that a link leads through, is not."""
+    above = tmp_path / "cache"
+    above.mkdir()
+    if spoil == "above":
+        above.chmod(0o777)
+    elif spoil == "owner":
+        if os.getuid() != 0:
+            pytest.skip("needs root")
+        shutil.chown(above, 65534)
+    else:
+        above.rmdir()
+        (tmp_path / "open").mkdir()
+        (tmp_path / "real").mkdir()
+        (tmp_path / "open").chmod(0o777)
+        (tmp_path / "open/link").symlink_to("../real")
+        above.symlink_to("open/link")
+    (cached, _, _), notes = run(serve, tmp_path, site)
+    assert cached.startswith(str(site)) and not os.path.exists(cached)
+    told = "belongs to another user" if spoil == "owner" else "chmod go-w"
+    assert len(notes) == 1 and told in notes[0] and str(tmp_path) in notes[0]
+
+
+def test_what_lies_above_may_be_like_tmp(serve, tmp_path, site):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real").chmod(0o1777)
+    (tmp_path / "cache").symlink_to("real")
+    (cached, _, _), _ = run(serve, tmp_path, site)
+    assert cached.startswith(str(tmp_path / "cache/me")) and os.path.exists(cached)
+
+
+def test_others_may_enter_what_is_made_above(serve, tmp_path, site):
+    """Several users may share a cache_dir; none may write there, whatever the umask is."""
+    environ = {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
+    options = ["--bytecode", str(tmp_path / "cache/me/bytecode")]
+    for _ in range(2):
+        worker = serve(None, "page:app", options=options, environ=environ, prefix=["sh", "-c", 'umask 0; exec "$@"', "sh"])
+        assert worker.stop() == 0
+    assert stat.S_IMODE(os.stat(tmp_path / "cache").st_mode) == 0o755 and not worker.notes
+
+
+@pytest.mark.parametrize("spoil", ["cut", "code", "nothing", "directory"])
+def test_what_is_damaged_is_made_anew(serve, tmp_path, site, spoil):
+    (cached, _, _), _ = run(serve, tmp_path, site)
+    whole = open(cached, "rb").read()
+    if spoil == "directory":
+        os.unlink(cached)
+        os.mkdir(cached)
+    else:
+        with open(cached, "wb") as file:
+            file.write({"cut": whole[:-5], "code": whole[:16] + bytes(len(whole) - 16), "nothing": b""}[spoil])
+    (_, value, _), _ = run(serve, tmp_path, site)
+    assert value == 1
+    if spoil != "directory":
+        assert open(cached, "rb").read() == whole
+
+
+def test_a_full_disk_fails_no_start(serve, tmp_path, site):
+    """Half of a file is written, and neither this start nor the next one minds."""
+    environ = {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
+    options = ["--bytecode", str(tmp_path / "cache/me/bytecode")]
+    worker = serve(None, "page:app", options=options, environ=environ, prefix=["prlimit", "--fsize=100"])
+    assert worker.stop() == 0
+    (_, value, _), _ = run(serve, tmp_path, site)
+    assert value == 1
+    (_, value, _), notes = run(serve, tmp_path, site)
+    assert value == 1 and not notes
 
 
 def test_what_a_request_imports_is_kept_too(serve, tmp_path, site):

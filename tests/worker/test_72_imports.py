@@ -1,7 +1,9 @@
 """import_cache: what the last start found out about imports changes nothing but the time that this one takes."""
 
 import json
+import marshal
 import os
+import resource
 import shutil
 import stat
 import subprocess
@@ -325,6 +327,60 @@ def test_a_damaged_record_is_refused(good_record, data):
     assert cache.recording and not cache.modules
 
 
+@pytest.fixture(scope="module")
+def ours():
+    """The modules of the worker that read and write records."""
+    sys.path.append(WORKER_DIR)
+    try:
+        from pyworker import importcache, private
+    finally:
+        sys.path.remove(WORKER_DIR)
+    return importcache, private
+
+
+@pytest.mark.parametrize("what", [None, (), (1,) * 6, (1,) * 8, "directories", "modules", "deep"])
+def test_a_record_that_holds_something_else_is_refused(ours, what):
+    """Its checksum is right, and it is of this interpreter, as another version's might be."""
+    importcache, _ = ours
+    known = importcache.Cache(sys.path).identity
+    if what == "directories":
+        what = (known, [], [1], {}, [], ({}, {}), ({}, {}))
+    elif what == "modules":
+        what = (known, [], {}, 1, 2, 3, 4)
+    data = b"[\1\0\0\0" * 100_000 if what == "deep" else marshal.dumps(what)
+    cache = importcache.Cache(sys.path)
+    assert cache.read(importcache.FORMAT + importcache.checksum(data) + data) is False
+    assert cache.recording and not cache.modules and not cache.known
+
+
+@pytest.mark.parametrize("spoil", ["full", "half", "directory"])
+def test_a_record_that_cannot_be_written_leaves_nothing(ours, tmp_path, spoil):
+    _, private = ours
+    path = tmp_path / "cache/me/app.imports"
+    assert private.write(str(path), b"old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if spoil == "directory":
+        path.unlink()
+        path.mkdir()
+    else:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0 if spoil == "full" else 100, hard))
+    try:
+        assert private.write(str(path), b"new" * 100) is False
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(path.parent.iterdir()) == [path]
+    assert spoil == "directory" or path.read_bytes() == b"old"
+
+
+def test_what_a_killed_worker_of_the_same_number_has_left_is_in_nobodys_way(ours, tmp_path):
+    """In a container all workers may have one number."""
+    _, private = ours
+    path = tmp_path / "cache/me/app.imports"
+    assert private.write(str(path), b"old")
+    (path.parent / ("app.imports.%d" % os.getpid())).write_bytes(b"ne")
+    assert private.write(str(path), b"new") and path.read_bytes() == b"new" and list(path.parent.iterdir()) == [path]
+
+
 # --- in a worker ---
 
 SLOW = """
@@ -380,6 +436,37 @@ def test_a_record_that_cannot_be_written_spoils_nothing(serve, tmp_path):
     (tmp_path / "file").write_text("")
     worker = serve(options=["--imports", str(tmp_path / "file/x/r"), "--files", str(tmp_path / "file/x/f")])
     assert worker.ask().status == "200 OK" and worker.stop() == 0
+
+
+def test_workers_that_start_and_end_at_once(spawn, record, site):
+    """Each of them records, or finds the record outdated; what is left is one whole record, or none."""
+    options = ["--imports", str(record), "--files", str(record.with_suffix(".files"))]
+    for _ in range(3):  # recording, using, removing what an edit has made old
+        workers = [spawn(SLOW, options=options, environ={"PYTHONPATH": str(site)}) for _ in range(2)]
+        for worker in workers:
+            worker.ready()
+        for worker in workers:
+            worker.say("STOP")
+        for worker in workers:
+            notes = []
+            while message := worker.message():
+                notes.append(message)
+            assert worker.wait() == 0 and not [note for note in notes if "could not be recorded" in note], notes
+        assert not list(record.parent.glob("*.*.*"))
+        (site / "patterns.py").write_text("import re\nONE = re.compile('%d')\n" % os.stat(site / "patterns.py").st_mtime_ns)
+
+
+def test_a_place_that_is_not_private_is_named(serve, record):
+    record.parent.mkdir(parents=True, mode=0o700)
+    record.parent.parent.chmod(0o777)
+    worker = serve(options=["--imports", str(record)])
+    worker.say("STOP")
+    notes = []
+    while message := worker.message():
+        notes.append(message)
+    assert worker.wait() == 0 and not record.exists()
+    assert notes == ["NOTE the start could not be recorded: others may rename what is in %s, above %s: chmod go-w it"
+                     % (record.parent.parent, record.parent)]
 
 
 def test_a_failing_import_leaves_no_record(spawn, record):
