@@ -5,11 +5,17 @@
  *   cache_dir/UID/APP-0123456789abcdef.imports */
 #include "cache.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+/* Of an app that root has started as another user, who may have no home of its own: nobody, www-data. */
+#define OF_THE_MACHINE "/var/cache/leangate"
 
 /* False with "" in `path` when it does not fit. */
 __attribute__((format(printf, 2, 3))) static bool put(char path[CACHE_PATH], const char *format, ...)
@@ -31,14 +37,54 @@ static bool from_variable(char base[CACHE_PATH], const char *name, const char *b
     return value != NULL && value[0] == '/' && put(base, "%.*s%s", (int)strcspn(value, ":"), value, below);
 }
 
-static bool find_base(const struct conf *conf, char base[CACHE_PATH])
+static bool has_home(uid_t user)
+{
+    struct stat st;
+    const char *home = getenv("HOME");
+    return home != NULL && stat(home, &st) == 0 && st.st_uid == user;
+}
+
+static bool find_base(const struct conf *conf, uid_t user, char base[CACHE_PATH])
 {
     if (strcmp(conf->cache_dir, "off") == 0)
         return false;
     if (conf->cache_dir[0] != '\0')
         return put(base, "%s", conf->cache_dir);
-    return from_variable(base, "CACHE_DIRECTORY", "") || from_variable(base, "XDG_CACHE_HOME", "/leangate") ||
-           from_variable(base, "HOME", "/.cache/leangate");
+    if (from_variable(base, "CACHE_DIRECTORY", "") || from_variable(base, "XDG_CACHE_HOME", "/leangate"))
+        return true;
+    if (conf->user[0] != '\0' && !has_home(user))
+        return put(base, "%s", OF_THE_MACHINE);
+    return from_variable(base, "HOME", "/.cache/leangate");
+}
+
+/* Makes the user's directory in one that root alone can change; in any other the user needs no help, or
+ * must not be trusted with it. */
+static void make_below(int base, uid_t user, gid_t group)
+{
+    char name[32];
+    struct stat st;
+    (void)snprintf(name, sizeof(name), "%u", (unsigned)user);
+    if (fstat(base, &st) == -1 || st.st_uid != 0 || (st.st_mode & 022) != 0 ||
+        mkdirat(base, name, 0700) == -1)
+        return;
+    if (fchownat(base, name, user, group, AT_SYMLINK_NOFOLLOW) == -1)
+        (void)unlinkat(base, name, AT_REMOVEDIR);
+}
+
+void cache_make(const struct conf *conf, uid_t user, gid_t group)
+{
+    char base[CACHE_PATH];
+    if (!find_base(conf, user, base))
+        return;
+    bool fresh = mkdir(base, 0755) == 0;
+    if (!fresh && errno != EEXIST)
+        return;
+    int fd = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd == -1)
+        return;
+    if (!fresh || fchmod(fd, 0755) == 0) /* whatever the umask of root is */
+        make_below(fd, user, group);
+    close(fd);
 }
 
 /* FNV-1a, of the text and the NUL behind it. */
@@ -63,13 +109,13 @@ static uint64_t identity(const struct conf_app *app, const char *python)
 void cache_paths(struct cache *cache, const struct conf *conf, const struct conf_app *app, const char *python)
 {
     char base[CACHE_PATH], record[CACHE_PATH];
-    unsigned user = (unsigned)geteuid();
+    uid_t user = geteuid();
     cache->bytecode[0] = cache->files[0] = cache->imports[0] = '\0';
-    if (!find_base(conf, base))
+    if (!find_base(conf, user, base))
         return;
     if (app->bytecode == CONF_CACHE_AUTO)
-        (void)put(cache->bytecode, "%s/%u/bytecode", base, user);
-    if (!put(record, "%s/%u/%s-%016" PRIx64, base, user, app->name, identity(app, python)))
+        (void)put(cache->bytecode, "%s/%u/bytecode", base, (unsigned)user);
+    if (!put(record, "%s/%u/%s-%016" PRIx64, base, (unsigned)user, app->name, identity(app, python)))
         return;
     if (app->prefetch == CONF_CACHE_AUTO)
         (void)put(cache->files, "%s.files", record);

@@ -1,8 +1,10 @@
 /* cache.h - where the workers of an app keep what their next start is spared: bytecode, and records of a
- * start. Only names are made here; the worker makes the directories, private to its user, and whoever reads
- * there looks at whose they are. */
+ * start. The worker makes the directories, private to its user, and whoever reads there looks at whose they
+ * are; what is made here is only what the worker's user may not. */
 #ifndef LEANGATE_CACHE_H
 #define LEANGATE_CACHE_H
+
+#include <sys/types.h>
 
 #include "config.h"
 
@@ -18,5 +20,9 @@ struct cache {
 /* The paths of an app that is run by the interpreter at `python`, as the user that this process is now. */
 void cache_paths(struct cache *cache, const struct conf *conf, const struct conf_app *app,
                  const char *python);
+
+/* As root, before `user` is become: makes its directory where only root may. What fails is told by the
+ * worker, which finds none. */
+void cache_make(const struct conf *conf, uid_t user, gid_t group);
 
 #endif

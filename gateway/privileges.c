@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cache.h"
 #include "log.h"
 
 /* A user by name, or by number, who then must exist as well: its groups and home are needed. */
@@ -48,10 +49,13 @@ bool privileges_drop(const struct conf *conf)
         log_error("no group \"%s\" on this machine", conf->group);
         return false;
     }
-    bool failed = user != NULL ? initgroups(user->pw_name, gid) == -1 : setgroups(0, NULL) == -1;
-    failed = failed || setgid(gid) == -1 || (user != NULL && setuid(user->pw_uid) == -1);
-    if (!failed && user != NULL) /* workers inherit it */
+    bool failed = false;
+    if (user != NULL) { /* workers inherit it */
         failed = setenv("HOME", user->pw_dir, 1) == -1 || setenv("USER", user->pw_name, 1) == -1;
+        cache_make(conf, user->pw_uid, gid);
+    }
+    failed = failed || (user != NULL ? initgroups(user->pw_name, gid) == -1 : setgroups(0, NULL) == -1);
+    failed = failed || setgid(gid) == -1 || (user != NULL && setuid(user->pw_uid) == -1);
     if (failed)
         log_error("cannot become user \"%s\": %s", conf->user, strerror(errno));
     return !failed;

@@ -5,14 +5,16 @@ import json
 import mmap
 import os
 import re
+import shutil
 import stat
+import subprocess
 import sys
 import textwrap
 from xml.etree import ElementTree
 
 import pytest
 
-from gateway import APPS, app, children, ini, run, wait_until
+from gateway import APPS, BINARY, app, children, ini, run, wait_until
 
 SLOW = """
     import json, logging, time
@@ -84,6 +86,54 @@ def test_bytecode_that_cannot_be_beside_its_source(launch, tmp_path):
     gateway.err.wait(r"bytecode of \d+ modules? cannot be written beside")
     assert list((gateway.directory / "kept" / str(os.getuid()) / "bytecode").rglob("slow.*.pyc"))
     assert not (tmp_path / "__pycache__").exists()
+    seen = len(gateway.err.text)
+    asleep(gateway)
+    assert "bytecode" not in gateway.err.text[seen:]
+
+
+def python_of_nobody(*files):
+    """An interpreter that nobody can run, who has to be able to read these files, too."""
+    for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
+        try:
+            subprocess.run([python, "-c", "import sys; [open(name).close() for name in sys.argv[1:]]", *files], user=65534, group=65534,
+                           extra_groups=[], check=True)
+            return python
+        except (OSError, subprocess.SubprocessError):
+            pass
+    pytest.skip("nobody can run no interpreter here")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, who becomes nobody")
+@pytest.mark.parametrize("whose", ["root", "nobody", "writable"])
+def test_root_makes_the_place_of_another_user(launch, tmp_path, whose):
+    """An app that belongs to root, without bytecode, and workers of nobody, who may make no directory. Where the user could make
+    it, or anybody could, root keeps out of it."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/slow.py").write_text(textwrap.dedent(SLOW))
+    for directory in tmp_path.parents:
+        directory.chmod(os.stat(directory).st_mode | stat.S_IXOTH)
+    tmp_path.chmod(0o755)
+    place = tmp_path / "cache"
+    if whose != "root":
+        place.mkdir()
+        place.chmod(0o777 if whose == "writable" else 0o755)
+        shutil.chown(place, 65534 if whose == "nobody" else 0)
+    python = python_of_nobody(BINARY, tmp_path / "app/slow.py")
+    keys = app("slow:application", idle_timeout="100ms") | {"directory": tmp_path / "app", "python": python}
+    umask = os.umask(0o077)
+    try:
+        gateway = launch({"gateway": {"user": "nobody", "cache_dir": place}, "app:hello": keys},
+                         environ={"TMPDIR": "/tmp"})
+    finally:
+        os.umask(umask)
+    asleep(gateway)
+    if whose == "writable":
+        gateway.err.wait("others may rename what is in .*/cache")
+        return
+    gateway.err.wait(r"bytecode of \d+ modules? cannot be written beside")
+    assert list((place / "65534/bytecode").rglob("slow.*.pyc"))
+    assert stat.S_IMODE(os.stat(place).st_mode) == 0o755 and os.stat(place).st_uid == (65534 if whose == "nobody" else 0)
+    assert stat.S_IMODE(os.stat(place / "65534").st_mode) == 0o700 and os.stat(place / "65534").st_uid == 65534
     seen = len(gateway.err.text)
     asleep(gateway)
     assert "bytecode" not in gateway.err.text[seen:]

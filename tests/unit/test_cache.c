@@ -19,7 +19,7 @@ static struct cache cache;
 static int begin(void **state)
 {
     (void)state;
-    conf = (struct conf){.cache_dir = ""};
+    conf = (struct conf){.cache_dir = "", .user = ""};
     app = (struct conf_app){.name = "shop",
                             .directory = "/srv/shop",
                             .module = "main:app",
@@ -107,10 +107,26 @@ static void test_what_runs_tells_records_apart(void **state)
     assert_string_not_equal(cache.files, first);
 }
 
+/* /proc/self belongs to whoever looks. */
+static void test_a_user_without_a_home(void **state)
+{
+    (void)state;
+    conf.user = "nobody";
+    assert_int_equal(setenv("HOME", "/proc/self", 1), 0);
+    assert_below("/proc/self/.cache/leangate");
+    assert_int_equal(setenv("HOME", "/nonexistent", 1), 0);
+    assert_below("/var/cache/leangate");
+    assert_int_equal(unsetenv("HOME"), 0);
+    assert_below("/var/cache/leangate");
+    conf.user = "";
+    assert_off();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_base, begin),
+        cmocka_unit_test_setup(test_a_user_without_a_home, begin),
         cmocka_unit_test_setup(test_switches, begin),
         cmocka_unit_test_setup(test_too_long, begin),
         cmocka_unit_test_setup(test_what_runs_tells_records_apart, begin),
