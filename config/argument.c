@@ -134,12 +134,21 @@ static bool is_profiled(struct loader *l)
     return l->conf->profiled_app != NULL;
 }
 
+/* `profile -c FILE NAME` with a name that the file has not: a module of that name would be found by nobody's
+ * intention. */
+static bool is_misspelt(const struct loader *l)
+{
+    return l->action == CONF_PROFILE && l->drafts != NULL && strpbrk(l->app, ":./") == NULL;
+}
+
 bool argument_app(struct loader *l)
 {
     char name[APP_NAME_MAX];
     struct conf_app app;
     if (l->app == NULL || is_profiled(l))
         return true;
+    if (is_misspelt(l))
+        return load_fail(l, "there is no [app:%s]; one that there is: %s", l->app, l->drafts->app.name);
     if (!take_app(l, &app))
         return false;
     struct place place = {.layer = LAYER_FLAG, .name = "command line", .base = l->input->cwd};

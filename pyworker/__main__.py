@@ -158,7 +158,7 @@ def import_app(core, options, spec, arguments):
     if bytecode is not None:
         bytecode.tell(core)
     if trace is not None:
-        trace.stop()
+        trace.stop(kind in ("cgi", "files"))
     return app, kind, fork, (cache, trace)
 
 

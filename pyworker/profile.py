@@ -24,6 +24,9 @@ PATIENCE = 60
 BEGIN, PARAMS, STDIN, STDOUT, END = 1, 4, 5, 6, 3
 
 
+APP_BROKEN = 4  # the exit status of leangate -t, too
+
+
 class Failed(Exception):
     """The app cannot be profiled; its text is for the user."""
 
@@ -37,14 +40,21 @@ def pair(name, value):
     return lengths + name + value
 
 
-def request(path):
+def script_of(root, path):
+    """The file that the gateway would find for a path, as far as kind files needs it."""
+    file = os.path.join(root, path.lstrip("/"))
+    tries = file, file.rstrip("/") + ".py", os.path.join(file, "index.py")
+    return next(filter(os.path.isfile, tries), file)
+
+
+def request(root, path):
     """A GET as FastCGI records."""
     path, _, query = path.partition("?")
     variables = {
         "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": path, "QUERY_STRING": query, "SERVER_NAME": "localhost",
         "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1", "REQUEST_SCHEME": "http", "REMOTE_ADDR": "127.0.0.1",
         "REQUEST_URI": path + ("?" + query if query else ""), "HTTP_HOST": "localhost", "GATEWAY_INTERFACE": "CGI/1.1",
-        "SCRIPT_FILENAME": os.path.join(os.getcwd(), path.lstrip("/")), "DOCUMENT_ROOT": os.getcwd()}
+        "SCRIPT_FILENAME": script_of(root, path), "DOCUMENT_ROOT": root}
     body = b"".join(pair(name.encode(), value.encode()) for name, value in variables.items())
     return (record(BEGIN, struct.pack(">HB5x", 1, 0)) + record(PARAMS, body) + record(PARAMS) + record(STDIN))
 
@@ -54,6 +64,7 @@ class Worker:
 
     def __init__(self, arguments, options=()):
         code, *rest = arguments
+        self.root = os.path.abspath(rest[-1]) if os.path.isdir(rest[-1]) else os.getcwd()
         self.directory = tempfile.TemporaryDirectory()
         self.address = os.path.join(self.directory.name, "s")
         with socket.socket(socket.AF_UNIX) as listener:
@@ -63,12 +74,12 @@ class Worker:
             self.control.settimeout(PATIENCE)
             high = os.dup(listener.fileno()), os.dup(theirs.fileno())
             self.begun = time.perf_counter()
-            self.process = subprocess.Popen([sys.executable, "-c", code, *options, *rest], close_fds=False,
+            self.process = subprocess.Popen([sys.executable, "-c", code, *options, *rest], close_fds=False, stdout=subprocess.DEVNULL,
                                             preexec_fn=lambda: (os.dup2(high[0], 0), os.dup2(high[1], 3)))
             theirs.close()
             for fd in high:
                 os.close(fd)
-        self.up = self.ready = None
+        self.up = self.ready = self.kind = None
         self.import_us = 0
 
     def wait_ready(self):
@@ -76,7 +87,8 @@ class Worker:
             message = self.control.recv(65536).decode("utf-8", "replace")
             if message.startswith("READY "):
                 self.ready = time.perf_counter()
-                self.import_us = int(message.split()[4])
+                self.kind, _, _, took = message.split()[1:]
+                self.import_us = int(took)
             elif message == "START":
                 self.up = time.perf_counter()
             elif message.startswith("FAILED"):
@@ -91,7 +103,7 @@ class Worker:
         with socket.socket(socket.AF_UNIX) as connection, connection.makefile("rb") as answer:
             connection.settimeout(PATIENCE)
             connection.connect(self.address)
-            connection.sendall(request(path))
+            connection.sendall(request(self.root, path))
             output = b""
             while True:
                 head = answer.read(8)
@@ -104,9 +116,9 @@ class Worker:
                     return time.perf_counter() - begun, output.partition(b"\r\n")[0].decode("latin-1")
 
     def private(self):
-        """Bytes of memory that are this process's own."""
+        """Bytes of memory that are this process's own; in mode fork also what copies of it share with it."""
         with open("/proc/%d/smaps_rollup" % self.process.pid) as rollup:
-            return sum(int(line.split()[1]) for line in rollup if line.startswith("Private_Dirty")) * 1024
+            return sum(int(line.split()[1]) for line in rollup if line.startswith(("Private_Dirty", "Shared_Dirty"))) * 1024
 
     def stop(self):
         self.control.send(b"STOP")
@@ -126,18 +138,17 @@ def median_ms(values):
 
 
 def run_plain(arguments):
-    """Milliseconds of the interpreter with these arguments."""
-    times = []
-    for _ in range(RUNS):
-        begun = time.perf_counter()
-        subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-        times.append(time.perf_counter() - begun)
-    return median_ms(times)
+    """Seconds of the interpreter with these arguments."""
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - begun
 
 
 def measure(arguments, paths):
-    """The parts of a start as (what, milliseconds), and the bytes of memory of a warm worker."""
+    """The parts of a start as (what, milliseconds), the bytes of memory of a warm worker, and whether it runs scripts."""
     up, imports, rest, first, memory = [], [], [], [], 0
+    bare, site = ["-I", "-S", "-c", "import os; os._exit(0)"], ["-c", "import os; os._exit(0)"]
+    plain = [], [], []
     for number in range(RUNS + 1):
         worker = Worker(arguments)
         try:
@@ -152,17 +163,20 @@ def measure(arguments, paths):
             imports.append(worker.import_us / 1e6)
             rest.append(worker.ready - worker.up - worker.import_us / 1e6)
             first.append(took)
-    spawn = run_plain(["-V"])
-    interpreter = max(run_plain(["-I", "-S", "-c", "import os; os._exit(0)"]) - spawn, 0)
-    site = max(run_plain(["-c", "import os; os._exit(0)"]) - spawn - interpreter, 0)
+            for times, options in zip(plain, (["-V"], bare, site)):  # between the others: whatever slows one of them slows all
+                times.append(run_plain(options))
+    spawn, interpreter, site = map(median_ms, plain)
+    site, interpreter = max(site - interpreter, 0), max(interpreter - spawn, 0)
     parts = [("spawn (fork, exec, libraries)", spawn), ("interpreter", interpreter), ("site", site),
              ("worker", max(median_ms(up) - spawn - interpreter - site, 0) + max(median_ms(rest), 0)),
              ("import", median_ms(imports)), ("first answer (%s)" % paths[0], median_ms(first))]
-    return parts, memory
+    return parts, memory, worker.kind in ("cgi", "files")
 
 
-def trace(arguments, paths):
-    """What one traced worker has seen, and the answers to the paths."""
+def trace(arguments, paths, scripts):
+    """What one traced worker has seen, and the answers to the paths. Scripts run in the worker itself, not in copies of it."""
+    if scripts:
+        arguments = arguments[:-1] + ["--mode", "persistent", arguments[-1]]
     with tempfile.TemporaryDirectory() as directory:
         file = os.path.join(directory, "trace")
         worker = Worker(arguments, ["--trace", file])
@@ -235,9 +249,10 @@ def unused(seen, rows):
 
 def tell_conclusions(parts, seen, rows, answers):
     print("What follows")
-    if seen["missing"]:
-        print("  %d modules have no bytecode (%s ...): run python -m compileall, or let the worker keep it (cache_dir)"
-              % (len(seen["missing"]), ", ".join(seen["missing"][:3])))
+    missing = [name for name in seen["missing"] if not name.startswith("pyworker.")]
+    if missing:
+        print("  %d module%s without bytecode (%s): run python -m compileall, or let the worker keep it (cache_dir)"
+              % (len(missing), "s" * (len(missing) > 1), ", ".join(missing[:3]) + " ..." * (len(missing) > 3)))
     site = dict(parts)["site"]
     for took, path in pth_files():
         if took > 1 or site > SLOW_SITE:
@@ -250,10 +265,23 @@ def tell_conclusions(parts, seen, rows, answers):
         print("  every package that takes more than a millisecond ran in these requests")
 
 
+def tell_preload(imports, known):
+    """What scripts import themselves, which each copy of the worker does anew."""
+    costly = [(took, name) for name, parent, _, took, _ in imports
+              if parent < 0 and took > 1e6 and name not in known and not name.startswith("pyworker")]
+    for took, name in sorted(costly, reverse=True)[:10]:
+        print("  every request that imports %s waits %.1f ms for it: preload = %s" % (name, took / 1e6, name))
+
+
 def color(name):
-    """The same for all modules of a package."""
+    """The same for all modules of a package, from red to yellow; in the form that every viewer of SVG knows."""
     seed = sum(ord(letter) * (index + 7) for index, letter in enumerate(name.partition(".")[0]))
-    return "hsl(%d,%d%%,%d%%)" % (seed % 60, 70 + seed % 25, 55 + seed % 15)
+    return "#ff%02x%02x" % (110 + seed % 120, 60 + seed % 60)
+
+
+def label(name, width):
+    """As much of a name as there is room for."""
+    return next((text for text in (name, name.rpartition(".")[2]) if len(text) * 7 + 6 < width), "")
 
 
 def flame_chart(imports):
@@ -268,13 +296,13 @@ def flame_chart(imports):
         x, w, y = (start - begin) * scale, took * scale, depths[-1] * height + 30
         if w < 0.2:
             continue
-        text = escape(name)
-        label = '<text x="%.1f" y="%d">%s</text>' % (x + 3, y + 13, text if len(name) * 7 < w else "") if len(name) * 7 < w else ""
+        text = label(name, w)
         boxes.append('<g><title>%s: %.1f ms, %d KB</title><rect x="%.2f" y="%d" width="%.2f" height="%d" fill="%s"/>%s</g>'
-                     % (text, took / 1e6, memory // 1024, x, y, w, height - 1, color(name), label))
+                     % (escape(name), took / 1e6, memory // 1024, x, y, w, height - 1, color(name),
+                        '<text x="%.1f" y="%d">%s</text>' % (x + 3, y + 13, escape(text)) if text else ""))
     tall = (max(depths, default=0) + 1) * height + 40
     return ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="monospace" font-size="11">'
-            '<text x="4" y="18">imports: %.0f ms from left to right, traced</text>%s</svg>\n'
+            '<rect width="100%%" height="100%%" fill="#fff"/><text x="4" y="18">imports: %.0f ms from left to right, traced</text>%s</svg>\n'
             % (width, tall, (end - begin) / 1e6, "".join(boxes)))
 
 
@@ -283,21 +311,30 @@ def main():
     mark = rest.index("--")
     paths, arguments = rest[:mark] or ["/"], rest[mark + 2 :]
     try:
-        parts, memory = measure(arguments, paths)
-        seen, answers = trace(arguments, paths)
+        parts, memory, scripts = measure(arguments, paths)
+        seen, answers = trace(arguments, paths, scripts)
     except (Failed, OSError, subprocess.SubprocessError) as error:
-        sys.exit("leangate: the app cannot be profiled: %s" % str(error).strip())
+        print("leangate: the app cannot be profiled: %s" % str(error).strip(), file=sys.stderr)
+        sys.exit(APP_BROKEN if isinstance(error, Failed) else 1)
     rows = without_children(seen["imports"])
     tell_parts(parts, memory)
     tell_imports(rows)
     tell_conclusions(parts, seen, rows, answers)
+    if scripts:
+        tell_preload(seen["imports"], {after for option, after in zip(arguments, arguments[1:]) if option == "--preload"})
     file = os.path.join(directory, "profile-%s.svg" % re.sub(r"[^A-Za-z0-9_.-]+", "-", arguments[-1]).strip("-."))
     try:
         with open(file, "w") as out:
             out.write(flame_chart(seen["imports"]))
         print("  %s shows the imports as a flame chart" % file)
     except OSError as error:
-        print("  no flame chart: %s" % error)
+        print("  no flame chart: %s: %s; run this in a directory that user %d may write to" % (file, error.strerror, os.geteuid()))
 
 
-main()
+try:
+    main()
+    sys.stdout.flush()
+except BrokenPipeError:  # of `| head`
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+except KeyboardInterrupt:
+    sys.exit(130)

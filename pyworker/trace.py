@@ -41,9 +41,10 @@ class Trace:
     def start(self):
         bootstrap._find_and_load = self.find_and_load
 
-    def stop(self):
-        """The app is imported: what is called from now on is what requests need."""
-        bootstrap._find_and_load = self.usual
+    def stop(self, scripts):
+        """The app is imported: what is called from now on is what requests need. What scripts import is imported then."""
+        if not scripts:
+            bootstrap._find_and_load = self.usual
         sys.setprofile(self.touch)
         if "threading" in sys.modules:
             sys.modules["threading"].setprofile(self.touch)
@@ -54,6 +55,7 @@ class Trace:
 
     def save(self, file):
         sys.setprofile(None)
+        bootstrap._find_and_load = self.usual
         import json
 
         missing = [name for name, module in list(sys.modules.items()) if self.has_no_bytecode(module)]

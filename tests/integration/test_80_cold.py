@@ -231,6 +231,8 @@ def test_profile(tmp_path):
     assert "/late?a=b: Status: 200 OK" in result.stdout
     chart = ElementTree.parse(tmp_path / "profile-shop-app.svg")
     assert any("heavy: " in title.text for title in chart.iter("{http://www.w3.org/2000/svg}title"))
+    assert all(re.fullmatch("#[0-9a-f]{3,6}", box.get("fill")) for box in chart.iter("{http://www.w3.org/2000/svg}rect"))
+    assert {"shop", "heavy"} <= {text.text for text in chart.iter("{http://www.w3.org/2000/svg}text")}
 
 
 def test_profile_of_an_app_of_a_file(tmp_path):
@@ -250,7 +252,59 @@ def test_profile_tells_of_missing_bytecode(tmp_path):
     (tmp_path / "side.py").write_text("")
     result = run(tmp_path, "profile", "shop:app", "--python", sys.executable, "--bytecode", "off",
                  environ={"PYTHONDONTWRITEBYTECODE": "1"})
-    assert "2 modules have no bytecode (side, shop ...)" in result.stdout
+    assert "2 modules without bytecode (side, shop): run python -m compileall" in result.stdout
+
+
+@pytest.mark.parametrize("kind", ["cgi", "files"])
+def test_profile_of_scripts(tmp_path, kind):
+    """What they import is imported with every request, unless it is preloaded; what they print is not for the terminal."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/report.py").write_text("import late_import\nprint('Content-Type: text/plain\\n\\nprinted')\n")
+    (tmp_path / "late_import.py").write_text("import time\ntime.sleep(0.02)\n")
+    target, path = ("site/report.py", "/") if kind == "cgi" else ("site/", "/report?a=b")
+    environ = {"PYTHONPATH": str(tmp_path)}
+    result = run(tmp_path, "profile", target, path, "--python", sys.executable, environ=environ)
+    assert result.returncode == 0, result.stderr
+    assert f"{path}: Status: 200 OK" in result.stdout and "printed" not in result.stdout
+    assert re.search(r"every request that imports late_import waits \d+\.\d ms for it: preload = late_import$", result.stdout, re.M)
+    assert float(re.search(r"Memory of the worker after it: (\d+\.\d) MB", result.stdout)[1]) > 2
+    assert "json" not in result.stdout
+    result = run(tmp_path, "profile", target, path, "--python", sys.executable, "--preload", "late_import", environ=environ)
+    assert result.returncode == 0 and "preload = late_import" not in result.stdout
+
+
+def test_profile_prints_nothing_of_the_app(tmp_path):
+    (tmp_path / "shop.py").write_text("print('chatter')\ndef app(environ, start_response):\n"
+                                      "    start_response('200 OK', [])\n    return [b'']\n")
+    result = run(tmp_path, "profile", "shop:app", "--python", sys.executable)
+    assert result.returncode == 0 and "chatter" not in result.stdout
+
+
+def test_profile_into_a_pipe_that_is_closed(tmp_path):
+    environ = {"PATH": os.environ["PATH"], "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    result = subprocess.run(["sh", "-c", '"$0" profile hello --app-dir "$1" --python "$2" | true', BINARY, APPS, sys.executable], cwd=tmp_path,
+                            env=environ, stderr=subprocess.PIPE, text=True)
+    assert result.stderr == ""
+
+
+def test_profile_where_nothing_can_be_written(tmp_path):
+    """The table is told all the same, and the chart's absence with what to do."""
+    (tmp_path / "profile-hello.svg").mkdir()
+    result = run(tmp_path, "profile", "hello", "--app-dir", APPS, "--python", sys.executable)
+    assert result.returncode == 0 and "Imports, worst first" in result.stdout
+    assert "no flame chart: %s/profile-hello.svg: Is a directory; run this in a directory" % tmp_path in result.stdout
+
+
+def test_profile_of_a_name_that_the_file_has_not(tmp_path):
+    (tmp_path / "gateway.ini").write_text("[app:shop]\nmodule = shop:app\n")
+    result = run(tmp_path, "profile", "-c", "gateway.ini", "shpo")
+    assert result.returncode == 2 and "there is no [app:shpo]; one that there is: shop" in result.stderr
+
+
+def test_profile_of_a_broken_app_ends_as_a_check_does(tmp_path):
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    result = run(tmp_path, "profile", "broken:app", "--python", sys.executable)
+    assert result.returncode == 4 and "ZeroDivisionError" in result.stderr and 'broken.py", line 1' in result.stderr
 
 
 @pytest.mark.parametrize("args, text", [
