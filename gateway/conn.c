@@ -247,6 +247,17 @@ bool conn_close_idle(struct conn_pool *pool)
     return false;
 }
 
+void conn_end_all(struct conn_pool *pool)
+{
+    struct list *node, *after;
+    pool->ending = true;
+    LIST_EACH (node, after, &pool->active) {
+        struct conn *c = LIST_OBJECT(node, struct conn, node);
+        if (c->request != NULL && !c->request->head_sent)
+            c->request->keep_alive = false;
+    }
+}
+
 void conn_close_all(struct conn_pool *pool, bool now)
 {
     struct list *node, *after;
@@ -258,16 +269,13 @@ void conn_close_all(struct conn_pool *pool, bool now)
         else
             task_wake(&c->task);
     }
-    if (now)
-        LIST_EACH (node, after, &pool->waiting)
-            destroy(LIST_OBJECT(node, struct conn, node));
+    if (!now)
+        return;
+    LIST_EACH (node, after, &pool->waiting)
+        destroy(LIST_OBJECT(node, struct conn, node));
     LIST_EACH (node, after, &pool->active) {
         struct conn *c = LIST_OBJECT(node, struct conn, node);
-        if (now) {
-            conn_state_reset(c);
-            destroy(c);
-        } else if (c->request != NULL && !c->request->head_sent) {
-            c->request->keep_alive = false;
-        }
+        conn_state_reset(c);
+        destroy(c);
     }
 }

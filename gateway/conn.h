@@ -18,6 +18,9 @@ void conn_origin_unref(struct conn_origin *origin);
 /* Closes the connection that has been idle longest. False: none is idle. */
 bool conn_close_idle(struct conn_pool *pool);
 
+/* From now on each connection ends with its exchange, those that are still to come, too. */
+void conn_end_all(struct conn_pool *pool);
+
 /* With pool->draining set: has what is idle closed, unless its next request has come already; with `now`
  * closes everything, whatever it is doing. */
 void conn_close_all(struct conn_pool *pool, bool now);

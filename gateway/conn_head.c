@@ -152,7 +152,7 @@ static void on_head(struct conn *c)
     struct request *r = c->request;
     uint32_t app;
     request_adopt(r, c->pool->conf);
-    r->keep_alive = r->head.keep_alive && !c->pool->draining;
+    r->keep_alive = r->head.keep_alive && !c->pool->ending;
     client_learn(r, &c->peer, c->pool->forwarded);
     if (!request_set_path(r)) {
         bool no_memory = r->path_memory == NULL;

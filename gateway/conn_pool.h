@@ -30,7 +30,8 @@ struct conn_pool {
     uint32_t count;
     uint32_t limit;      /* of count */
     bool inside;         /* the status listener's: it tells about the gateway, and no app is reached here */
-    bool draining;       /* no connection outlives its exchange */
+    bool ending;         /* no connection outlives its exchange */
+    bool draining;       /* nor waits for one */
     struct task *closed; /* woken when a connection is gone */
 };
 

@@ -86,7 +86,7 @@ void conn_state_dispatch(struct conn *c, const struct handler *handler)
     c->pool->requests++;
     struct request *r = c->request;
     describe_peer(c);
-    r->keep_alive = r->keep_alive && !c->pool->draining;
+    r->keep_alive = r->keep_alive && !c->pool->ending;
     r->started = timeq_clock();
     r->handler = handler;
     conn_state_move(c, CONN_EXCHANGE);

@@ -28,7 +28,7 @@ static void drain(struct gateway *g)
 {
     struct list *node, *after;
     timeq_stop(&g->delay);
-    g->pool.draining = g->facts.draining = true;
+    g->pool.draining = true;
     g->shared.stopping = true;
     LIST_EACH (node, after, &g->listeners)
         listener_accept_all(LIST_OBJECT(node, struct listener, node));
@@ -62,6 +62,7 @@ static void begin(struct gateway *g, int64_t delay)
     int64_t whole = g->pool.conf->drain;
     int64_t reserve = whole / 10 < RESERVE_MS ? whole / 10 : RESERVE_MS;
     g->ending = g->facts.draining = true;
+    conn_end_all(&g->pool);
     notify_stopping();
     ev_timer_stop(g->loop, &g->quiet);
     timeq_start(timeq_get(whole - reserve), &g->deadline, &g->task);

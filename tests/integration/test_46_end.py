@@ -15,19 +15,41 @@ def test_drain_delay(launch):
     """Ready says 503 at once, so that a load balancer looks away; until then all else goes on, new connections, too."""
     gateway = launch({"timeouts": {"drain_delay": "800ms"}} | kitchen())
     assert gateway.get("/-/ready").status == 200
-    with gateway.connect() as kept:
-        kept.get("/")
-        began = time.monotonic()
-        gateway.send_signal(signal.SIGTERM)
-        wait_until(lambda: gateway.get("/-/ready").status == 503, "not ready")
-        assert gateway.get("/-/health").status == 200
-        answered = 0
-        while time.monotonic() - began < 0.6:
-            assert gateway.get("/").status == kept.get("/").status == 200
-            answered += 1
-        assert answered > 3
+    began = time.monotonic()
+    gateway.send_signal(signal.SIGTERM)
+    wait_until(lambda: gateway.get("/-/ready").status == 503, "not ready")
+    assert gateway.get("/-/health").status == 200
+    answered = 0
+    while time.monotonic() - began < 0.6:
+        assert gateway.get("/").status == 200
+        answered += 1
+    assert answered > 3
     assert gateway.wait() == 0
     assert 0.75 < time.monotonic() - began < 10
+
+
+def test_connections_end_with_their_answer_from_sigterm_on(launch, tmp_path):
+    """Who keeps one would stay until it is cut, perhaps under his next request: so he is sent to where new ones lead. Idle, busy
+    or made in the delay; an answer whose head is out already has said something else."""
+    gateway = launch({"timeouts": {"drain_delay": "20s"}} | kitchen(concurrency=4))
+    with gateway.connect() as idle, gateway.connect() as busy, gateway.connect() as begun:
+        for connection in idle, busy, begun:
+            assert connection.get("/").get("Connection") is None
+        busy.request("GET", f"/wait?file={tmp_path}/go")
+        wait_until((tmp_path / "go.here").exists, "the request")
+        begun.request("GET", f"/drip?file={tmp_path}/go")
+        assert begun.head().get("Connection") is None
+        gateway.send_signal(signal.SIGTERM)
+        wait_until(lambda: gateway.get("/-/ready").status == 503, "not ready")
+        assert idle.silent(0.2)
+        (tmp_path / "go").touch()
+        assert busy.answer().get("Connection") == "close" and busy.ended()
+        assert b"".join(begun.chunks()) == b"firstsecond"
+        for connection in idle, begun, gateway.connect():
+            answer = connection.post("/echo", b"x")
+            assert (answer.text, answer.get("Connection")) == ("x", "close") and connection.ended()
+    gateway.send_signal(signal.SIGTERM)
+    assert gateway.wait() == 0
 
 
 def test_no_request_is_lost_while_a_balancer_looks_away(launch):
