@@ -48,6 +48,14 @@ def test_the_successor_is_ready_before_the_old_one_goes(launch):
     assert slowest < 0.5
 
 
+def test_the_old_one_serves_more_than_max_requests_until_then(launch):
+    gateway = launch({"app:k": app("slowstart", env="SECONDS=0.6", max_requests=5)})
+    with gateway.connect() as connection:
+        while not replaced(gateway):
+            assert connection.get("/").status == 200
+    assert int(re.search(r"is replaced after (\d+) requests \(max_requests\)$", gateway.err.text, re.M)[1]) > 10
+
+
 def test_one_successor_at_a_time(launch):
     gateway = launch({"limits": {"workers": 1}} | kitchen(max_requests=5))
     load = Load(gateway, "/", clients=2)
@@ -106,23 +114,129 @@ def test_a_successor_that_is_killed_while_it_starts(launch):
     load.stop().all_good()
 
 
-def test_work_after_the_answer_is_finished_first(launch, tmp_path):
-    """The client has its answer, close() still runs: neither recycling nor the idle stop nor the end cuts it."""
-    (tmp_path / "background.py").write_text(
-        "import os, time\n"
-        "class Body(list):\n"
-        "    def close(self):\n"
-        "        time.sleep(0.6)\n"
-        "        open(os.environ['DONE'] + str(os.getpid()), 'w').close()\n"
-        "def application(environ, start_response):\n"
-        "    start_response('200 OK', [('Content-Length', '2')])\n"
-        "    return Body([b'ok']) if environ['PATH_INFO'] == '/work' else [b'ok']\n")
-    for n, keys in enumerate(({"max_requests": 1}, {"idle_timeout": "100ms"}, {"idle_timeout": "off"})):
-        gateway = launch({"app:k": {"module": "background", "directory": tmp_path, "env": f"DONE={tmp_path}/done{n}"} | keys})
-        assert gateway.get("/work").text == "ok"
-        assert not list(tmp_path.glob(f"done{n}*")), "the answer came after the work"
-        if n == 2:
-            gateway.stop()
-        else:
-            gateway.no_worker()
-        assert len(list(tmp_path.glob(f"done{n}*"))) == 1
+# --- work after the answer
+
+BACKGROUND = {
+    "close": """
+class Body(list):
+    def close(self):
+        work(*self.work)
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Length", str(len(PID)))])
+    body = Body([PID])
+    body.work = environ["PATH_INFO"], environ["QUERY_STRING"]
+    return body
+""",
+    "task": """
+from fastapi import BackgroundTasks, FastAPI, Request, Response
+application = FastAPI()
+@application.get("/{path}")
+async def serve(request: Request, tasks: BackgroundTasks):
+    tasks.add_task(work_async, request.url.path, request.url.query)
+    return Response(PID)
+""",
+    "thread": """
+from fastapi import BackgroundTasks, FastAPI, Request, Response
+application = FastAPI()
+@application.get("/{path}")
+def serve(request: Request, tasks: BackgroundTasks):
+    tasks.add_task(work, request.url.path, request.url.query)
+    return Response(PID)
+""",
+    "send": """
+async def application(scope, receive, send):
+    if scope["type"] != "http":
+        raise RuntimeError
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": PID})
+    await work_async(scope["path"], scope["query_string"].decode())
+"""}
+
+WORK = """
+import asyncio, os, time
+PID = str(os.getpid()).encode()
+def done(number):
+    with open(os.environ["DONE"], "ab") as file:
+        file.write(b"%s %s\\n" % (number.encode(), PID))
+def work(path, number):
+    if path == "/work":
+        while not os.path.exists(os.environ["GO"]):
+            time.sleep(0.01)
+        done(number)
+async def work_async(path, number):
+    if path == "/work":
+        while not os.path.exists(os.environ["GO"]):
+            await asyncio.sleep(0.01)
+        done(number)
+"""
+
+
+@pytest.fixture(params=BACKGROUND)
+def background(request, launch, tmp_path):
+    """background(keys): a gateway, and what says which works are done: number and pid of each. They wait for tmp_path/go."""
+    (tmp_path / "background.py").write_text(WORK + BACKGROUND[request.param])
+
+    def start(**keys):
+        section = app("background:application", directory=tmp_path, concurrency=16, stop_timeout="200ms",
+                      env=[f"GO={tmp_path}/go", f"DONE={tmp_path}/done"])
+        return launch({"app:k": section | keys})
+    return start
+
+
+def at_once(gateway, count):
+    """So many requests that leave work behind, between two that do not; each has its whole answer while the work waits. The
+    worker's pid."""
+    pid = gateway.get("/none").text
+    for number in range(count):
+        assert gateway.get(f"/work?{number}").text == pid
+    assert gateway.get("/none").text == pid
+    return pid
+
+
+def all_done(tmp_path, count, pid):
+    """Each of them once, by the worker that has answered."""
+    return sorted((tmp_path / "done").read_text().splitlines()) == sorted(f"{number} {pid}" for number in range(count))
+
+
+def test_work_after_the_answer_puts_the_idle_stop_off(background, tmp_path):
+    gateway = background(idle_timeout="100ms")
+    pid = at_once(gateway, 12)
+    time.sleep(0.6)
+    assert gateway.one_worker() == int(pid) and not (tmp_path / "done").exists()
+    (tmp_path / "go").touch()
+    gateway.no_worker()
+    assert all_done(tmp_path, 12, pid)
+
+
+def test_work_after_the_answer_is_finished_before_a_worker_is_replaced(background, tmp_path):
+    """Its successor serves already."""
+    gateway = background(idle_timeout="off", max_requests=3)
+    pid = at_once(gateway, 12)
+    wait_until(lambda: gateway.get("/none").text != pid, "the successor")
+    time.sleep(0.6)
+    assert int(pid) in gateway.workers and not (tmp_path / "done").exists()
+    (tmp_path / "go").touch()
+    wait_until(lambda: int(pid) not in gateway.workers, "the end of the old one")
+    assert all_done(tmp_path, 12, pid)
+
+
+def test_work_after_the_only_answer_of_a_worker(background, tmp_path):
+    """max_requests = 1: each has a worker of its own, which ends with its work."""
+    gateway = background(idle_timeout="off", max_requests=1, workers=3)
+    pids = [gateway.get(f"/work?{number}").text for number in range(3)]
+    time.sleep(0.4)
+    assert sorted(gateway.workers) == sorted(map(int, pids)) and not (tmp_path / "done").exists()
+    (tmp_path / "go").touch()
+    gateway.no_worker()
+    assert sorted((tmp_path / "done").read_text().splitlines()) == [f"{number} {pid}" for number, pid in enumerate(pids)]
+
+
+def test_work_after_the_answer_is_finished_before_the_end(background, tmp_path):
+    gateway = background(idle_timeout="off")
+    pid = at_once(gateway, 12)
+    gateway.send_signal(signal.SIGTERM)
+    time.sleep(0.6)
+    assert gateway.process.poll() is None and not (tmp_path / "done").exists()
+    (tmp_path / "go").touch()
+    assert gateway.wait() == 0
+    assert all_done(tmp_path, 12, pid)

@@ -137,6 +137,22 @@ def test_idle_exit_waits_for_a_request_and_for_work_behind_an_answer(launch, tmp
     assert gateway.wait() == 0
 
 
+def test_idle_exit_waits_for_a_stream(launch, tmp_path):
+    """However long nothing comes on it."""
+    gateway = launch({"timeouts": {"idle_exit": "300ms"}} | kitchen())
+    with gateway.connect() as connection:
+        connection.request("GET", f"/drip?file={tmp_path}/go")
+        assert connection.head().status == 200 and next(chunks := connection.chunks()) == b"first"
+        time.sleep(1.5)
+        assert gateway.process.poll() is None
+        (tmp_path / "go").touch()
+        ended = time.monotonic()
+        assert b"".join(chunks) == b"second"
+        assert gateway.wait() == 0
+        assert time.monotonic() - ended > 0.25
+    gateway.err.wait(r"leangate exits \(idle_exit\)$")
+
+
 def test_idle_exit_without_any_request(launch):
     gateway = launch({"timeouts": {"idle_exit": "300ms"}} | kitchen())
     assert gateway.wait() == 0

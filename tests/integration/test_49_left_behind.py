@@ -298,25 +298,3 @@ def test_an_open_stream_is_not_idle(asgi, tmp_path):
     gateway = asgi(module="stream:app", idle_timeout="200ms")
     assert gateway.get("/").text == "firstlast"
     gateway.no_worker()
-
-
-def test_background_work_is_not_idle(asgi, tmp_path):
-    """What an ASGI app does behind its answer, as FastAPI's BackgroundTasks: the client has it at once, the work is finished."""
-    (tmp_path / "behind.py").write_text(
-        "import asyncio, os\n"
-        "async def app(scope, receive, send):\n"
-        "    if scope['type'] != 'http':\n        raise RuntimeError\n"
-        "    await send({'type': 'http.response.start', 'status': 200, 'headers': []})\n"
-        "    await send({'type': 'http.response.body', 'body': b'ok'})\n"
-        "    await asyncio.sleep(0.8)\n"
-        "    open(os.environ['DONE'], 'w').close()\n")
-    for n, keys in enumerate(({"idle_timeout": "100ms"}, {"idle_timeout": "off", "max_requests": 1}, {"idle_timeout": "off"})):
-        done = tmp_path / f"done{n}"
-        gateway = asgi(module="behind:app", env=f"DONE={done}", stop_timeout="10s", **keys)
-        assert gateway.get("/").text == "ok"
-        assert not done.exists()
-        if n == 2:
-            gateway.stop()
-        else:
-            gateway.no_worker()
-        assert done.exists()
