@@ -150,6 +150,15 @@ def test_ignored_paths_wake_nobody(launch):
     assert gateway.get("/ping").text == "GET /ping"
 
 
+def test_an_ignored_path_is_that_of_the_url(launch):
+    """Not what is left of it below the app's own prefix."""
+    gateway = launch({"app:k": kitchen(path="/shop", ignore_idle="/shop/ping /deep")})
+    assert gateway.get("/shop/ping").text == gateway.get("/shop/p%69ng?x").text == "asleep\n"
+    assert not gateway.workers
+    assert gateway.get("/shop/deep").text == "GET /deep"
+    assert gateway.get("/shop/ping").text == "GET /ping"
+
+
 def test_ignored_paths_keep_nobody_awake(launch):
     gateway = launch({"app:k": kitchen(ignore_idle="/ping", idle_timeout="700ms")})
     began = time.monotonic()
