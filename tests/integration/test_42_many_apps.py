@@ -25,6 +25,45 @@ def waiting(gateway, path, tmp_path, name):
     return connection
 
 
+# --- routes
+
+
+@pytest.mark.valgrind
+def test_routes(launch):
+    """The domain comes first (exact, then below *, then any), then the longest path of whole segments; what no app has is a
+    404 that wakes nobody, also where an app of another domain has it."""
+    gateway = launch({
+        "app:exact": kitchen(domain="www.example.com", path="/"),
+        "app:below": kitchen(domain="*.example.com", path=["/", "/deep"]),
+        "app:api": kitchen(path="/api"),
+        "app:v2": kitchen(path="/api/v2", strip_path="off"),
+        "app:proxied": kitchen(path="/p", root_path="/outer"),
+    })
+    for host, target in (("x", "/"), ("x", "/apix"), ("x", "/ap"), ("example.com", "/"), ("wwwexample.com", "/deep")):
+        assert gateway.get(target, host=host).status == 404, (host, target)
+    assert not gateway.workers
+    for host, target, name, script, path in (
+            ("WWW.Example.COM:8000", "/environ", "exact", "", "/environ"),
+            ("www.example.com", "/api/x", "exact", "", "/api/x"),
+            ("x.example.com", "/environ", "below", "", "/environ"),
+            ("a.b.example.com", "/deep/environ", "below", "/deep", "/environ"),
+            ("x", "/api/environ", "api", "/api", "/environ"),
+            ("x", "/api/v2x", "api", "/api", "/v2x"),
+            ("x", "/api/v2/x", "v2", "", "/api/v2/x"),
+            ("x", "/p/environ", "proxied", "/outer/p", "/environ")):
+        start = len(gateway.out.text)
+        answer = gateway.get(target, host=host)
+        gateway.out.wait(rf'"GET {target} HTTP/1.1" 200 OK [0-9.]+ms {name} ', start)
+        if path == "/environ":
+            environ = json.loads(answer.text)
+            assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == (script, path)
+        else:
+            assert answer.text == f"GET {path}"
+
+
+# --- one place for several
+
+
 @pytest.mark.valgrind
 def test_the_longest_idle_worker_makes_room(launch):
     gateway = launch({"limits": {"workers": 2}} | {f"app:{n}": kitchen(path=f"/{n}", idle_timeout="off") for n in "abc"})

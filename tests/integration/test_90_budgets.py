@@ -1,5 +1,6 @@
 """The figures that are promised (DESIGN section 2), for the release build. `make bench-memory` prints them."""
 
+import contextlib
 import os
 import resource
 import time
@@ -118,6 +119,39 @@ def test_a_thousand_apps(launch):
     many = settled(launch({f"app:app{n}": app("hello", path=f"/app{n}") for n in range(1000)}).pid)
     print(f"1,000 apps: {many[2] - few[2]} kB more private dirty, {many[0] - few[0]} kB more RSS")
     assert many[0] - few[0] <= 1.5 * MB and many[2] - few[2] <= 1.5 * MB
+
+
+def test_a_thousand_apps_serve_at_once(launch, tmp_path):
+    """From exec to the first answer; the best of some, for a busy machine says nothing about the program."""
+    def start(n):
+        sections = {"gateway": {"listen": f"unix:{tmp_path}/{n}"}} | \
+            {f"app:app{n}": app("hello", path=f"/app{n}") for n in range(1000)}
+        began = time.monotonic()
+        launch(sections, wait=False)
+        while True:
+            with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+                with rawhttp.Connection(f"{tmp_path}/{n}") as connection:
+                    assert connection.get("/-/ready").status == 200
+                    return time.monotonic() - began
+
+    seconds = min(start(n) for n in range(5))
+    print(f"1,000 apps: {seconds * 1e3:.0f} ms from exec to the first answer")
+    assert seconds < 0.1
+
+
+def test_ten_of_a_thousand_awake_cost_what_ten_cost(launch):
+    """Of the gateway; their workers know nothing of the other apps."""
+    def growth(count):
+        gateway = launch({f"app:app{n}": app("hello", path=f"/app{n}", idle_timeout="off") for n in range(count)})
+        before = settled(gateway.pid)[2]
+        for n in range(0, count, count // 10):
+            assert gateway.get(f"/app{n}").status == 200
+        assert len(gateway.workers) == 10
+        return settled(gateway.pid)[2] - before
+
+    ten, thousand = growth(10), growth(1000)
+    print(f"ten apps awake: {ten} kB, ten of a thousand {thousand} kB")
+    assert thousand <= ten + NOISE
 
 
 def test_no_wake_up_while_idle(launch):
