@@ -6,7 +6,8 @@ round. The conditions:
 
     warm   all files are in memory, bytecode is there
     cold   the page cache is dropped before every measurement, B included (root, --cold; it slows the whole machine down)
-    bare   a venv without any bytecode that takes none, from the second start on; B has its bytecode
+    bare   a venv without any bytecode, and PYTHONDONTWRITEBYTECODE, from the second start on; B has its bytecode
+    owned  the same venv, whose directories nobody may write to, and no such variable: as it is with a venv of somebody else
 
 The variants: `off` (nothing is kept from one start to the next), `default`, `imports` (import_cache = on).
 """
@@ -33,17 +34,34 @@ VARIANTS = {
 }
 # (condition, variant): what is promised, for all but hello
 PROMISED = {("warm", "default"): 1.0, ("warm", "imports"): 0.85, ("cold", "default"): 0.85, ("cold", "imports"): 0.70,
-            ("bare", "default"): 1.05}
+            ("bare", "default"): 1.05, ("owned", "default"): 1.05}
 HELLO = 1.5
 PATIENCE = 60
 
 
+# Root without the right to write where the permissions say no; what it owns and may write to stays its own.
+ORDINARY = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.getuid() == 0 else []
+
+
 def bare_copy(venv):
-    """The venv without bytecode; PYTHONDONTWRITEBYTECODE keeps it so for root, too."""
+    """The venv without bytecode."""
     bare = venv.with_name(venv.name + "-bare")
     if not bare.exists():
         shutil.copytree(venv, bare, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "pip*"))
     return bare
+
+
+@contextlib.contextmanager
+def closed(venv):
+    """Nothing can be written into any directory of the venv."""
+    directories = [directory for directory, _, _ in os.walk(venv)]
+    try:
+        for directory in directories:
+            os.chmod(directory, 0o555)
+        yield
+    finally:
+        for directory in directories:
+            os.chmod(directory, 0o755)
 
 
 def drop_caches():
@@ -76,14 +94,14 @@ class Chain:
         self.directory = Path(directory, f"{name}-{condition}-{variant}-{venv.name}")
         self.directory.mkdir()
         self.port = free_port()
-        python = bare_copy(venv) if condition == "bare" else venv
+        python = bare_copy(venv) if condition in ("bare", "owned") else venv
         environ = FAIR | {"XDG_CACHE_HOME": str(self.directory)}
         if condition == "bare":
             environ["PYTHONDONTWRITEBYTECODE"] = "1"
         self.log = open(self.directory / "log", "wb")
         self.process = running.enter_context(subprocess.Popen(
-            [BINARY, f"{SPECS[name]}:app", "--bind", f"127.0.0.1:{self.port}", "--log-access", "off", "--python", str(python),
-             "--directory", str(APPS), "--idle-timeout", "10ms", *VARIANTS[variant]], env=environ, stdout=self.log, stderr=self.log))
+            [*(ORDINARY if condition == "owned" else []), BINARY, f"{SPECS[name]}:app", "--bind", f"127.0.0.1:{self.port}", "--log-access", "off",
+             "--python", str(python), "--directory", str(APPS), "--idle-timeout", "10ms", *VARIANTS[variant]], env=environ, stdout=self.log, stderr=self.log))
         running.callback(self.process.terminate)
         wait(lambda: b"leangate " in (self.directory / "log").read_bytes() or self.process.poll() is not None, "the gateway")
 
@@ -121,6 +139,8 @@ def measure(name, venv, condition, variants, rounds):
     """{variant: [ratio of a round, ...]} and the median of B."""
     ratios, base = {variant: [] for variant in variants}, []
     with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as running:
+        if condition == "owned":
+            running.enter_context(closed(bare_copy(venv)))
         chains = {variant: Chain(running, name, venv, condition, variant, directory) for variant in variants}
         plain(name, venv)
         for chain in chains.values():  # what these leave is what the measured ones find
@@ -136,6 +156,8 @@ def measure(name, venv, condition, variants, rounds):
             base.append(times[None])
             for variant in variants:
                 ratios[variant].append(times[variant] / times[None])
+    if condition in ("bare", "owned") and list(bare_copy(venv).rglob("*.pyc")):
+        raise SystemExit(f"there is bytecode in {bare_copy(venv)}")
     return ratios, statistics.median(base)
 
 
@@ -185,7 +207,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--app", action="append", choices=SPECS, help="only this one")
-    parser.add_argument("--condition", action="append", choices=["warm", "bare", "cold"], help="default: warm and bare; cold needs root")
+    parser.add_argument("--condition", action="append", choices=["warm", "bare", "owned", "cold"],
+                        help="default: all but cold, which needs root")
     parser.add_argument("--memory", action="store_true", help="the memory of warm workers, too")
     parser.add_argument("venvs", nargs="+", type=Path, help="one for each interpreter, with bench/requirements-cold.txt in it")
     options = parser.parse_args()
@@ -193,7 +216,7 @@ def main():
     for venv in map(Path.absolute, options.venvs):
         version = subprocess.run([venv / "bin/python", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
                                  capture_output=True, text=True, check=True).stdout.strip()
-        for condition in options.condition or ["warm", "bare"]:
+        for condition in options.condition or ["warm", "bare", "owned"]:
             for name in options.app or SPECS:
                 variants = [variant for variant in VARIANTS if condition == "warm" or variant != "off"]
                 broken += tell(name, version, condition, *measure(name, venv, condition, variants, options.rounds))

@@ -20,17 +20,21 @@ usual_code = external._compile_bytecode
 root = ""
 why_not = ""  # the place that was meant cannot be used
 writes = True  # into __pycache__, where it takes files
-takes = {}  # a __pycache__: whether it does
+caches = {}  # a __pycache__: (what stands for it, the files that it has); None: it takes files
 fresh = set()  # sources whose bytecode is not in the private directory yet
 damaged = set()  # files of the private directory that hold none
 
 
-def can_take(cache):
-    """Whether files can be written into a __pycache__, or it can be made."""
-    if cache not in takes:
-        place = cache if os.path.isdir(cache) else os.path.dirname(cache)
-        takes[cache] = writes and os.access(place, os.W_OK | os.X_OK)
-    return takes[cache]
+def look_at(cache):
+    """What there is to know of a __pycache__, asked once."""
+    above = os.path.dirname(cache)
+    place = cache if os.path.isdir(cache) else above
+    if writes and os.access(place, os.W_OK | os.X_OK):
+        return None
+    try:
+        return root + os.path.abspath(above) + os.sep, frozenset(os.listdir(cache))
+    except OSError:
+        return root + os.path.abspath(above) + os.sep, frozenset()
 
 
 def fits(cached, source):
@@ -55,10 +59,15 @@ def fits(cached, source):
 def place(path, debug_override=None, *, optimization=None):
     """Stands for importlib's cache_from_source()."""
     usual = usual_place(path, debug_override, optimization=optimization)
-    cache, name = os.path.split(usual)
-    if can_take(cache) or fits(usual, path):
+    cache, _, name = usual.rpartition(os.sep)
+    if cache not in caches:
+        caches[cache] = look_at(cache)
+    if caches[cache] is None:
         return usual
-    private = root + os.path.abspath(os.path.dirname(path)) + os.sep + name
+    instead, there = caches[cache]
+    if name in there and fits(usual, path):
+        return usual
+    private = instead + name
     if private in damaged:
         return usual
     if not os.path.exists(private):
