@@ -24,7 +24,7 @@ from _frozen_importlib import ModuleSpec
 
 from pyworker import private
 
-FORMAT = b"leangate imports 1\n"
+FORMAT = b"leangate imports 2\n"
 TOO_FAST = FORMAT + b"fast\n"  # in place of a record: there is nothing to gain
 WORTHWHILE = 40_000  # microseconds of an import; below, reading the record takes longer than what it saves
 HEADER = 16  # bytes of a .pyc file before the code
@@ -99,7 +99,7 @@ def fast_code(cache, loader, cached, size, changed, length, header):
                     if type(code) is CodeType:
                         _imp._fix_co_filename(code, loader.path)
                         return code
-        except (OSError, EOFError, ValueError, TypeError):
+        except Exception:
             pass  # importlib says what is wrong
         cache.outdated = True
         return loader.get_code(fullname)

@@ -40,6 +40,14 @@ def source_state(spec):
     return (status.st_size, status.st_mtime_ns, len(data), times) if data[:HEADER] == times else None
 
 
+def may_be_hidden(name, origin, path):
+    """Whether a directory of that name is no package as yet, but would be found first if it became one. That is not seen: it is
+    changed itself then, not the one that it lies in."""
+    tail = name.rpartition(".")[2]
+    return any(os.path.isdir(place) and os.path.dirname(origin) != place
+               for place in (os.path.join(directory, tail) for directory in path))
+
+
 def entry(name, paths):
     """(path that it is looked for on, origin, cached or None, locations, what its files are); None: it stays ordinary."""
     module = sys.modules.get(name)
@@ -47,8 +55,11 @@ def entry(name, paths):
     if spec is None or spec.name != name or type(spec.loader) not in (SourceFileLoader, ExtensionFileLoader):
         return None
     path = parent_path(name)
-    if path is False or not all(is_same(spec, PathFinder.find_spec(name, one)) for one in ([path] if path else paths)):
+    if path is False:
         return None
+    for one in [path] if path else paths:
+        if not is_same(spec, PathFinder.find_spec(name, one)) or may_be_hidden(name, spec.origin, one):
+            return None
     if type(spec.loader) is ExtensionFileLoader:
         status = os.stat(spec.origin)
         return path, spec.origin, None, spec.submodule_search_locations, status.st_size, status.st_mtime_ns
@@ -115,7 +126,7 @@ def make(cache):
     paths = [cache.path] if sys.path == cache.path else [cache.path, list(sys.path)]
     modules = all_entries(cache.loaded, paths)
     directories = {directory for path in paths for directory in path}
-    directories.update(directory for one in modules.values() for directory in one[0] or ())
+    directories.update(directory for one in modules.values() for directory in [*(one[0] or ()), *(one[3] or ())])
     data = marshal.dumps((cache.identity, paths, {directory: state_of(directory) for directory in directories}, modules,
                           [name for name in cache.loaded if name not in modules], tuple(map(all_regexes, cache.regexes)),
                           cache.texts))

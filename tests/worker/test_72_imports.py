@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import textwrap
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
@@ -188,6 +189,33 @@ def test_a_new_module_that_would_be_found_first(record, site, tmp_path, where):
         name = "package.inner"
     told = importing(record, *ALL, path=path)
     assert not told["used"] and ["SHADOW", "int"] in value(told, name)
+
+
+@pytest.mark.parametrize("where", ["first", "beside", "package", "itself"])
+def test_a_directory_that_becomes_a_package(record, site, tmp_path, where):
+    """It has been there all the time, so that nothing changes in the directory around it."""
+    first = tmp_path / "first"
+    directory = {"first": first / "plain", "beside": site / "plain", "package": site / "package/inner", "itself": site / "lonely"}[where]
+    directory.mkdir(parents=True)
+    first.mkdir(exist_ok=True)
+    names, path, name = only("plain", "package", "spaced.part"), [first, site], "package.inner" if where == "package" else "plain"
+    if where == "itself":  # an extension is found before a source
+        (directory / "__init__.py").write_text("VALUE = 1\n")
+        names, name = only("lonely", "plain"), "lonely"
+    importing("-", *names, path=path)
+    importing(record, *names, path=path)
+    assert importing(record, *names, path=path)["used"]
+    status = os.stat(directory.parent)
+    if where == "itself":
+        (directory / ("__init__" + EXTENSION_SUFFIXES[0])).write_bytes(b"")
+    else:
+        (directory / "__init__.py").write_text("SHADOW = 1\n")
+    assert os.stat(directory.parent).st_mtime_ns == status.st_mtime_ns
+    told = importing(record, *names, path=path, keep=False)
+    if where == "itself":
+        assert "ImportError" in told["failures"][name]
+    else:
+        assert ["SHADOW", "int"] in value(told, name)
 
 
 def test_a_file_that_is_no_module_changes_nothing(record, site):
