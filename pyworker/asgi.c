@@ -103,12 +103,14 @@ PyObject *asgi_open(struct worker *w, PyObject *args)
 
 PyObject *asgi_wait(struct worker *w, PyObject *args)
 {
-    struct asgi *a = w->asgi;
     PyObject *select;
+    int selector;
 
-    if (!PyArg_ParseTuple(args, "Oi:asgi_wait", &select, &a->selector))
+    if (!PyArg_ParseTuple(args, "Oi:asgi_wait", &select, &selector))
         return NULL;
-    keep(&a->select, select);
+    if (!core_watch(&w->core, selector))
+        return PyErr_SetFromErrno(PyExc_OSError);
+    keep(&w->asgi->select, select);
     Py_RETURN_NONE;
 }
 
@@ -243,6 +245,9 @@ static bool poll_one(struct asgi *a)
     case CORE_STOP:
         a->draining = true;
         core_drain(&a->worker->core);
+        return true;
+    case CORE_FOREIGN:
+        a->foreign = true;
         return true;
     default:
         return false;

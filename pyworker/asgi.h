@@ -52,8 +52,7 @@ struct asgi {
     PyObject *stop;
     PyObject *show;      /* asgi.py's: writes the stack of a task */
     PyObject *pause;     /* asgi.py's: asgi_resume() after so many milliseconds */
-    PyObject *select;    /* the method of the loop's own selector; NULL: not ours to replace */
-    int selector;        /* its epoll set */
+    PyObject *select;    /* the method of the loop's own selector whose place asgi_select() has; or NULL */
     PyObject *cancelled; /* asyncio.CancelledError */
     PyObject *call_type;
     PyObject *receive_type;
@@ -70,6 +69,7 @@ struct asgi {
     uint8_t *scratch; /* SCRATCH bytes, for bodies */
     unsigned eager;   /* answers that leave at once, see reply.c */
     bool draining;    /* no request is begun any more */
+    bool foreign;     /* the loop's own selector has something, as select() has to tell */
     bool pausing;     /* descriptors were used up: asgi_resume() is due */
 };
 
@@ -83,8 +83,8 @@ PyObject *asgi_poll(struct worker *w);
 
 PyObject *asgi_resume(struct worker *w);
 
-/* wait(select, selector): asgi_select() is about to take the place of this method of the loop's selector,
- * whose epoll set has this descriptor and watches the core's. */
+/* wait(select, selector): from now on asgi_select() has the place of this method of the loop's selector,
+ * whose epoll set has this descriptor; the loop does not watch the core's then. */
 PyObject *asgi_wait(struct worker *w, PyObject *args);
 
 /* As the select() of a selector; requests that have come are tasks when it returns. */

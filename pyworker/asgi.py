@@ -142,9 +142,10 @@ def run(core, loop, life, *arguments):
     plain = type(loop).create_task is asyncio.BaseEventLoop.create_task and loop.get_task_factory() is None
     hooks = show_stack, pause, asyncio.CancelledError, asyncio.Task if plain else None
     watched = core.asgi_open(life.app, loop, life.state, *arguments, *hooks)
-    life.context.run(loop.add_reader, watched, core.asgi_poll)
     selector = selector_of(loop)
-    if selector is not None:
+    if selector is None:
+        life.context.run(loop.add_reader, watched, core.asgi_poll)
+    else:
         core.asgi_wait(selector.select, selector.fileno())
         selector.select = core.asgi_select
     try:
@@ -153,9 +154,10 @@ def run(core, loop, life, *arguments):
         cancel(loop, asyncio.all_tasks(loop) - {life.task})
         raise
     finally:
-        if selector is not None:
+        if selector is None:
+            loop.remove_reader(watched)
+        else:
             del selector.select
-        loop.remove_reader(watched)
         core.asgi_close()
 
 

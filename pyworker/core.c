@@ -74,7 +74,8 @@ bool core_is_child(void)
 
 void core_init(struct core *core)
 {
-    *core = (struct core){.epoll = -1, .listener = -1, .control = -1, .wake = -1, .limit = CONN_MAX};
+    *core = (struct core){
+        .epoll = -1, .listener = -1, .control = -1, .wake = -1, .foreign = -1, .limit = CONN_MAX};
     (void)pthread_mutex_init(&core->lock, NULL); /* glibc's cannot fail without attributes */
 }
 
@@ -334,6 +335,8 @@ static enum core_event own_event(struct core *core, int fd, struct core_news *ne
         accept_some(core);
         return CORE_NOTHING;
     }
+    if (fd == core->foreign)
+        return CORE_FOREIGN;
     enum core_event found =
         fd == core->wake ? CORE_STOP : events[control_receive(core->control, &news->slot)];
     if (found != CORE_STOP || !core->draining)
@@ -419,6 +422,22 @@ enum core_event core_poll(struct core *core, struct preset *request, struct core
         found = CORE_STOP;
     unlock(core);
     return found;
+}
+
+bool core_watch(struct core *core, int fd)
+{
+    core->foreign = fd;
+    return watch(core, fd, EPOLLIN, 0);
+}
+
+bool core_wait(struct core *core, int ms)
+{
+    if (core->ready_next < core->ready_count) /* there was no memory for a request of the last batch */
+        return true;
+    int n = epoll_wait(core->epoll, core->ready, CORE_BATCH, ms);
+    core->ready_count = n > 0 ? n : 0;
+    core->ready_next = 0;
+    return n != -1;
 }
 
 int core_pause(struct core *core)

@@ -31,6 +31,7 @@ struct core {
     int listener;                         /* -1 until core_open() */
     int control;                          /* the control channel, or -1 */
     int wake;                             /* eventfd that the SIGTERM handler writes */
+    int foreign;                          /* of core_watch(), or -1 */
     unsigned requests;                    /* at a time, as FCGI_MAX_REQS tells */
     bool guarded;                         /* there is a gateway: a unix peer must be trusted */
     bool single;                          /* a copy of a zygote: one connection, then the end */
@@ -61,6 +62,7 @@ enum core_event {
     CORE_PEER,    /* `events` of the connection of `owner` */
     CORE_CANCEL,  /* the gateway wants the request of `slot` to end */
     CORE_STACK,   /* the gateway wants to know where the request of `slot` is */
+    CORE_FOREIGN, /* what core_watch() was given is readable */
     CORE_STOP,    /* the gateway said so, or is gone, or SIGTERM */
     CORE_SIGNAL,  /* a handler of Python's may be due */
     CORE_ERROR    /* errno */
@@ -96,12 +98,18 @@ void core_wake(const struct core *core);
 /* Whether this process is a child that the app has forked, to which nothing of the core belongs. */
 bool core_is_child(void);
 
-/* --- for one thread with a loop of its own, which watches `epoll` (readable: call core_poll() until there is
- * nothing). Bodies are read by upload.h, and further requests wait while as many as core_open() was told are
- * under way. */
+/* --- for one thread with a loop of its own, which watches `epoll` or waits in core_wait() (then: call
+ * core_poll() until there is nothing). Bodies are read by upload.h, and further requests wait while as many
+ * as core_open() was told are under way. */
 
 /* The next event, without waiting; CORE_NOTHING: let the loop go on, even if more is there by now. */
 enum core_event core_poll(struct core *core, struct preset *request, struct core_news *news);
+
+/* core_wait() shall end, and CORE_FOREIGN be told, whenever this descriptor is readable. False: errno. */
+bool core_watch(struct core *core, int fd);
+
+/* Waits until core_poll() has something, so many milliseconds at most, -1: without limit. False: errno. */
+bool core_wait(struct core *core, int ms);
 
 /* From now on `told`, as news->owner, is told what happens to this connection, until core_end(). */
 void core_own(struct core *core, int fd, void *told);
