@@ -124,13 +124,15 @@ fuzz_targets    = $(sort $(patsubst FUZZ_%,%,$(filter-out FUZZ_LIBS_%,$(filter F
 
 replays         = $(fuzz_targets:%=$(B)/replay/fuzz_%)
 
-benches         = bench-life bench-warm bench-pace bench-curves bench-density bench-lazy bench-report
+benches         = bench-memory bench-warm bench-pace bench-curves bench-density bench-lazy bench-front bench-slow bench-life \
+                  bench-worker bench-report
 
 .DEFAULT_GOAL = all
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all run test test-unit test-corpus check-libfcgi lint fmt fmt-check install uninstall clean help fuzz bench-memory bench-front bench-slow bench-worker $(benches) \
+.PHONY: all run test test-unit test-corpus check-libfcgi lint fmt fmt-check install uninstall clean help fuzz bench-cold \
+        bench-needs bench-peers bench-venvs $(benches) \
         valgrind torture san FORCE
 
 # --- targets -------------------------------------------------------------------------------------------------------
@@ -169,38 +171,40 @@ valgrind: $(program) $(worker) ## a small form of the integration tests under va
 	@tests/support/need-venv $(PYTHON) $(B)/venv
 	@$(PYTHON) tests/support/run_tests.py --build $(B) --match '$(T)' integration-valgrind
 
-bench-memory: all ## print the memory and start-up figures
-	@$(PYTHON) bench/memory.py
-
-# Each keeps its raw samples in build/bench/, from which bench-report writes docs/BENCHMARKS.md.
-$(benches): bench-%: all
-	@tests/support/need-packages bench
-	@tests/support/need-venv $(PYTHON) $(B)/bench-venv bench/requirements.txt
+# Each keeps its raw samples in build/bench/; bench-report writes docs/BENCHMARKS.md and README's table from them.
+$(benches): bench-%: bench-needs
 	@$(B)/bench-venv/bin/python bench/$*.py $(ARGS)
 
-bench-life: ## cold starts, a rush, 1,000 apps, and what stays after 100,000 requests, 1,000 starts and 50 reloads
+bench-needs: all
+	@tests/support/need-packages bench
+	@tests/support/need-venv $(PYTHON) $(B)/bench-venv bench/requirements.txt
+
+bench-curves bench-memory: bench-peers
+
+# Who cannot be had is left out, and named by the bench.
+bench-peers:
+	@tests/support/need-servers $(B)/servers || :
+	@tests/support/need-packages bench-peers || :
+
+bench-venvs: all
+	@for v in 3.11 3.13; do for python in $$HOME/.pyenv/versions/$$v.*/bin/python; do \
+		test ! -x "$$python" || tests/support/need-venv "$$python" $(B)/cold-$$v bench/requirements-cold.txt || exit 1; done; done
+	@test -d $(B)/cold-3.11 -o -d $(B)/cold-3.13 || tests/support/need-venv $(PYTHON) $(B)/cold-3 bench/requirements-cold.txt
+
+bench-memory: ## memory and wake-ups when idle, a warm hello, and others beside it, each started alone
 bench-warm: ## requests/s and CPU of warm apps beside Granian, gunicorn, uvicorn, uWSGI and bjoern (ARGS="--app flask")
 bench-pace: ## latency at 100 requests/s, quiet and beside slow uploads
 bench-curves: ## memory over time, idle, under load and idle again, beside 16 other set-ups
 bench-density: ## memory of 1 to 200 idle apps, and of ten that are active
 bench-lazy: ## the share of cold requests against the gap between requests
-bench-report: ## docs/BENCHMARKS.md and its plots from what the other benches have kept
+bench-front: ## requests/s of a 1 KB static file beside lighttpd's (ARGS=--no-log)
+bench-slow: ## latency of an ordinary client beside 1,100 slow ones
+bench-life: ## cold starts, a rush, 1,000 apps, and what stays after 100,000 requests, 1,000 starts and 50 reloads
+bench-worker: ## a worker alone: mode fork beside persistent, memory of copies, memory after 100,000 requests (ARGS="--requests 0")
+bench-report: ## docs/BENCHMARKS.md with its plots, and README's table, from what the other benches have kept
 
-bench-worker: $(worker) ## a worker alone: mode fork beside persistent, memory of copies, memory after 100,000 requests (ARGS="--requests 0")
-	@$(PYTHON) bench/worker.py $(ARGS)
-
-bench-cold: all ## the first request to a sleeping app against a plain import, on 3.11 and 3.13 of pyenv (ARGS='--condition cold': root)
-	@for v in 3.11 3.13; do for python in $$HOME/.pyenv/versions/$$v.*/bin/python; do \
-		test ! -x "$$python" || tests/support/need-venv "$$python" $(B)/cold-$$v bench/requirements-cold.txt || exit 1; done; done
-	@test -d $(B)/cold-3.11 -o -d $(B)/cold-3.13 || tests/support/need-venv $(PYTHON) $(B)/cold-3 bench/requirements-cold.txt
-	@$(PYTHON) bench/cold.py $(ARGS) $$(ls -d $(B)/cold-3* | grep -v bare)
-
-bench-front: $(program) $(worker) ## requests/s of a 1 KB static file beside lighttpd's (ARGS=--no-log)
-	@tests/support/need-packages bench
-	@$(PYTHON) bench/front.py $(ARGS)
-
-bench-slow: all ## latency of an ordinary client beside 1,100 slow ones
-	@$(PYTHON) bench/slow.py $(ARGS)
+bench-cold: bench-needs bench-venvs ## the first request to a sleeping app against a plain import, on 3.11 and 3.13 of pyenv (ARGS='--condition cold': root)
+	@$(B)/bench-venv/bin/python bench/cold.py $(ARGS) $$(ls -d $(B)/cold-3* | grep -v bare)
 
 fuzz: ## fuzz one parser with clang's libFuzzer (TARGET=http_head SECS=60)
 	@tests/support/need-packages fuzz
@@ -215,7 +219,7 @@ fuzz: ## fuzz one parser with clang's libFuzzer (TARGET=http_head SECS=60)
 
 # Without test_conf.c: clang-format 14 crashes when it aligns the arrays of that file.
 c_files = $(filter-out tests/unit/test_conf.c,$(wildcard gateway/*.[ch] fcgi/*.[ch] config/*.[ch] pyworker/*.[ch] \
-                     tests/unit/*.[ch] tests/fuzz/*.[ch] tests/support/*.c))
+                     tests/unit/*.[ch] tests/fuzz/*.[ch] tests/support/*.c bench/*.c))
 
 lint: ## layers, banned functions, self-contained headers, clang-tidy, cppcheck
 	@tests/support/need-packages build lint

@@ -9,11 +9,13 @@ round. The conditions:
     bare   a venv without any bytecode, and PYTHONDONTWRITEBYTECODE, from the second start on; B has its bytecode
     owned  the same venv, whose directories nobody may write to, and no such variable: as it is with a venv of somebody else
 
-The variants: `off` (nothing is kept from one start to the next), `default`, `imports` (import_cache = on).
+The variants: `off` (nothing is kept from one start to the next), `default`, `imports` (import_cache = on), `fork` (mode fork: a
+copy of the process that has imported answers). The gateway itself says of what each start consisted (status.json).
 """
 
 import argparse
 import contextlib
+import json
 import os
 import shutil
 import statistics
@@ -23,6 +25,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import record
 from serving import BINARY, FAIR, ROOT, free_port, get
 
 APPS = Path(__file__).resolve().parent / "apps"
@@ -31,7 +34,10 @@ VARIANTS = {
     "off": ["--cache-dir", "off"],
     "default": [],
     "imports": ["--import-cache"],
+    "fork": ["--mode", "fork"],
 }
+WARM_ONLY = "off", "fork"
+STACK = "queue", "spawn", "interpreter", "import", "answer"
 # (condition, variant): what is promised, for all but hello
 PROMISED = {("warm", "default"): 1.0, ("warm", "imports"): 0.85, ("cold", "default"): 0.85, ("cold", "imports"): 0.70,
             ("bare", "default"): 1.05, ("owned", "default"): 1.05}
@@ -93,7 +99,7 @@ class Chain:
     def __init__(self, running, name, venv, condition, variant, directory):
         self.directory = Path(directory, f"{name}-{condition}-{variant}-{venv.name}")
         self.directory.mkdir()
-        self.port = free_port()
+        self.port, self.status = free_port(), free_port()
         python = bare_copy(venv) if condition in ("bare", "owned") else venv
         environ = FAIR | {"XDG_CACHE_HOME": str(self.directory)}
         if condition == "bare":
@@ -101,12 +107,18 @@ class Chain:
         self.log = open(self.directory / "log", "wb")
         self.process = running.enter_context(subprocess.Popen(
             [*(ORDINARY if condition == "owned" else []), BINARY, f"{SPECS[name]}:app", "--bind", f"127.0.0.1:{self.port}", "--log-access", "off",
-             "--python", str(python), "--directory", str(APPS), "--idle-timeout", "10ms", *VARIANTS[variant]], env=environ, stdout=self.log, stderr=self.log))
+             "--python", str(python), "--directory", str(APPS), "--idle-timeout", "10ms", "--status-listen", f"127.0.0.1:{self.status}",
+             *VARIANTS[variant]], env=environ, stdout=self.log, stderr=self.log))
         running.callback(self.process.terminate)
         wait(lambda: b"leangate " in (self.directory / "log").read_bytes() or self.process.poll() is not None, "the gateway")
 
     def sleeps(self):
         return not children(self.process.pid)
+
+    def stack(self):
+        """Seconds of each part of the last start."""
+        app, = json.loads(get(self.status, "/status.json")[1])["apps"]
+        return [round(app["cold_starts"]["last"][part], 6) for part in STACK]
 
     def ask(self):
         """Seconds from connect to the last byte; the worker is gone afterwards."""
@@ -136,8 +148,8 @@ def plain(name, venv):
 
 
 def measure(name, venv, condition, variants, rounds):
-    """{variant: [ratio of a round, ...]} and the median of B."""
-    ratios, base = {variant: [] for variant in variants}, []
+    """{variant: [seconds of a round, ...]}, None being B; {variant: [the parts of a start, ...]}"""
+    took, stacks = {which: [] for which in (None, *variants)}, {variant: [] for variant in variants}
     with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as running:
         if condition == "owned":
             running.enter_context(closed(bare_copy(venv)))
@@ -148,17 +160,15 @@ def measure(name, venv, condition, variants, rounds):
             chain.ask()
         actions = {None: lambda: plain(name, venv), **{variant: chain.ask for variant, chain in chains.items()}}
         for number in range(rounds):
-            times = {}
             for which, action in list(actions.items())[:: 1 if number % 2 else -1]:
                 if condition == "cold":
                     drop_caches()
-                times[which] = action()
-            base.append(times[None])
-            for variant in variants:
-                ratios[variant].append(times[variant] / times[None])
+                took[which].append(round(action(), 6))
+                if which is not None:
+                    stacks[which].append(chains[which].stack())
     if condition in ("bare", "owned") and list(bare_copy(venv).rglob("*.pyc")):
         raise SystemExit(f"there is bytecode in {bare_copy(venv)}")
-    return ratios, statistics.median(base)
+    return took, stacks
 
 
 def memory(name, venv):
@@ -189,12 +199,13 @@ def memory(name, venv):
     return found
 
 
-def tell(name, version, condition, ratios, base):
+def tell(name, version, condition, took, stacks):
     """Prints one line for each variant; the promises that do not hold."""
-    broken = []
-    for variant, values in ratios.items():
+    broken, base = [], statistics.median(took[None])
+    for variant in stacks:
+        values = [ours / plain for ours, plain in zip(took[variant], took[None])]
         ratio = statistics.median(values)
-        promised = HELLO if name == "hello" and condition == "warm" else PROMISED.get((condition, variant)) if name != "hello" else None
+        promised = HELLO if name == "hello" and condition == "warm" and variant != "fork" else PROMISED.get((condition, variant)) if name != "hello" else None
         spread = sorted(values)
         print(f"  {name:<8} {version}  {condition:<5} {variant:<8} {ratio:.2f} x B  (middle half {spread[len(spread) // 4]:.2f} to "
               f"{spread[3 * len(spread) // 4]:.2f}; B {base * 1e3:.0f} ms)" + (f"  promised {promised:.2f}" if promised else ""), flush=True)
@@ -212,21 +223,22 @@ def main():
     parser.add_argument("--memory", action="store_true", help="the memory of warm workers, too")
     parser.add_argument("venvs", nargs="+", type=Path, help="one for each interpreter, with bench/requirements-cold.txt in it")
     options = parser.parse_args()
-    broken = []
+    broken, results = [], []
     for venv in map(Path.absolute, options.venvs):
         version = subprocess.run([venv / "bin/python", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
                                  capture_output=True, text=True, check=True).stdout.strip()
         for condition in options.condition or ["warm", "bare", "owned"]:
             for name in options.app or SPECS:
-                variants = [variant for variant in VARIANTS if condition == "warm" or variant != "off"]
-                broken += tell(name, version, condition, *measure(name, venv, condition, variants, options.rounds))
+                variants = [variant for variant in VARIANTS if condition == "warm" or variant not in WARM_ONLY]
+                took, stacks = measure(name, venv, condition, variants, options.rounds)
+                broken += tell(name, version, condition, took, stacks)
+                results.append({"python": version, "condition": condition, "app": name, "import": took.pop(None), "took": took,
+                                "stacks": stacks})
         for name in options.app or SPECS if options.memory else ():
             found = memory(name, venv)
             print(f"  {name:<8} {version}  memory of a warm worker: " + ", ".join(
                 f"{variant} {size / 1e6:.1f} MB" for variant, size in found.items()), flush=True)
-    for text in broken:
-        print("not as promised:", text)
-    return 1 if broken else 0
+    return record.keep("cold", {"unit": "s", "stack": STACK, "results": results}, broken)
 
 
 if __name__ == "__main__":

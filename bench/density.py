@@ -1,10 +1,12 @@
 """Idle apps against memory: N different Flask apps, none of them called, then ten of them awake (`make bench-density`).
 
-leangate has all of them in one gateway; the others need a server each. Figures are sums over all processes.
+leangate has all of them in one gateway; the others need a server each. Figures are sums over all processes. The servers take
+turns; the others have at most --most apps.
 """
 
 import argparse
 import contextlib
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -116,30 +118,43 @@ SERVERS = {
 }
 
 
+def median(runs):
+    """Of each column, in MB."""
+    return [statistics.median(column) / 1024 for column in zip(*runs)]
+
+
+def tell(samples, singles):
+    print("one Flask process alone: RSS {:.1f}  PSS {:.1f}  private dirty {:.1f} MB".format(*median(singles)))
+    for name, counts in samples.items():
+        for count, runs in counts.items():
+            for state in runs[0]:
+                print(f"{count:>4} apps, {state:<5} {name:<10} " + "RSS {:>8.1f}  PSS {:>8.1f}  private dirty {:>8.1f} MB".format(
+                    *median(run[state] for run in runs)))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--counts", type=int, nargs="+", default=[1, 10, 50, 100, 200])
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--most", type=int, default=50, help="of the servers that need a process each")
     options = parser.parse_args()
-    samples = {name: {} for name in SERVERS}
+    samples, singles, gone = {name: {} for name in SERVERS}, [], set()
     with tempfile.TemporaryDirectory() as directory:
         write_apps(directory, max(options.counts))
-        single = alone(directory)
-        print(f"one Flask process alone: PSS {single[1] / 1024:.1f} MB, private dirty {single[2] / 1024:.1f} MB")
-        for count in options.counts:
-            for name, measure in SERVERS.items():
-                if name != "leangate" and count > options.most:
-                    continue
-                try:
-                    samples[name][count] = measure(directory, count)
-                except Failed as error:
-                    print(f"  left out: {name} at {count}: {str(error).splitlines()[0]}")
-                    continue
-                for state, (rss, pss, dirty) in samples[name][count].items():
-                    print(f"{count:>4} apps, {state:<5} {name:<10} RSS {rss / 1024:>8.1f}  PSS {pss / 1024:>8.1f}  "
-                          f"private dirty {dirty / 1024:>8.1f} MB", flush=True)
-    record.keep("density", {"unit": "kB", "columns": ["rss", "pss", "private_dirty"], "alone": single, "samples": samples})
-    return 0
+        for number in range(options.rounds):
+            singles.append(alone(directory))
+            for count in options.counts:
+                for name, measure in list(SERVERS.items())[:: 1 if number % 2 else -1]:
+                    if name in gone or name != "leangate" and count > options.most:
+                        continue
+                    try:
+                        samples[name].setdefault(count, []).append(measure(directory, count))
+                    except (Failed, OSError) as error:
+                        print(f"  left out: {name} at {count}: {str(error).splitlines()[0]}")
+                        gone.add(name)
+            print(f"round {number + 1} of {options.rounds}", flush=True)
+    tell(samples, singles)
+    return record.keep("density", {"unit": "kB", "columns": ["rss", "pss", "private_dirty"], "alone": singles, "samples": samples})
 
 
 if __name__ == "__main__":

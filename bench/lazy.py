@@ -61,8 +61,7 @@ def main():
                 samples.append({"idle": idle, "ratio": ratio, "cold_share": share, "theory": math.exp(-1 / ratio),
                                 "took": [round(seconds, 6) for seconds in took], "cold": cold})
                 print(f"{idle * 1000:>9.0f} ms   {ratio:>18}   {share:>4.0%}   {math.exp(-1 / ratio):>14.0%}", flush=True)
-    record.keep("lazy", {"samples": samples})
-    return 0
+    return record.keep("lazy", {"samples": samples})
 
 
 if __name__ == "__main__":

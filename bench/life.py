@@ -18,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import record
 from serving import BINARY, FAIR, ROOT, free_port, get, load, server
 
 sys.path.insert(0, str(ROOT / "tests/support"))
@@ -25,11 +26,16 @@ sys.path.insert(0, str(ROOT / "tests/support"))
 from measure import memory  # noqa: E402
 
 APPS = Path(__file__).parent / "apps"
+NOISE = 0.95
 COLD = (("FastAPI", "hello_fastapi"), ("Flask", "hello_flask"), ("hello", "hello_wsgi"))
 
 
 def row(what, figure, promise=""):
     print(f"{what:<66} {figure:>20}   {promise}", flush=True)
+
+
+def figure(what, value, most, **samples):
+    return {"what": what, "value": value, "most": most, "samples": samples}
 
 
 def configuration(file, port, apps):
@@ -85,9 +91,11 @@ def bench_cold(directory, name, module, runs):
             subprocess.run(plain, cwd=APPS, env=FAIR, check=True, close_fds=False)
             reference.append(time.perf_counter() - began)
     ratio = statistics.median(a / b for a, b in zip(ours, reference))
+    most = 1.5 if name == "hello" else 1.1
     row(f"first request to a cold {name}", f"{statistics.median(ours) * 1e3:.1f} ms")
     row(f"python -c 'import {module}, os; os._exit(0)'", f"{statistics.median(reference) * 1e3:.1f} ms")
-    row(f"  ratio, median of {runs} pairs", f"{ratio:.2f}", "1.50" if name == "hello" else "1.10")
+    row(f"  ratio, median of {runs} pairs", f"{ratio:.2f}", f"{most:.2f}")
+    return figure(f"first request to a cold {name} / import", ratio, most, ours=ours, reference=reference)
 
 
 def together(port, count):
@@ -122,6 +130,7 @@ def bench_rush(directory, runs):
     row("200 at once to a cold Flask", f"{statistics.median(rush) * 1e3:.0f} ms")
     row("a cold start, and 200 at once to it warm", f"{statistics.median(cold) * 1e3:.0f} + {statistics.median(warm) * 1e3:.0f} ms")
     row(f"  ratio, median of {runs}", f"{ratio:.2f}", "1.00")
+    return figure("200 at once to a cold Flask / a cold start and 200 warm", ratio, 1.0, rush=rush, cold=cold, warm=warm)
 
 
 def bench_thousand(directory, runs):
@@ -138,6 +147,7 @@ def bench_thousand(directory, runs):
                         break
             took.append(time.perf_counter() - began)
     row("1,000 apps: from exec to the first answer", f"{statistics.median(took) * 1e3:.1f} ms", "100")
+    return figure("1,000 apps: exec to the first answer, ms", statistics.median(took) * 1e3, 100, took=took)
 
 
 def bench_ten_awake(directory):
@@ -154,7 +164,9 @@ def bench_ten_awake(directory):
             figures.append((ours, sum(memory(int(worker))[2] for worker in workers(pid))))
     for count, (ours, others) in zip((10, 1000), figures):
         row(f"ten awake of {count:,} apps: the gateway's growth, the ten workers", f"{ours} kB, {others} kB")
-    row("  workers, ratio", f"{figures[1][1] / figures[0][1]:.2f}", "1.00")
+    ratio = figures[1][1] / figures[0][1]
+    row("  workers, ratio", f"{ratio:.2f}", "1.00")
+    return figure("ten awake of 1,000 apps / of ten: their workers' private dirty", ratio, 1.0 / NOISE, kilobytes=figures)
 
 
 # --- what stays
@@ -198,6 +210,10 @@ def bench_stays(directory, requests, starts, reloads):
     row(f"after {requests:,} requests, {starts:,} starts, {reloads} reloads", f"{last[0]} kB")
     row("  ratio", f"{last[0] / first[0]:.2f}", "1.10")
     row("descriptors, zombies, files: then and now", f"{first[1:]} {last[1:]}", "the same, 0, 0")
+    leaked = sum(last[1:]) - first[1]
+    return [figure(f"private dirty after {requests:,} requests, {starts:,} starts, {reloads} reloads / before", last[0] / first[0], 1.1,
+                   kilobytes=[first[0], last[0]]),
+            figure("descriptors, zombies and files that stay", leaked, 0, then=first[1:], now=last[1:])]
 
 
 def main():
@@ -208,19 +224,22 @@ def main():
     options.add_argument("--reloads", type=int, default=50)
     options.add_argument("--only", choices=["cold", "rush", "thousand", "stays"])
     chosen = options.parse_args()
+    found = []
     with tempfile.TemporaryDirectory() as directory:
         row("", "measured", "promised")
         if chosen.only in (None, "cold"):
             for name, module in COLD:
-                bench_cold(directory, name, module, chosen.runs)
+                found.append(bench_cold(directory, name, module, chosen.runs))
         if chosen.only in (None, "rush"):
-            bench_rush(directory, chosen.runs)
+            found.append(bench_rush(directory, chosen.runs))
         if chosen.only in (None, "thousand"):
-            bench_thousand(directory, chosen.runs)
-            bench_ten_awake(directory)
+            found.append(bench_thousand(directory, chosen.runs))
+            found.append(bench_ten_awake(directory))
         if chosen.only in (None, "stays"):
-            bench_stays(directory, chosen.requests, chosen.starts, chosen.reloads)
+            found += bench_stays(directory, chosen.requests, chosen.starts, chosen.reloads)
+    return record.keep("life", {"figures": found}, [f"{one['what']}: {one['value']:.2f}, promised {one['most']:.2f}"
+                                                    for one in found if one["value"] > one["most"]])
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

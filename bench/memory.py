@@ -1,4 +1,5 @@
-"""Prints the figures of idle memory, wake-ups, a warm hello and a cold start (`make bench-memory`).
+"""The figures of idle memory, wake-ups, a warm hello and a cold start, then the memory of leangate and others, each started
+alone: before any request, warm, and idle again (`make bench-memory`).
 
 Everything that is compared runs on the same machine in the same run: the reference beside it, or in turn with it.
 The gateway is $LEANGATE_BIN or build/leangate, the interpreter the one that runs this file.
@@ -17,18 +18,21 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+import peers
+import record
+import resident
+from serving import BINARY, FAIR, ROOT, Failed, free_port, load, server, tree
+
 sys.path.insert(0, str(ROOT / "tests/support"))
 
 from measure import memory, switches  # noqa: E402
 
-BINARY = os.environ.get("LEANGATE_BIN") or str(ROOT / "build/leangate")
 HELLO = """\
 def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"hello\\n"]
 """
-FAIR = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+# --- the gateway beside its promises
 
 
 @contextlib.contextmanager
@@ -89,11 +93,13 @@ def bench_idle(directory, seconds):
         row("idle gateway, three apps", kilobytes(few), "RSS 2048, PSS 400, PD 200")
         before = switches(pid)
         time.sleep(seconds)
-        row(f"wake-ups of the idle gateway in {seconds} s", switches(pid) - before, "0")
+        woken = switches(pid) - before
+        row(f"wake-ups of the idle gateway in {seconds} s", woken, "0")
     with gateway(directory, 1000) as (pid, _):
         many = memory(pid)
         row("1,000 apps, none running", kilobytes(many))
         row("  more than three apps", f"{many[2] - few[2]} kB", "1536 kB")
+    return {"idle": few, "seconds": seconds, "wakeups": woken, "thousand": many}
 
 
 def bench_warm(directory):
@@ -110,6 +116,7 @@ def bench_warm(directory):
             row("python -c 'import hello' asleep", kilobytes(reference))
             row("  PSS more than that", f"{ours[1] - reference[1]} kB", "800 kB")
             python.kill()
+    return {"warm": ours, "python": reference}
 
 
 def bench_cold(directory, runs):
@@ -130,21 +137,108 @@ def bench_cold(directory, runs):
     row("first request to a cold hello, median", f"{statistics.median(ours) * 1e3:.1f} ms")
     row("python -c 'import hello, os; os._exit(0)', median", f"{statistics.median(reference) * 1e3:.1f} ms")
     row(f"  ratio, median of {runs} pairs", f"{ratio:.2f}", "1.50")
+    return {"cold": ours, "python_import": reference}
+
+
+# --- beside others
+
+
+def bare_asyncio(spec, port):
+    return resident.bare_asyncio(port, None)[0]
+
+
+def hypercorn(spec, port):
+    return [peers.tool("hypercorn"), "--bind", f"127.0.0.1:{port}", spec]
+
+
+def leangate(spec, port):
+    """The idle_timeout is short, so that the third column need not wait for a minute."""
+    return peers.leangate(spec, port)[:-1] + [f"{GOES}s"]
+
+
+def others(name):
+    """A row of resident.py, whose files are made in a directory of its own."""
+    def command(spec, port):
+        home = Path(tempfile.mkdtemp(prefix="row-", dir=HOME[0]))
+        home.chmod(0o755)
+        return resident.ROWS[name](port, home)[0]
+    return command
+
+
+GOES = 2  # seconds without a request
+HOME = []
+HELLO_WSGI, HELLO_ASGI, FASTAPI = "hello_wsgi:app", "hello_asgi:app", "hello_fastapi:app"
+# group: {name: (command, what is served)}
+BESIDE = {
+    "hello": {
+        "leangate": (leangate, HELLO_WSGI), "waitress": (peers.waitress, HELLO_WSGI), "uWSGI": (peers.uwsgi, HELLO_WSGI),
+        "gunicorn": (peers.gunicorn, HELLO_WSGI), "Granian": (peers.granian_wsgi, HELLO_WSGI), "bjoern": (peers.bjoern, HELLO_WSGI),
+        "uvicorn": (peers.uvicorn, HELLO_ASGI), "Hypercorn": (hypercorn, HELLO_ASGI), "bare asyncio": (bare_asyncio, None),
+        "Express": (others("Express"), None), "Go net/http": (others("Go net/http"), None),
+        "lighttpd alone": (others("lighttpd alone"), None)},
+    "fastapi": {"leangate": (leangate, FASTAPI), "uvicorn": (peers.uvicorn, FASTAPI), "Granian": (peers.granian_asgi, FASTAPI)},
+}
+
+
+def whole(pid):
+    return memory(*tree(pid))
+
+
+def alone(command, port, directory):
+    """{"before", "warm", "after"}: RSS, PSS and private dirty of the whole process tree in kB."""
+    with server(command, port, peers.APPS, log=directory, listens_only=True) as pid:
+        time.sleep(1.5)  # some import their app after they listen
+        found = {"before": whole(pid)}
+        load(port, 4, 1)
+        found["warm"] = whole(pid)
+        time.sleep(GOES + 1.5)
+        return found | {"after": whole(pid)}
+
+
+def bench_beside(directory, rounds):
+    """{group: {name: [a round, ...]}}, in an order that changes from round to round."""
+    HOME.append(directory)
+    samples = {group: {name: [] for name in rows} for group, rows in BESIDE.items()}
+    gone = set()
+    for number in range(rounds):
+        for group, name in [(group, name) for group, rows in BESIDE.items() for name in rows][:: 1 if number % 2 else -1]:
+            command, spec = BESIDE[group][name]
+            port = free_port()
+            if (group, name) in gone:
+                continue
+            try:
+                samples[group][name].append(alone(command(spec, port), port, directory))
+            except (Failed, OSError, subprocess.CalledProcessError, SystemExit) as error:
+                print(f"  left out: {name}, {group}: {str(error).splitlines()[0]}")
+                gone.add((group, name))
+    return {group: {name: runs for name, runs in rows.items() if (group, name) not in gone} for group, rows in samples.items()}
+
+
+def tell(samples, rounds):
+    print(f"\nPSS / private dirty in MB, each alone, median of {rounds}")
+    for group, rows in samples.items():
+        for name, runs in rows.items():
+            cells = [" / ".join(f"{statistics.median(run[phase][column] for run in runs) / 1024:.2f}" for column in (1, 2))
+                     for phase in ("before", "warm", "after")]
+            print(f"  {group:<8} {name:<16} before {cells[0]:>15}   warm {cells[1]:>15}   after {cells[2]:>15}")
 
 
 def main():
-    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    options = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     options.add_argument("--seconds", type=int, default=130, help="how long the idle gateway is watched")
     options.add_argument("--runs", type=int, default=31, help="pairs of cold starts")
+    options.add_argument("--rounds", type=int, default=5, help="of the servers that are started alone; 0: leave them out")
     chosen = options.parse_args()
     os.sync()  # pages of files just written count as dirty until then
     with tempfile.TemporaryDirectory() as directory:
         Path(directory, "hello.py").write_text(HELLO)
         row("", "measured", "promised")
-        bench_idle(directory, chosen.seconds)
-        bench_warm(directory)
-        bench_cold(directory, chosen.runs)
+        gateway_alone = bench_idle(directory, chosen.seconds) | bench_warm(directory) | bench_cold(directory, chosen.runs)
+        samples = bench_beside(directory, chosen.rounds) if chosen.rounds else {}
+        tell(samples, chosen.rounds)
+    return record.keep("memory", {"unit": "kB", "columns": ["rss", "pss", "private_dirty"], "gateway": gateway_alone,
+                                  "samples": samples})
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -130,9 +130,8 @@ def main():
             for name in ports:
                 ratio = statistics.median(percentile(a, 0.99) / percentile(b, 0.99) for a, b in zip(slow[name], quiet[name]))
                 print(f"  p99 beside slow clients: {name} {ratio:.1f} x its own quiet one")
-    record.keep("pace", {"rate": RATE, "samples": {app: {name: [[round(seconds, 6) for seconds in run] for run in runs]
+    return record.keep("pace", {"rate": RATE, "samples": {app: {name: [[round(seconds, 6) for seconds in run] for run in runs]
                                                          for name, runs in results.items()} for app, results in samples.items()}})
-    return 0
 
 
 if __name__ == "__main__":

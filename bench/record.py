@@ -1,4 +1,6 @@
-"""Where results are kept: one JSON file a bench in build/bench/, with the machine, the versions and the commit."""
+"""Where results are kept: one JSON file a bench, with the machine, the versions and the commit. build/bench/ has what was
+measured last, docs/bench/ the thinned copy that belongs to the repository.
+"""
 
 import importlib.metadata
 import json
@@ -10,8 +12,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(os.environ.get("LEANGATE_BENCH_RESULTS") or ROOT / "build/bench")
+COMMITTED = ROOT / "docs/bench"
 PACKAGES = ("uvicorn", "uvloop", "httptools", "granian", "gunicorn", "bjoern", "waitress", "hypercorn", "uwsgi", "flask",
             "fastapi", "django")
+NOT_AS_PROMISED = 3  # exit status of a bench that ran well and found a promise broken
+BEGAN = time.monotonic()
 
 
 def output(*command):
@@ -46,15 +51,59 @@ def surroundings():
     }
 
 
-def keep(name, data):
-    """Writes one bench's raw samples; says where."""
+def duration(seconds):
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+
+
+def keep(name, data, broken=()):
+    """Writes one bench's raw samples, says where and how long it took, and names the promises that do not hold: the exit status."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps({"bench": name, **surroundings(), **data}, indent=1) + "\n")
-    print(f"raw samples: {path}")
+    seconds = time.monotonic() - BEGAN
+    path.write_text(json.dumps({"bench": name, **surroundings(), "seconds": round(seconds), **data}, indent=1) + "\n")
+    for text in broken:
+        print("not as promised:", text)
+    print(f"{name} took {duration(seconds)}; raw samples: {path}")
+    return NOT_AS_PROMISED if broken else 0
 
 
-def read(name):
+def read(name, directory=None):
     """What keep() wrote, or None."""
-    path = RESULTS / f"{name}.json"
+    path = (directory or RESULTS) / f"{name}.json"
     return json.loads(path.read_text()) if path.exists() else None
+
+
+# --- what is committed ---
+
+
+def grid(values, points=100):
+    """So many of the sorted values that each hundredth, and so each percentile, is what it was."""
+    ordered = sorted(values)
+    return [ordered[len(ordered) * number // points] for number in range(points)] if len(ordered) > points else ordered
+
+
+def sparse(samples, seconds=2):
+    """Samples that begin with a time, at least so far apart; the last one stays."""
+    kept = []
+    for sample in samples:
+        if not kept or sample is samples[-1] or sample[1] != kept[-1][1] or sample[0] - kept[-1][0] >= seconds - 0.5:
+            kept.append(sample)
+    return kept
+
+
+THINNED = {
+    "curves": lambda data: data | {"curves": {name: sparse(samples) for name, samples in data["curves"].items()}},
+    "pace": lambda data: data | {"samples": {app: {name: [grid(run) for run in runs] for name, runs in results.items()}
+                                             for app, results in data["samples"].items()}},
+    "slow": lambda data: data | {"rounds": [[grid(phase) for phase in phases] for phases in data["rounds"]]},
+}
+
+
+def commit(names, directory):
+    """Copies what was measured here into `directory`, thinned; what was not measured here stays as it is."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        data = read(name)
+        if data is not None:
+            thin = THINNED.get(name, lambda same: same)(data)
+            (directory / f"{name}.json").write_text(json.dumps(thin, separators=(",", ":")) + "\n")

@@ -1,33 +1,39 @@
-"""Writes docs/BENCHMARKS.md and the plots in docs/bench/ from the JSON that the benches have kept (`make bench-report`).
+"""Keeps the raw samples of build/bench/ in docs/bench/, thinned, and writes docs/BENCHMARKS.md, its plots and README's table from
+what is there then (`make bench-report`).
 
 Nothing here is typed by hand: a figure that no bench has measured is not in the report.
 """
 
+import argparse
+import shutil
 import statistics
+from pathlib import Path
 
 import matplotlib
 
 matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402
 
+import readme  # noqa: E402
 import record  # noqa: E402
+import verdict  # noqa: E402
+from verdict import percentile  # noqa: E402
 
-DOCS = record.ROOT / "docs"
-PLOTS = DOCS / "bench"
+PLOTS = []  # the directory that they go to
 INK = "#767676"  # legible on a light page and on a dark one
 OURS = "#d9480f"
-OTHERS = ("#1c7ed6", "#2f9e44", "#9c36b5", "#e67700", "#0c8599", "#c2255c", "#5f3dc4", "#66a80f", "#868e96")
+OTHERS = ("#1c7ed6", "#2f9e44", "#ae3ec9", "#e67700", "#0c8599", "#d6336c", "#7950f2", "#66a80f", "#868e96")
+FAMILIES = ("granian", "gunicorn", "uwsgi", "bjoern", "uvicorn", "waitress", "go", "express", "lighttpd")  # the same colour in each plot
 
 plt.rcParams.update({
     "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "grid.color": INK,
+    "axes.facecolor": "none", "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "grid.color": INK,
     "font.size": 10, "svg.fonttype": "none", "svg.hashsalt": "leangate", "savefig.transparent": True, "legend.frameon": False,
 })
 
 
 def save(figure, name):
-    PLOTS.mkdir(parents=True, exist_ok=True)
-    figure.savefig(PLOTS / f"{name}.svg", metadata={"Date": None}, bbox_inches="tight")
+    figure.savefig(PLOTS[0] / f"{name}.svg", metadata={"Date": None}, bbox_inches="tight")
     plt.close(figure)
     return f"![{name}](bench/{name}.svg)"
 
@@ -39,11 +45,17 @@ def plain_numbers(*axes):
 
 
 def colour(name, number):
-    return OURS if name.startswith("leangate") else OTHERS[number % len(OTHERS)]
+    family = name.lower().replace(",", " ").split()[0]
+    return OURS if family == "leangate" else OTHERS[(FAMILIES.index(family) if family in FAMILIES else number) % len(OTHERS)]
 
 
 def megabytes(kilobytes):
     return f"{kilobytes / 1024:.1f}"
+
+
+def spread(values, digits=1):
+    """The median, and from where to where."""
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 def table(head, rows):
@@ -100,11 +112,11 @@ def plot_density(data):
     figure, axes = plt.subplots(figsize=(8, 4.5))
     for number, (name, samples) in enumerate(data["samples"].items()):
         counts = sorted(samples, key=int)
-        axes.plot([int(count) for count in counts], [samples[count]["idle"][1] / 1024 for count in counts], marker="o",
+        axes.plot([int(count) for count in counts], [verdict.megabytes(samples[count], "idle", 1) for count in counts], marker="o",
                   label=f"{name}, none active", color=colour(name, number))
-        awake = [count for count in counts if "awake" in samples[count]]
+        awake = [count for count in counts if "awake" in samples[count][0]]
         if awake:
-            axes.plot([int(count) for count in awake], [samples[count]["awake"][1] / 1024 for count in awake], marker="o",
+            axes.plot([int(count) for count in awake], [verdict.megabytes(samples[count], "awake", 1) for count in awake], marker="o",
                       linestyle="--", label=f"{name}, up to ten active", color=colour(name, number))
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -120,10 +132,11 @@ def density(data):
     rows = []
     for name, samples in data["samples"].items():
         for count in sorted(samples, key=int):
-            awake = samples[count].get("awake")
-            rows.append([name, count, megabytes(samples[count]["idle"][1]), megabytes(awake[1]) if awake else ""])
+            states = [[run[state][1] / 1024 for run in samples[count]] for state in ("idle", "awake") if state in samples[count][0]]
+            rows.append([name, count, *(spread(values) for values in states), *[""] * (2 - len(states))])
     return ["## Density", plot_density(data),
-            f"Sum of PSS in MB. One Flask process alone, serving nobody: {megabytes(data['alone'][1])} MB.",
+            f"Sum of PSS in MB, median (least to most). One Flask process alone, serving nobody: "
+            f"{spread([alone[1] / 1024 for alone in data['alone']])} MB.",
             table(["server", "apps", "none active", "ten active"], rows)]
 
 
@@ -133,9 +146,12 @@ def ratios(results, peer, column):
     return statistics.median(ours[column] / theirs[column] for ours, theirs in zip(results["leangate"], results[peer]))
 
 
+FLOOR = "direct", "relay"  # not servers, but what any could reach
+
+
 def plot_warm(app, by_connections):
     figure, axes = plt.subplots(figsize=(8, 3.6))
-    names = list(next(iter(by_connections.values())))
+    names = [name for name in next(iter(by_connections.values())) if name not in FLOOR]
     width = 0.8 / len(names)
     for number, name in enumerate(names):
         places = [place + number * width for place in range(len(by_connections))]
@@ -156,7 +172,9 @@ def warm(data):
     parts = ["## Warm requests",
              "One worker each, kept connections, access lines off for all. Medians, with the least and the most; the ratio is the "
              "median over the rounds of leangate's figure by the peer's in the same round. More than 1.00 in requests/s and less "
-             "than 1.00 in CPU is better for leangate."]
+             "than 1.00 in CPU is better for leangate. Go uses every core. `direct` and `relay` are bench/floor.c, which answers "
+             "without looking at the request, in one process or through a second one. No gateway with its worker behind a socket answers "
+             "faster than `relay`: in brackets are its ratio to the peer, and the floor, its ratio to `direct`."]
     for app, by_connections in data["samples"].items():
         rows = []
         for connections, results in by_connections.items():
@@ -164,8 +182,9 @@ def warm(data):
                 rates = [run[0] for run in runs]
                 cells = [connections, name, f"{statistics.median(rates):.0f} ({min(rates):.0f} to {max(rates):.0f})",
                          f"{statistics.median(run[1] for run in runs):.1f}", f"{statistics.median(run[2] for run in runs) * 1e6:.0f}"]
-                rows.append(cells + (["", ""] if name == "leangate" else [f"{ratios(results, name, 0):.2f}",
-                                                                         f"{ratios(results, name, 1):.2f}"]))
+                alone = name in ("leangate", *FLOOR)
+                rows.append(cells + (["", ""] if alone else [f"{ratios(results, name, 0):.2f}", f"{ratios(results, name, 1):.2f}"]))
+                rows[-1][-2] += verdict.limit(data, app, name, connections)
         parts += [f"### {app}", plot_warm(app, by_connections),
                   table(["connections", "server", "requests/s", "CPU, us a request", "p50, us", "ratio of requests/s", "ratio of CPU"], rows)]
     return parts
@@ -173,16 +192,13 @@ def warm(data):
 
 # --- latency at an even pace ---
 
-def percentile(values, share):
-    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
-
-
 def plot_pace(quiet, slow):
     figure, axes = plt.subplots(figsize=(8, 3.6))
     for number, name in enumerate(quiet):
         for results, offset, hatch in ((quiet, 0, None), (slow, 0.4, "//")):
             value = statistics.median(percentile(run, 0.99) for run in results[name]) * 1e3
-            axes.bar(number + offset, value, 0.36, color=colour(name, number), hatch=hatch, edgecolor="white")
+            axes.bar(number + offset, value, 0.36, facecolor="none" if hatch else colour(name, number), hatch=hatch,
+                     edgecolor=colour(name, number))
             axes.text(number + offset, value, f"{value:.1f} ms", ha="center", va="bottom", fontsize=9)
     axes.set_yscale("log")
     plain_numbers(axes.yaxis)
@@ -234,7 +250,142 @@ def lazy(data):
             table(["idle_timeout", "gap / idle_timeout", "cold", "expected", "median ms cold", "median ms warm"], rows)]
 
 
-PARTS = {"curves": curves, "density": density, "warm": warm, "pace": pace, "lazy": lazy}
+# --- the first request of an app that sleeps
+
+WORDS = {"off": "nothing kept", "default": "default", "imports": "import_cache", "fork": "mode fork"}
+
+
+def plot_cold(results, condition, version):
+    """Every round of every app and mode, beside the import."""
+    figure, axes = plt.subplots(figsize=(8, 4.2))
+    modes = [mode for mode in WORDS if any(mode in one["took"] for one in results)]
+    for number, mode in enumerate(modes):
+        for place, one in enumerate(results):
+            if mode not in one["took"]:
+                continue
+            ratios = [ours / plain for ours, plain in zip(one["took"][mode], one["import"])]
+            at = place + (number + 0.5) / len(modes) * 0.8 - 0.4
+            ink = OURS if mode == "default" else OTHERS[number]
+            axes.plot([at] * len(ratios), ratios, "o", color=ink, alpha=0.45, markersize=4, markeredgewidth=0,
+                      label=WORDS[mode] if place == 0 else None)
+            axes.hlines(statistics.median(ratios), at - 0.07, at + 0.07, color=ink, linewidth=2.5)
+    axes.axhline(1, color=INK, linewidth=1, linestyle="--")
+    axes.set_ylim(bottom=0)
+    axes.set_xticks(range(len(results)), [one["app"] for one in results])
+    axes.set_ylabel("first request / import of the app")
+    axes.set_title(f"Cold start, Python {version}, {CONDITIONS[condition]}; the bar is the median")
+    axes.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return save(figure, f"cold-{condition}-{version}")
+
+
+CONDITIONS = {"warm": "files in memory", "cold": "page cache empty", "bare": "a venv without bytecode",
+              "owned": "a venv that may not be written to"}
+
+
+def plot_stack(results, parts, version):
+    """Of what the median start consists."""
+    figure, axes = plt.subplots(figsize=(8, 3.2))
+    left = [0.0] * len(results)
+    for number, part in enumerate(parts):
+        widths = [statistics.median(stack[number] for stack in one["stacks"]["default"]) * 1e3 for one in results]
+        axes.barh(range(len(results)), widths, left=left, color=(*OTHERS[:3], OURS, OTHERS[3])[number], label=part, height=0.6)
+        left = [start + width for start, width in zip(left, widths)]
+    for place, one in enumerate(results):
+        plain = statistics.median(one["import"]) * 1e3
+        axes.vlines(plain, place - 0.4, place + 0.4, color=INK, linewidth=2,
+                    label="python -c 'import app, os; os._exit(0)'" if place == 0 else None)
+    axes.set_yticks(range(len(results)), [one["app"] for one in results])
+    axes.invert_yaxis()
+    axes.set_xlabel("milliseconds")
+    axes.set_title(f"Of what a first request consists, Python {version}")
+    axes.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return save(figure, f"stack-{version}")
+
+
+def cold(data):
+    found = ["## Cold start", "From connect to the last byte of the answer of an app that sleeps, by the time of `python -c 'import app, os; "
+             "os._exit(0)'` in the same round: median (least to most). The parts are what the gateway itself tells in `/status.json`."]
+    kinds = {(one["python"], one["condition"]): None for one in data["results"]}
+    for version, condition in kinds:
+        results = [one for one in data["results"] if (one["python"], one["condition"]) == (version, condition)]
+        rows = [[one["app"], WORDS[mode], spread([ours / plain for ours, plain in zip(took, one["import"])], 2),
+                 f"{statistics.median(took) * 1e3:.0f}", f"{statistics.median(one['import']) * 1e3:.0f}"]
+                for one in results for mode, took in one["took"].items()]
+        found += [f"### Python {version}, {CONDITIONS[condition]}", plot_cold(results, condition, version),
+                  table(["app", "mode", "ratio", "first request, ms", "import, ms"], rows)]
+        if condition == "warm":
+            stacks = [[one["app"], *(f"{statistics.median(stack[number] for stack in one['stacks']['default']) * 1e3:.1f}"
+                                     for number in range(len(data["stack"])))] for one in results]
+            found += [plot_stack(results, data["stack"], version), table(["app, ms", *data["stack"]], stacks)]
+    return found
+
+
+# --- memory, each server alone
+
+
+def plot_memory(rows):
+    figure, axes = plt.subplots(figsize=(8, 0.9 + 0.42 * len(rows)))
+    for place, (name, runs) in enumerate(rows.items()):
+        for offset, phase in ((-0.18, "warm"), (0.18, "after")):
+            value = verdict.megabytes(runs, phase, 1)
+            ink = colour(name, place)
+            axes.barh(place + offset, value, 0.32, facecolor=ink if phase == "warm" else "none", edgecolor=ink,
+                      hatch=None if phase == "warm" else "////")
+            axes.text(value, place + offset, f" {value:.1f}", va="center", fontsize=8)
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.invert_yaxis()
+    axes.set_xlabel("PSS of all processes, MB")
+    axes.set_title("Hello: warm (full), and idle after it (hatched)")
+    return save(figure, "memory-alone")
+
+
+def memory(data):
+    gateway, found = data["gateway"], ["## Memory, each server alone"]
+    if "hello" in data["samples"]:
+        found.append(plot_memory(data["samples"]["hello"]))
+    rows = [[group, name, *(f"{spread([run[phase][1] / 1024 for run in runs])}; {verdict.megabytes(runs, phase, 2):.1f}"
+                            for phase in ("before", "warm", "after"))] for group, servers in data["samples"].items()
+            for name, runs in servers.items()]
+    more = (gateway["thousand"][2] - gateway["idle"][2]) / 1024
+    return found + [
+        "PSS (least to most); private dirty, of all processes in MB, medians: before any request, warm, and some seconds after the last one "
+        "(leangate's worker is gone then).", table(["app", "server", "before", "warm", "after"], rows),
+        f"The gateway alone with three apps: PSS {gateway['idle'][1]} kB, private dirty {gateway['idle'][2]} kB, {gateway['wakeups']} wake-ups in "
+        f"{gateway['seconds']} s; with 1,000 apps {more:.2f} MB more. A warm hello has {gateway['warm'][1] - gateway['python'][1]} kB more "
+        f"PSS than `python -c 'import hello'` asleep."]
+
+
+# --- the rest: a figure and its promise
+
+
+def figures(title):
+    def make(data):
+        rows = [[one["what"], f"{one['value']:.2f}", f"{one['most']:.2f}", "holds" if one["value"] <= one["most"] else "**falls short**"]
+                for one in data["figures"]]
+        return [f"## {title}", table(["what", "measured", "at most", ""], rows)]
+    return make
+
+
+def front(data):
+    rows = [[name, spread([run[0] for run in runs], 0), f"{statistics.median(run[1] for run in runs):.1f}"]
+            for name, runs in data["samples"].items()]
+    ratio = verdict.pairs(data["samples"]["leangate"], data["samples"]["lighttpd"], lambda run: run[0])
+    return ["## A static file", f"1 KB over {data['connections']} kept connections, access log {'to a file' if data['log'] else 'off'}: "
+            f"{ratio:.2f} × lighttpd's requests/s (promised {data['promised']}).", table(["server", "requests/s", "CPU, us a request"], rows)]
+
+
+def slow(data):
+    def row(name, which):
+        runs = [phases[which] for phases in data["rounds"]]
+        return [name, *(spread([percentile(run, share) * 1e6 for run in runs], 0) for share in (0.5, 0.99))]
+    ratio = statistics.median(statistics.median(loaded) / statistics.median(quiet) for quiet, loaded in data["rounds"])
+    return ["## Beside slow clients", f"An ordinary client of leangate beside {data['dribblers']} that dribble the head of a request and "
+            f"{data['readers']} that read a large answer at 1 KB/s: its median is {ratio:.2f} × the quiet one (promised {data['promised']}).",
+            table(["", "p50, us", "p99, us"], [row("quiet", 0), row("beside them", 1)])]
+
+
+PARTS = {"memory": memory, "curves": curves, "density": density, "cold": cold, "warm": warm, "pace": pace, "lazy": lazy, "front": front,
+         "slow": slow, "life": figures("The life of workers"), "worker": figures("A worker alone")}
 
 
 def source(data):
@@ -243,17 +394,30 @@ def source(data):
             f"Linux {data['kernel']}, load {data['load']:.1f} at the end. {versions}.")
 
 
+HEAD = ("# Benchmarks", "Made by `make bench-report` from docs/bench/*.json, which the benches have kept; not edited by hand. Machines are "
+        "noisy: the ratios are the result, absolute times only inform.")
+
+
 def main():
-    parts = ["# Benchmarks", "Made by `make bench-report` from what the benches have kept; not edited by hand. Machines are noisy: the "
-             "ratios are the result, absolute times only inform."]
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--trial", action="store_true", help="write into build/bench-trial/ instead: nothing in the repository changes")
+    root = record.ROOT / "build/bench-trial" if parser.parse_args().trial else record.ROOT
+    kept = root / "docs/bench"
+    record.commit(PARTS, kept)
+    PLOTS.append(kept)
+    if root != record.ROOT:
+        shutil.copy(record.ROOT / "README.md", root)
+    results = {name: record.read(name, kept) for name in PARTS}
+    parts = [*HEAD, verdict.markdown(results)]
     for name, make in PARTS.items():
-        data = record.read(name)
-        if data is None:
+        if results[name] is None:
             print(f"no results of {name}: left out")
-            continue
-        parts += make(data) + [f"<sub>{source(data)}</sub>"]
-    (DOCS / "BENCHMARKS.md").write_text("\n\n".join(parts) + "\n")
-    print(f"wrote {DOCS / 'BENCHMARKS.md'} and {len(list(PLOTS.glob('*.svg')))} plots")
+        else:
+            parts += make(results[name]) + [f"<sub>{source(results[name])}</sub>"]
+    Path(root, "docs/BENCHMARKS.md").write_text("\n\n".join(parts) + "\n")
+    page = root / "README.md"
+    page.write_text(readme.rewritten(page.read_text(), results))
+    print(f"wrote {root}: README.md, docs/BENCHMARKS.md and {len(list(kept.glob('*.svg')))} plots")
 
 
 if __name__ == "__main__":

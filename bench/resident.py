@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from peers import APPS, tool
-from serving import BINARY, FAIR, ROOT, find
+from serving import BINARY, FAIR, ROOT, SEARCHED, find
 
 PREPARED = ROOT / "build/bench-apps"
 IDLE = "10s"  # leangate's and uWSGI's in the curve, so that 120 s show it
@@ -57,24 +57,32 @@ def go(port, directory):
     return [[str(binary), str(port)]]
 
 
+def carried(program):
+    """The program; with what it needs, where tests/support/need-servers has unpacked it."""
+    unpacked = ROOT / "build/servers"
+    if not Path(program).is_relative_to(unpacked):
+        return [program]
+    libraries = ":".join(str(path) for part in ("usr/lib", "lib") for path in (unpacked / part).glob("*-linux-*"))
+    return [find("env"), f"LD_LIBRARY_PATH={libraries}", program]
+
+
 def php(port, directory):
     """nginx before php-fpm with pm = ondemand, each as lean as its documentation says."""
-    fpm = next((path for path in (shutil.which(f"php-fpm8.{minor}", path="/usr/sbin") for minor in range(9)) if path), None)
+    fpm = next((path for path in (shutil.which(f"php-fpm8.{minor}", path=SEARCHED) for minor in range(9)) if path), None)
     if fpm is None:
         raise FileNotFoundError("php-fpm")
-    user = "user = nobody\ngroup = nogroup\nlisten.owner = nobody\n" if os.geteuid() == 0 else ""
+    root = os.geteuid() == 0  # then all run as root: nobody cannot look into the directory
+    user = "user = root\ngroup = root\n" if root else ""
     Path(directory, "fpm.conf").write_text(
         f"[global]\nerror_log = {directory}/fpm.log\ndaemonize = no\n[www]\n{user}listen = {directory}/fpm.sock\n"
         "pm = ondemand\npm.max_children = 4\npm.process_idle_timeout = 10s\n")
-    nobody = "user nobody nogroup;" if os.geteuid() == 0 else ""
     temporary = " ".join(f"{kind}_temp_path {directory}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     Path(directory, "nginx.conf").write_text(
-        f"{nobody} daemon off; worker_processes 1; pid {directory}/nginx.pid; events {{}} http {{ access_log off; {temporary} "
+        f"{'user root root;' if root else ''} daemon off; worker_processes 1; pid {directory}/nginx.pid; events {{}} http {{ access_log off; {temporary} "
         f"server {{ listen 127.0.0.1:{port}; location / {{ fastcgi_pass unix:{directory}/fpm.sock; "
         f"fastcgi_param SCRIPT_FILENAME {APPS}/hello.php; fastcgi_param REQUEST_METHOD $request_method; }} }} }}\n")
-    Path(directory).chmod(0o755)
-    return [[find("nginx"), "-c", f"{directory}/nginx.conf", "-e", f"{directory}/nginx.log"],
-            [fpm, "-F", "-y", f"{directory}/fpm.conf"]]
+    return [[*carried(find("nginx")), "-c", f"{directory}/nginx.conf", "-e", f"{directory}/nginx.log"],
+            [*carried(fpm), *(["-R"] if root else []), "-F", "-y", f"{directory}/fpm.conf"]]
 
 
 def lighttpd_alone(port, directory):

@@ -18,9 +18,12 @@ PATIENCE = 20
 FAIR = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LEANGATE_", "UVICORN_", "GRANIAN_"))}
 
 
+# Debian keeps some servers where only root's PATH leads; the last is what tests/support/need-servers unpacks.
+SEARCHED = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin:{ROOT}/build/servers/usr/sbin"
+
+
 def find(program):
-    """Debian keeps some servers where only root's PATH leads."""
-    path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+    path = shutil.which(program, path=SEARCHED)
     if path is None:
         raise SystemExit(f"{program} is missing: tests/support/need-packages bench")
     return path

@@ -4,31 +4,58 @@ connections (`make bench-warm`).
 All servers of one app run for the whole time; wrk asks them in turn, in an order that changes from round to round, so that
 what else the machine does falls on all alike. The ratio is the median over the rounds of one round's ratio. A promise holds
 on a noisy machine when it is at least 0.95 of what is promised.
+
+Beside hello-wsgi runs bench/floor.c: `direct` answers by itself, `relay` through a second process, and neither does anything
+else. `relay` by `direct` is the most that a gateway with its worker behind a socket can reach beside a server in one process.
 """
 
 import argparse
 import contextlib
+import functools
 import statistics
+import subprocess
 import tempfile
 
 import peers
 import record
-from serving import Failed, cpu, free_port, load, server
+import resident
+from serving import ROOT, Failed, cpu, free_port, load, server
 
 NOISE = 0.95
 CONNECTIONS = 1, 16, 64
+FLOOR = "direct", "relay"
+FLAGS = ("-O2", "-std=gnu11", "-D_GNU_SOURCE=", "-Wall", "-Wextra", "-Werror")
+
+
+@functools.cache
+def floor():
+    """The program, built."""
+    source, program = ROOT / "bench/floor.c", ROOT / "build/bench/floor"
+    program.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cc", *FLAGS, "-o", str(program), str(source)], check=True)
+    return program
+
+
+def commands(app, port):
+    """{name: command} of all that serve it."""
+    spec, servers, _ = peers.COMPARED[app]
+    found = {name: command(spec, port) for name, command in servers.items()}
+    if app == "hello-wsgi":
+        found |= {mode: [str(floor()), mode, str(port)] for mode in FLOOR}
+        found |= {"go": resident.go(port, None)[0]}
+    return found
 
 
 def start(app, names, directory, running):
     """{name: (port, pid)} of those that could be started."""
-    spec, servers, _ = peers.COMPARED[app]
     started = {}
-    for name in names or servers:
-        if name not in servers:
+    for name in commands(app, 0):
+        if names and name not in names:
             continue
         port = free_port()
         try:
-            started[name] = port, running.enter_context(server(servers[name](spec, port), port, peers.APPS, log=directory))
+            command = commands(app, port)[name]
+            started[name] = port, running.enter_context(server(command, port, peers.APPS, log=directory))
         except (Failed, OSError) as error:
             print(f"  left out: {name}: {str(error).splitlines()[0]}")
     return started
@@ -46,8 +73,8 @@ def measure(servers, rounds, connections, seconds):
     return results
 
 
-def ratio(results, peer, column):
-    return statistics.median(ours[column] / theirs[column] for ours, theirs in zip(results["leangate"], results[peer]))
+def ratio(results, peer, column, ours="leangate"):
+    return statistics.median(one[column] / other[column] for one, other in zip(results[ours], results[peer]))
 
 
 def tell(results, promises, connections):
@@ -57,7 +84,9 @@ def tell(results, promises, connections):
         rate, us, latency = (statistics.median(column) for column in zip(*runs))
         rates = [run[0] for run in runs]
         line = f"  {connections:>3}  {name:<10} {rate:>8.0f} requests/s ({min(rates):.0f} to {max(rates):.0f})  {us:>6.1f} us CPU  p50 {latency * 1e6:>6.0f} us"
-        if name != "leangate":
+        if name == "relay" and "direct" in results:
+            line += f"   floor: {ratio(results, 'direct', 0, 'relay'):.2f} x requests/s of direct"
+        elif name not in ("leangate", *FLOOR) and "leangate" in results:
             of_rate = ratio(results, name, 0)
             promised = promises.get(name)
             line += f"   leangate: {of_rate:.2f} x requests/s, {ratio(results, name, 1):.2f} x CPU"
@@ -85,10 +114,7 @@ def main():
                 results = measure(servers, options.rounds, connections, options.seconds)
                 samples.setdefault(app, {})[connections] = results
                 broken += [f"{app}: {text}" for text in tell(results, peers.COMPARED[app][2], connections)]
-    record.keep("warm", {"columns": ["requests/s", "CPU us a request", "p50 s"], "samples": samples})
-    for text in broken:
-        print("not as promised:", text)
-    return 1 if broken else 0
+    return record.keep("warm", {"columns": ["requests/s", "CPU us a request", "p50 s"], "samples": samples}, broken)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests/support"))
 
+import record  # noqa: E402
 from fcgi_client import KEEP_CONN, cgi_params, request  # noqa: E402
 from worker import WORKER_DIR, Worker  # noqa: E402
 
@@ -125,7 +126,7 @@ def bare_fork(directory):
 
 
 def fork_beside_persistent(name, rounds):
-    """Whether the figures of mode fork hold."""
+    """The figures of mode fork."""
     source, options, most_ms, alone, most_mb, compare = FORKED[name]
     took = {"persistent": [], "fork": []}
     with contextlib.ExitStack() as stack:
@@ -147,11 +148,14 @@ def fork_beside_persistent(name, rounds):
           f" ({'' if alone else 'difference '}{more:.2f}, promised {most_ms}); private per copy {dirty + clean:.2f} MB"
           f" ({dirty:.2f} written to), promised {most_mb}{f', a bare fork takes {bare:.2f}' if compare else ''}"
           f"{'' if holds else '   BROKEN'}")
-    return holds
+    return [{"what": f"mode fork, {name}: ms a request" + ("" if alone else " more than persistent"), "value": more, "most": most_ms,
+             "samples": took},
+            {"what": f"mode fork, {name}: MB private per copy", "value": dirty + clean, "most": max(most_mb, bare * NOISE),
+             "samples": {"dirty": dirty, "clean": clean, "bare_fork": bare}}]
 
 
 def memory_after(name, count):
-    """Whether the memory of a worker is flat."""
+    """How much the memory of a worker grows."""
     source, app, options = KINDS[name]
     with worker(source, app, options) as started:
         keep = None if "fork" in name else started.connect()
@@ -165,7 +169,7 @@ def memory_after(name, count):
             keep.close()
     holds = grown <= 200_000
     print(f"memory, {name}: {grown / 1000:+.0f} KB after {count} requests{'' if holds else '   BROKEN'}", flush=True)
-    return holds
+    return [{"what": f"memory, {name}: KB more after {count:,} requests", "value": grown / 1000, "most": 200, "samples": {}}]
 
 
 def main():
@@ -173,13 +177,14 @@ def main():
     parser.add_argument("--rounds", type=int, default=1000, help="requests of each mode")
     parser.add_argument("--requests", type=int, default=100_000, help="for the memory of each kind; 0: leave it out")
     options = parser.parse_args()
-    results = []
+    found = []
     for name in FORKED:
         if name == "hello" or importlib.util.find_spec(name):
-            results.append(fork_beside_persistent(name, options.rounds))
+            found += fork_beside_persistent(name, options.rounds)
     for name in KINDS if options.requests else ():
-        results.append(memory_after(name, options.requests))
-    return 0 if all(results) else 1
+        found += memory_after(name, options.requests)
+    return record.keep("worker", {"figures": found}, [f"{one['what']}: {one['value']:.2f}, promised {one['most']:.2f}"
+                                                      for one in found if one["value"] > one["most"]])
 
 
 if __name__ == "__main__":

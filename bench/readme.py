@@ -1,0 +1,59 @@
+"""README's table, between its two marks, from the JSON in docs/bench/."""
+
+import statistics
+
+from verdict import NOISE, PSS, megabytes, pairs
+
+BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
+# name: (row of bench-memory, app and row of bench-warm)
+PEERS = {
+    "uvicorn": ("uvicorn", "hello-asgi", "uvicorn"), "Granian": ("Granian", "hello-wsgi", "granian"),
+    "gunicorn": ("gunicorn", "hello-wsgi", "gunicorn"), "uWSGI": ("uWSGI", "hello-wsgi", "uwsgi"),
+    "Go net/http": ("Go net/http", "hello-wsgi", "go"),
+}
+MISSING = "not measured"
+
+
+def memory(results, name, phase):
+    rows = (results["memory"] or {}).get("samples", {}).get("hello", {})
+    return f"{megabytes(rows[name], phase, PSS):.1f} MB" if rows.get(name) else MISSING
+
+
+def rate(results, app, peer):
+    """leangate's requests/s by the peer's at 1, 16 and 64 connections."""
+    by_connections = (results["warm"] or {}).get("samples", {}).get(app, {})
+    found = [f"{pairs(by_connections[str(count)]['leangate'], by_connections[str(count)][peer], lambda run: run[0]):.2f}"
+             for count in (1, 16, 64) if peer in by_connections.get(str(count), {})]
+    return " / ".join(found) if len(found) == 3 else MISSING
+
+
+def cold(results):
+    ratios = [ours / plain for one in (results["cold"] or {}).get("results", [])
+              if one["condition"] == "warm" and one["app"] != "hello" and "default" in one["took"]
+              for ours, plain in zip(one["took"]["default"], one["import"])]
+    return f"{statistics.median(ratios):.2f} × the import" if ratios else MISSING
+
+
+def region(results):
+    """What stands between the marks."""
+    if not any(results.get(name) for name in ("memory", "warm", "cold")):
+        return "Nothing is measured yet: `make bench`."
+    lines = ["| hello, one worker | idle | warm | first request when idle | leangate's requests/s by its, 1 / 16 / 64 connections |",
+             "| --- | --- | --- | --- | --- |",
+             f"| leangate | {memory(results, 'leangate', 'after')} | {memory(results, 'leangate', 'warm')} | {cold(results)} | |"]
+    for name, (row, app, peer) in PEERS.items():
+        lines.append(f"| {name} | {memory(results, row, 'after')} | {memory(results, row, 'warm')} | warm: it stays | "
+                     f"{rate(results, app, peer)} |")
+    return "\n".join(lines) + (
+        "\n\nMemory is the PSS of all processes; idle is after the traffic. The import is `python -c 'import app, os; os._exit(0)'` of Flask, "
+        f"FastAPI and Django. More than 1 is more requests for leangate (Go uses every core); from {NOISE} to {1 / NOISE:.2f} is noise. Machine, versions, "
+        "spread, and where it falls short: [docs/BENCHMARKS.md](docs/BENCHMARKS.md).")
+
+
+def rewritten(text, results):
+    """README with its region as it must be."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise SystemExit(f"README.md has no {BEGIN} ... {END}")
+    return f"{before}{BEGIN}\n{region(results)}\n{END}{after}"

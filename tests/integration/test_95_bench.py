@@ -1,0 +1,102 @@
+"""What is said of the benchmarks is what the committed raw results say: README's table, the first section of docs/BENCHMARKS.md."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "bench"))  # last: it has a worker.py, as tests/support has
+
+import readme  # noqa: E402
+import record  # noqa: E402
+import verdict  # noqa: E402
+
+NAMES = "memory", "density", "cold", "warm", "pace"
+MEMORY = [100, 100, 100], [1000, 4000, 3000], [100, 100, 100]  # kB before, warm, after
+
+
+def runs(*phases):
+    return [{"before": phases[0], "warm": phases[1], "after": phases[2]}] * 5
+
+
+def made_up():
+    """Results small enough to reckon by hand."""
+    others = runs([9000, 8000, 7000], [9000, 8000, 7000], [9000, 8000, 7000])
+    rates = {"leangate": [[1000, 10, 0]] * 5, "granian": [[1000, 10, 0]] * 5, "gunicorn": [[500, 20, 0]] * 5, "uwsgi": [[2000, 10, 0]] * 5,
+             "bjoern": [[1250, 10, 0]] * 5, "go": [[4000, 10, 0]] * 5, "direct": [[6000, 1, 0]] * 5, "relay": [[1500, 4, 0]] * 5}
+    return {
+        "memory": {"gateway": {"wakeups": 0, "seconds": 130}, "samples": {
+            "hello": {"leangate": runs(*MEMORY), "uvicorn": others, "Go net/http": others}, "fastapi": {}}},
+        "density": {"alone": [[0, 2048, 0]] * 5, "samples": {"leangate": {
+            "1": [{"idle": [0, 1024, 0]}] * 5, "100": [{"idle": [0, 1126, 0], "awake": [0, 22528, 0]}] * 5}}},
+        "cold": {"results": [{"app": "flask", "python": "3.11", "condition": "warm", "import": [0.2] * 5,
+                              "took": {"default": [0.21] * 5, "off": [0.4] * 5}}]},
+        "warm": {"samples": {"hello-wsgi": {count: rates for count in ("1", "16", "64")}}},
+        "pace": None,
+    }
+
+
+def judged(key):
+    row, = (row for row in verdict.ROWS if row.key == key)
+    return {finding.what: (finding.figure, finding.holds) for finding in row.judge(made_up())}
+
+
+def test_readme_has_the_table_that_the_committed_results_make():
+    results = {name: record.read(name, record.COMMITTED) for name in NAMES}
+    text = (ROOT / "README.md").read_text()
+    assert readme.rewritten(text, results) == text, "make bench-report"
+
+
+def test_the_report_has_the_verdict_that_the_committed_results_make():
+    report = ROOT / "docs/BENCHMARKS.md"
+    if not report.exists():
+        pytest.skip("nothing is measured yet")
+    results = {name: record.read(name, record.COMMITTED) for name in NAMES}
+    assert verdict.markdown(results) in report.read_text(), "make bench-report"
+
+
+def test_the_committed_results_are_small():
+    assert sum(file.stat().st_size for file in record.COMMITTED.glob("*.json")) < 300_000
+
+
+def test_ratios_and_verdicts_are_those_of_the_samples():
+    assert judged("idle")["uvicorn after"] == ("80 × less", True)
+    assert judged("idle")["PSS before"] == ("0.10 MB", True)
+    assert judged("density") == {"100 apps, none active": ("+0.10 MB beside one", True),
+                                 "10 of them active": ("11.0 × one Flask process", False)}
+    assert judged("warm-hello-memory") == {"uvicorn": ("0.50 ×", True)}
+    assert judged("cold") == {"flask on 3.11": ("1.05 ×", True)}
+    warm = judged("warm-hello")
+    assert warm["hello-wsgi, granian at 16"] == ("1.00 ×", True)
+    assert warm["hello-wsgi, uwsgi at 1"] == ("0.50 × (relay 0.75, floor 0.25)", False)
+    assert warm["hello-wsgi, gunicorn at 64, CPU"] == ("0.50 ×", True)
+    assert warm["hello-wsgi, bjoern at 16"] == ("0.80 × (relay 1.20, floor 0.25)", True)
+
+
+def test_what_falls_short_has_its_cause_below_and_what_is_missing_says_so():
+    text = verdict.markdown(made_up())
+    assert "| **falls short** |" in text and verdict.causes()["warm-hello"] in text
+    assert verdict.causes()["warm-frameworks"] not in text
+    assert "| ≤ that of uvicorn and Granian | not measured | not measured |" in text
+    assert set(verdict.causes()) <= {row.key for row in verdict.ROWS}
+
+
+def test_readme_shows_the_same_figures():
+    text = readme.rewritten(f"# x\n{readme.BEGIN}\nold\n{readme.END}\nrest\n", made_up())
+    assert "| leangate | 0.1 MB | 3.9 MB | 1.05 × the import | |" in text
+    assert "| uWSGI | not measured | not measured | warm: it stays | 0.50 / 0.50 / 0.50 |" in text
+    assert "| Go net/http | 7.8 MB | 7.8 MB | warm: it stays | 0.25 / 0.25 / 0.25 |" in text
+    assert "old" not in text and text.endswith("\nrest\n")
+
+
+def test_thinning_keeps_each_percentile(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    values = [((number * 7919) % 503) / 1000 for number in range(500)]
+    data = {"samples": {"flask": {"leangate": [values]}}}
+    (tmp_path / "pace.json").write_text(json.dumps(data))
+    record.commit(["pace", "warm"], tmp_path / "docs")
+    thin = record.read("pace", tmp_path / "docs")["samples"]["flask"]["leangate"][0]
+    assert len(thin) == 100 and not (tmp_path / "docs/warm.json").exists()
+    assert [verdict.percentile(thin, share) for share in (0.5, 0.99)] == [verdict.percentile(values, share) for share in (0.5, 0.99)]
