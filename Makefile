@@ -131,7 +131,7 @@ benches         = bench-memory bench-warm bench-pace bench-curves bench-density 
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .SECONDARY:
-.PHONY: all run test test-unit test-corpus check-libfcgi lint fmt fmt-check install uninstall clean help fuzz bench-cold \
+.PHONY: all run test test-unit test-corpus check-libfcgi lint fmt fmt-check install uninstall clean help fuzz bench bench-cold \
         bench-needs bench-peers bench-venvs $(benches) \
         valgrind torture san FORCE
 
@@ -172,6 +172,9 @@ valgrind: $(program) $(worker) ## a small form of the integration tests under va
 	@$(PYTHON) tests/support/run_tests.py --build $(B) --match '$(T)' integration-valgrind
 
 # Each keeps its raw samples in build/bench/; bench-report writes docs/BENCHMARKS.md and README's table from them.
+bench: bench-needs bench-peers bench-venvs ## every bench in turn, then the report (ARGS="--skip cold", --quick: only that they work)
+	@$(B)/bench-venv/bin/python bench/all.py $(ARGS) --cold-venvs $$(ls -d $(B)/cold-3* | grep -v bare)
+
 $(benches): bench-%: bench-needs
 	@$(B)/bench-venv/bin/python bench/$*.py $(ARGS)
 
