@@ -25,7 +25,7 @@ JOBS       ?= $(shell nproc)
 # idle gateway keeps few pages of its text (the kernel maps 16 of them around one that is touched).
 IDLE    = gateway gateway_end notify timeq task epoll memory log
 # The rest of the program, by level (docs/ARCHITECTURE.md): from the command line down to the leaves.
-GATEWAY = main profile gateway_apps banner privileges reload listener \
+GATEWAY = main profile warm gateway_apps banner privileges reload listener \
           conn conn_proxy conn_head conn_body conn_answer conn_state \
           router status status_json status_metrics status_page status_view \
           app app_outcome app_supply app_state succession fleet tell roster \

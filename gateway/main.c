@@ -9,6 +9,7 @@
 #include "gateway.h"
 #include "profile.h"
 #include "version.h"
+#include "warm.h"
 
 /* Takes the reference to the configuration over. */
 static enum gateway_exit act(enum conf_action action, struct conf *conf, const struct conf_input *input)
@@ -26,8 +27,9 @@ static enum gateway_exit act(enum conf_action action, struct conf *conf, const s
     case CONF_PROFILE:
         return profile_run(conf);
     case CONF_CHECK:
-    case CONF_WARM: /* a check leaves behind what any start does */
         return gateway_check(conf);
+    case CONF_WARM:
+        return warm_run(conf);
     case CONF_RUN:
         break;
     }

@@ -202,6 +202,18 @@ def test_warm_leaves_what_a_start_does(tmp_path):
     assert list((tmp_path / "__pycache__").glob("slow.*.pyc"))
 
 
+@pytest.mark.parametrize("keys, kept", [({}, False), ({"prefetch": "off"}, True), ({"prefetch": "off", "import_cache": "on"}, False)])
+def test_warm_that_can_keep_nothing(tmp_path, keys, kept):
+    (tmp_path / "cache").write_text("")
+    (tmp_path / "gateway.ini").write_text(ini({"app:shop": app("hello") | keys}))
+    result = run(tmp_path, "warm")
+    assert result.returncode == (0 if kept else 3), result.stderr
+    assert ("shop: nothing is kept for its next start: %s/cache/" % tmp_path in result.stderr) is not kept
+    assert ("set [gateway] cache_dir" in result.stderr) is not kept
+    (tmp_path / "gateway.ini").write_text(ini({"gateway": {"cache_dir": "off"}, "app:shop": app("hello") | keys}))
+    assert run(tmp_path, "warm").returncode == 0
+
+
 def test_warm_tells_of_what_is_broken(tmp_path):
     (tmp_path / "broken.py").write_text("1 / 0")
     result = run(tmp_path, "warm", "broken:app", "--python", sys.executable)

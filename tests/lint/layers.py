@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Reading order. Within a level from the upper row to the lower one.
 LEVELS = {
     10: ["main"],
-    9: ["profile", "gateway", "gateway_end", "gateway_apps", "gateway_state", "reload", "banner", "privileges"],
+    9: ["profile", "warm", "gateway", "gateway_end", "gateway_apps", "gateway_state", "reload", "banner", "privileges"],
     8: ["listener"],
     7: ["conn", "conn_proxy", "conn_head", "conn_body", "conn_answer", "conn_state", "conn_pool"],
     6: ["router"],
