@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "ascii.h"
 #include "fcgi_record.h"
 #include "forwarded.h"
 #include "http_reply.h"
@@ -455,11 +456,6 @@ static bool cut_listed(struct params *p, const char *token, size_t len)
     if (find_pair(p, name.text, name.len, &pair))
         cut_pair(p->out, &pair);
     return true;
-}
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
 }
 
 static bool cut_all_listed(struct params *p, const char *list, size_t len)

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "ascii.h"
 #include "http_head.h"
 #include "http_reply.h"
 
@@ -17,6 +18,8 @@ struct name {
         text, sizeof(text) - 1                                                                               \
     }
 
+enum { CONNECTIONS_MAX = 4 };
+
 /* One header line of the block, or why there is none. */
 struct line {
     struct slice name;
@@ -29,7 +32,9 @@ struct answer {
     const char *data;
     bool has_status;
     bool has_location;
-    struct slice connection; /* the last Connection field: it may name others that are not passed on */
+    struct slice
+        connections[CONNECTIONS_MAX]; /* Connection fields: they may name others that are not passed on */
+    size_t connection_count;
 };
 
 /* tchar of RFC 9110 5.6.2 */
@@ -39,11 +44,6 @@ static const bool is_token_byte[256] = {
     ['+'] = true,         ['-'] = true,         ['.'] = true,         ['^'] = true,  ['_'] = true,
     ['`'] = true,         ['|'] = true,         ['~'] = true,
 };
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
 
 static char *append(char *to, const char *from, size_t len)
 {
@@ -98,11 +98,6 @@ static struct line split_line(const char *data, uint32_t off, uint32_t len)
     return line;
 }
 
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
 /* "NNN" or "NNN phrase" (RFC 3875 6.3.3) */
 static const char *take_status(struct answer *a, struct slice value)
 {
@@ -154,7 +149,9 @@ static const char *take_location(struct answer *a, struct slice value)
 
 static const char *take_connection(struct answer *a, struct slice value)
 {
-    a->connection = value;
+    if (a->connection_count == CONNECTIONS_MAX)
+        return "too many Connection fields";
+    a->connections[a->connection_count++] = value;
     return NULL;
 }
 
@@ -242,6 +239,14 @@ static enum http_parse parse_block(struct answer *a, size_t len, struct buf *out
     return HTTP_MORE;
 }
 
+static bool is_listed(const struct answer *a, const char *name)
+{
+    for (size_t i = 0; i < a->connection_count; i++)
+        if (http_list_has(a->data + a->connections[i].off, a->connections[i].len, name))
+            return true;
+    return false;
+}
+
 /* Cuts the lines out of out[start..] that the answer's Connection names (RFC 9110 7.6.1). */
 static void cut_listed(const struct answer *a, struct buf *out, uint32_t start)
 {
@@ -254,7 +259,7 @@ static void cut_listed(const struct answer *a, struct buf *out, uint32_t start)
         if (len < sizeof(name)) {
             memcpy(name, line, len);
             name[len] = '\0';
-            listed = http_list_has(a->data + a->connection.off, a->connection.len, name);
+            listed = is_listed(a, name);
         }
         if (!listed) {
             memmove(kept, line, (size_t)(next - line));
@@ -275,7 +280,7 @@ enum http_parse cgi_reply_parse(struct cgi_reply *reply, const char *data, size_
         out->len = start;
         return result;
     }
-    if (a.connection.len > 0 && out->len > start)
+    if (a.connection_count > 0 && out->len > start)
         cut_listed(&a, out, start);
     if (a.has_location && !a.has_status)
         reply->status = 302;

@@ -5,16 +5,12 @@
 #include <string.h>
 #include <strings.h>
 
+#include "ascii.h"
 #include "http_head.h"
 
 enum { PREFIX_MAX = 1024 };
 
 /* ---- lists, from the right ---- */
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
 
 static struct slice trim(const char *base, uint32_t start, uint32_t end)
 {

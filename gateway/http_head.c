@@ -13,6 +13,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "ascii.h"
+
 enum {
     METHOD_MAX = 32,
     VERSION_LEN = 8,        /* "HTTP/1.1" */
@@ -61,16 +63,6 @@ static const uint8_t byte_class[256] = {
 static bool is_class(char c, unsigned wanted)
 {
     return (byte_class[(uint8_t)c] & wanted) != 0;
-}
-
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
 }
 
 /* Always false, so that a check can end with `return fail(...)`. */

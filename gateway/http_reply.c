@@ -7,6 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "ascii.h"
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 /* Phrases of RFC 9110 15 and the IANA registry, by number. Text in rows, not pointers: nothing to relocate.
@@ -332,11 +334,6 @@ bool http_reply_error_body(struct buf *out, unsigned status, const char *detail,
 }
 
 /* ---- Accept ---- */
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
 
 /* The text up to `end` or the next `stop`, without surrounding blanks; *at is moved behind the stop. */
 static size_t next_piece(const char **at, const char *end, char stop, const char **piece)
