@@ -65,10 +65,13 @@ static bool in_container(void)
 static void give_hints(const struct conf *conf)
 {
     bool outside = false, unix_socket = false, debug = false;
+    const char *port = NULL; /* with its colon */
     for (uint32_t i = 0; i < conf->listen.count; i++) {
-        bool is_unix = strncmp(conf->listen.items[i], "unix:", 5) == 0;
+        const char *spec = conf->listen.items[i];
+        bool is_unix = strncmp(spec, "unix:", 5) == 0, inside = net_is_loopback(spec);
         unix_socket = unix_socket || is_unix;
-        outside = outside || (!is_unix && !net_is_loopback(conf->listen.items[i]));
+        outside = outside || (!is_unix && !inside);
+        port = inside ? strrchr(spec, ':') : port;
     }
     for (uint32_t i = 0; i < conf->app_count; i++)
         debug = debug || conf->apps[i].debug;
@@ -77,8 +80,8 @@ static void give_hints(const struct conf *conf)
     if (conf->status_listen[0] != '\0' && strncmp(conf->status_listen, "unix:", 5) != 0 &&
         !net_is_loopback(conf->status_listen))
         log_warning("the status listener is open to other machines: it shows routes, errors and output");
-    if (!outside && !unix_socket && in_container())
-        log_warning("inside a container 127.0.0.1 is reached by nobody else: try --bind :8000");
+    if (!outside && !unix_socket && port != NULL && in_container())
+        log_warning("inside a container 127.0.0.1 is reached by nobody else: try --bind %s", port);
 }
 
 void banner_warn(const struct conf *conf)

@@ -287,3 +287,12 @@ def test_paths_are_relative_to_the_file(launch, tmp_path):
 def test_interrupt_is_a_clean_end(cli):
     gateway = cli("hello", "--bind", "127.0.0.1:0")
     gateway.stop(signal.SIGINT)
+
+
+@pytest.mark.parametrize("address, hint", [("127.0.0.1:%d", True), ("[::1]:%d", True), (":%d", False)])
+def test_in_a_container_a_loopback_address_is_warned_of(launch, address, hint):
+    """The address that it names has the port that was asked for."""
+    port = free_port()
+    g = launch({"gateway": {"listen": address % port}, "app:hello": app("hello")}, environ={"KUBERNETES_SERVICE_HOST": "10.0.0.1"})
+    g.err.wait("asleep")  # which is said after it
+    assert (f"try --bind :{port}\n" in g.err.text) == hint
