@@ -74,8 +74,14 @@ def answers(port, path, expected):
 
 
 def listens(port):
-    with socket.create_connection(("127.0.0.1", port), PATIENCE):
-        return True
+    """Whether anybody listens there: looked up, since a connection would be the first traffic, and wakes some."""
+    for table in "/proc/net/tcp", "/proc/net/tcp6":
+        with contextlib.suppress(FileNotFoundError):
+            for line in Path(table).read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+                    return True
+    return False
 
 
 @contextlib.contextmanager
