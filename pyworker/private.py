@@ -55,8 +55,10 @@ def trouble(path):
             return "%s is no directory" % path
         if status.st_uid != os.geteuid():
             return "%s belongs to another user" % path
-        if status.st_mode & 0o077:
-            return "others may enter %s: chmod 700 it" % path
+        if status.st_mode & 0o022:
+            return "others may write to %s: chmod 700 it" % path
+        if status.st_mode & 0o055:  # as importlib makes it anew when it is removed under a worker
+            os.chmod(path, 0o700)
         for name, status in way(os.path.dirname(path)):
             if status.st_uid not in (0, os.geteuid()):
                 return "%s, above %s, belongs to another user" % (name, path)

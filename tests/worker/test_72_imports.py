@@ -1,15 +1,17 @@
 """import_cache: what the last start found out about imports changes nothing but the time that this one takes."""
 
+import contextlib
 import json
 import marshal
 import os
+import random
 import resource
 import shutil
 import stat
 import subprocess
 import sys
 import textwrap
-from importlib.machinery import EXTENSION_SUFFIXES
+import time
 from pathlib import Path
 
 import pytest
@@ -207,7 +209,7 @@ def test_a_directory_that_becomes_a_package(record, site, tmp_path, where):
     assert importing(record, *names, path=path)["used"]
     status = os.stat(directory.parent)
     if where == "itself":
-        (directory / ("__init__" + EXTENSION_SUFFIXES[0])).write_bytes(b"")
+        (directory / "__init__.so").write_bytes(b"")
     else:
         (directory / "__init__.py").write_text("SHADOW = 1\n")
     assert os.stat(directory.parent).st_mtime_ns == status.st_mtime_ns
@@ -318,7 +320,7 @@ def test_a_record_that_is_not_trusted(record, site, tmp_path, spoil):
     elif spoil == "mode":
         record.chmod(0o622)
     elif spoil == "directory mode":
-        record.parent.chmod(0o750)
+        record.parent.chmod(0o770)
     elif spoil == "fifo":
         record.unlink()
         os.mkfifo(record, 0o600)
@@ -495,6 +497,69 @@ def test_a_place_that_is_not_private_is_named(serve, record):
     assert worker.wait() == 0 and not record.exists()
     assert notes == ["NOTE the start could not be recorded: others may rename what is in %s, above %s: chmod go-w it"
                      % (record.parent.parent, record.parent)]
+
+
+GONE = """
+    import shutil
+    shutil.rmtree(%r)
+    import package, patterns, plain, time
+    time.sleep(0.05)
+
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        return [b"here"]
+"""
+
+
+def test_a_cache_that_goes_away_under_a_start(serve, record, site):
+    """It is removed while the app is imported; this start serves, and leaves a new one."""
+    options = ["--imports", str(record), "--files", str(record.with_suffix(".files")), "--bytecode", str(record.parent / "bytecode")]
+    environ = {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
+    record.parent.mkdir(parents=True, mode=0o700)
+    for _ in range(3):
+        worker = serve(GONE % str(record.parent.parent), options=options, environ=environ)
+        assert worker.ask().body == b"here"
+        worker.say("STOP")
+        assert worker.message() == "" and worker.wait() == 0
+        assert stat.S_IMODE(record.parent.stat().st_mode) == 0o700
+
+
+def test_whatever_happens_to_the_files_of_a_cache_every_start_serves(spawn, record, site):
+    """They are cut off, filled with something else, made links to nowhere, or removed, between starts and during them. Single bytes
+    of bytecode are left alone: nobody checks it but by its header, Python neither."""
+    options = ["--imports", str(record), "--files", str(record.with_suffix(".files")), "--bytecode", str(record.parent / "bytecode")]
+    environ = {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
+    chance = random.Random(8)
+
+    def spoil(path):
+        how = chance.randrange(8)
+        if how == 0:
+            path.unlink()
+        elif how == 1:
+            path.unlink()
+            path.symlink_to("nowhere")
+        elif how == 2:
+            data = bytearray(path.read_bytes())
+            if path.suffix == ".pyc":  # as a power cut leaves it
+                start = chance.randrange(len(data))
+                data[start:] = bytes(len(data) - start)
+            else:
+                for _ in range(1 + len(data) // 100):
+                    data[chance.randrange(len(data))] = chance.randrange(256)
+            path.write_bytes(data)
+        elif how == 3:
+            os.truncate(path, chance.randrange(path.stat().st_size + 1))
+
+    for _ in range(15):
+        workers = [spawn(SLOW, options=options, environ=environ) for _ in range(2)]
+        end = time.monotonic() + 0.1
+        while time.monotonic() < end:
+            files = [path for path in record.parent.rglob("*") if path.is_file() and path.stat().st_size > 20]
+            if files:
+                with contextlib.suppress(OSError):  # a worker has been faster
+                    spoil(chance.choice(files))
+        for worker in workers:
+            assert worker.ready().ask().status == "200 OK" and worker.stop() == 0
 
 
 def test_a_failing_import_leaves_no_record(spawn, record):
