@@ -21,7 +21,7 @@ root = ""
 why_not = ""  # the place that was meant cannot be used
 writes = True  # into __pycache__, where it takes files
 caches = {}  # a __pycache__: (what stands for it, the files that it has); None: it takes files
-fresh = set()  # sources whose bytecode is not in the private directory yet
+fresh = {}  # a source whose bytecode was not in the private directory: the file that it goes into
 damaged = set()  # files of the private directory that hold none
 
 
@@ -71,7 +71,7 @@ def place(path, debug_override=None, *, optimization=None):
     if private in damaged:
         return usual
     if not os.path.exists(private):
-        fresh.add(path)
+        fresh[path] = private
     return private
 
 
@@ -105,7 +105,10 @@ def redirect(directory):
 
 def tell(core):
     """A line for the log if this start was a slow one."""
-    if root and fresh:
+    if root and fresh and not any(map(os.path.exists, fresh.values())):
+        core.send(b"NOTE bytecode cannot be written, which makes every start slow (%s is full or read-only); run python -m compileall, or "
+                  b"set [gateway] cache_dir" % os.fsencode(root))
+    elif root and fresh:
         core.send(b"NOTE bytecode of %d module%s cannot be written beside %s source (%s%s); it is in %s now, and the next start is faster"
                   % (len(fresh), b"" if len(fresh) == 1 else b"s", b"its" if len(fresh) == 1 else b"their",
                      b"" if writes else b"PYTHONDONTWRITEBYTECODE is set; ",

@@ -56,9 +56,12 @@ def names_in(directory):
 
 
 def state_of(directory):
-    """(when it was changed, what modules it holds); None if there is none."""
+    """(when it was changed, what modules it holds, which for an archive is not told); None if there is none."""
     try:
-        return os.stat(directory).st_mtime_ns, names_in(directory)
+        changed = os.stat(directory).st_mtime_ns
+        return changed, names_in(directory)
+    except NotADirectoryError:
+        return changed, None
     except OSError:
         return None
 

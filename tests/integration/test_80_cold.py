@@ -187,6 +187,31 @@ def test_a_list_that_is_not_trusted(listed, tmp_path, spoil):
     assert is_cold(data[3])
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, who becomes nobody")
+def test_reading_ahead_is_done_as_the_user_of_the_worker(launch, tmp_path):
+    """What that user may not read is not brought into memory for it."""
+    for directory in tmp_path.parents:
+        directory.chmod(os.stat(directory).st_mode | stat.S_IXOTH)
+    tmp_path.chmod(0o755)
+    python = python_of_nobody(BINARY, APPS / "hello.py")
+    keys = app("hello", idle_timeout="100ms") | {"python": python}
+    gateway = launch({"gateway": {"user": "nobody", "cache_dir": tmp_path / "kept"}, "app:hello": keys}, environ={"TMPDIR": "/tmp"})
+    asleep(gateway)
+    files, = (tmp_path / "kept/65534").glob("hello-*.files")
+    secret, public = tmp_path / "secret", tmp_path / "public"
+    for path, mode in (secret, 0o600), (public, 0o644):
+        path.write_bytes(os.urandom(300_000))
+        path.chmod(mode)
+        if not evict(path):
+            pytest.skip("pages cannot be evicted here")
+    files.write_text(f"r{public}\nr{secret}\nr{public}\n")
+    evict(public)
+    assert gateway.get().status == 200
+    wait_until(lambda: not is_cold(public), "the file in memory")
+    wait_until(lambda: len(children(gateway.pid)) <= 1, "the end of the reader")
+    assert is_cold(secret)
+
+
 # --- warm and profile ---
 
 def test_warm_leaves_what_a_start_does(tmp_path):

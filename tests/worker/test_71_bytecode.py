@@ -218,6 +218,14 @@ def test_a_full_disk_fails_no_start(serve, tmp_path, site):
     assert value == 1 and not notes
 
 
+def test_what_cannot_be_written_at_all_is_told(serve, tmp_path, site):
+    environ = {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
+    cache = tmp_path / "cache/me/bytecode"
+    worker = serve(None, "page:app", options=["--bytecode", str(cache)], environ=environ, prefix=["prlimit", "--fsize=0"])
+    assert worker.stop() == 0
+    assert len(worker.notes) == 1 and "(%s is full or read-only); run python -m compileall" % cache in worker.notes[0]
+
+
 def test_what_a_request_imports_is_kept_too(serve, tmp_path, site):
     worker = serve(IN_A_REQUEST, options=["--bytecode", str(tmp_path / "cache/me/bytecode")],
                    environ={"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"})

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -218,6 +219,23 @@ def test_a_directory_that_becomes_a_package(record, site, tmp_path, where):
         assert "ImportError" in told["failures"][name]
     else:
         assert ["SHADOW", "int"] in value(told, name)
+
+
+def test_an_archive_on_the_path(record, site, tmp_path):
+    """Its modules stay ordinary; all others are recorded, as long as it is not another one."""
+    archive = tmp_path / "some.zip"
+    path, names = [archive, site], only("zipped", "plain", "package")
+    for value_of_it in (1, 2):
+        with zipfile.ZipFile(archive, "w") as made:
+            made.writestr("zipped.py", "VALUE = 1\n")
+            if value_of_it == 2:
+                made.writestr("plain.py", "SHADOW = 1\n")
+        os.utime(archive, (value_of_it, value_of_it))
+        told = importing(record, *names, path=path)
+        assert not told["used"] and not told["failures"]
+        assert (["SHADOW", "int"] in value(told, "plain")) is (value_of_it == 2)
+        importing(record, *names, path=path)
+        assert importing(record, *names, path=path)["used"]
 
 
 def test_a_file_that_is_no_module_changes_nothing(record, site):
