@@ -64,10 +64,10 @@ def test_more_than_the_queue_takes(launch, tmp_path):
 # --- SIGKILL at every point of an exchange
 
 
-def kill(gateway):
+def kill(gateway, number=signal.SIGKILL):
     for pid in gateway.workers:
         try:
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, number)
         except ProcessLookupError:
             pass
 
@@ -161,6 +161,19 @@ def test_killed_again_and_again_under_load(launch):
     answers = load.stop().answers
     assert set(answers) <= {200, 502} and answers[200] > 50, answers
     wait_until(lambda: gateway.get("/pid").status == 200, "another worker")
+
+
+@pytest.mark.parametrize("mode", ["persistent", "fork"])
+def test_stopped_by_somebody_else_under_load(launch, mode):
+    """SIGTERM to the worker, not to the gateway: it finishes what it has begun and refuses the rest, which any method survives."""
+    gateway = launch(kitchen(mode=mode))
+    loads = [Load(gateway, "/pid", clients=2), Load(gateway, "/pid", clients=2, body=b"x" * 2000)]
+    for n in range(15):
+        wait_until(lambda: len(re.findall("^k: ready", gateway.err.text, re.M)) > n, "another worker")
+        time.sleep(0.05)
+        kill(gateway, signal.SIGTERM)
+    for load in loads:
+        assert load.stop().all_good() == load.sent
 
 
 # --- idle stop and arrivals
