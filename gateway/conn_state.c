@@ -22,8 +22,8 @@ static struct list *home_of(const struct conn *c)
 void conn_state_move(struct conn *c, enum conn_state state)
 {
     const struct list *before = home_of(c);
-    if (c->state == CONN_BODY)
-        app_expect(c->request->app, false);
+    if (c->state == CONN_BODY)              /* in which there is a request */
+        app_expect(c->request->app, false); /* NOLINT(clang-analyzer-core.NullDereference) */
     if (state == CONN_BODY)
         app_expect(c->request->app, true);
     c->state = (uint8_t)state;

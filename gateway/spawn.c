@@ -205,8 +205,8 @@ static bool inherits(const char *entry, bool clear_env)
 static int put_entry(const char *entry, void *arg)
 {
     (void)arg;
-    char *copy = strdup(entry); /* lives in the environment, until exec */
-    return copy == NULL ? -1 : putenv(copy);
+    char *copy = strdup(entry);              /* lives in the environment, until exec */
+    return copy == NULL ? -1 : putenv(copy); /* NOLINT(clang-analyzer-unix.Malloc) */
 }
 
 void spawn_environment(const struct conf_app *app)
