@@ -18,6 +18,7 @@ import time
 from html import escape
 
 RUNS = 5
+PTH_RUNS = 3
 ROWS = 25
 SLOW_SITE = 8.0  # milliseconds of site above which it is worth a look
 PATIENCE = 60
@@ -228,10 +229,11 @@ def pth_files():
             with open(path, errors="replace") as lines:
                 if not any(line.startswith(("import ", "import\t")) for line in lines):
                     continue
-            code = ("import sys, time, site; t = time.perf_counter(); site.addpackage(%r, %r, set()); "
-                    "print((time.perf_counter() - t) * 1e3)" % (directory, name))
-            result = subprocess.run([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-            found.append((float(result.stdout.split()[-1]) if result.returncode == 0 else 0.0, path))
+            code = ("import sys, time, site; sys.path.append(%r); t = time.perf_counter(); site.addpackage(%r, %r, set()); "
+                    "print((time.perf_counter() - t) * 1e3)" % (directory, directory, name))
+            results = [subprocess.run([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+                       for _ in range(PTH_RUNS)]
+            found.append((min(float(one.stdout.split()[-1]) if one.returncode == 0 else 0.0 for one in results), path))
     return sorted(found, reverse=True)
 
 

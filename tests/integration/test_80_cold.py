@@ -284,6 +284,20 @@ def test_profile_of_an_app_of_a_file(tmp_path):
     assert result.returncode == 2 and "-c FILE NAME for [app:NAME]" in result.stderr
 
 
+def test_profile_tells_of_costly_pth_files(tmp_path):
+    """They are tried with what they import: the directory that they lie in is on sys.path by then."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    packages, = (tmp_path / "venv").glob("lib/python*/site-packages")
+    for name, text in ("slow", "import time\ntime.sleep(0.03)\n"), ("quick", ""):
+        (packages / f"{name}.pth").write_text(f"import of_{name}\n")
+        (packages / f"of_{name}.py").write_text(text)
+    result = run(tmp_path, "profile", "hello", "--app-dir", APPS, "--python", tmp_path / "venv")
+    assert result.returncode == 0, result.stderr
+    cost = {name: float(ms) for name, ms in re.findall(r"/(\w+)\.pth costs every start of this Python (\d+\.\d) ms", result.stdout)}
+    assert 30 <= cost["slow"] < 300
+    assert cost.get("quick", 0) < 5, cost
+
+
 def test_profile_tells_of_missing_bytecode(tmp_path):
     (tmp_path / "shop.py").write_text("import side\ndef app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'']\n")
     (tmp_path / "side.py").write_text("")
