@@ -125,7 +125,7 @@ fuzz_targets    = $(sort $(patsubst FUZZ_%,%,$(filter-out FUZZ_LIBS_%,$(filter F
 replays         = $(fuzz_targets:%=$(B)/replay/fuzz_%)
 
 benches         = bench-memory bench-warm bench-pace bench-curves bench-density bench-lazy bench-front bench-slow bench-life \
-                  bench-worker bench-report
+                  bench-worker bench-containers bench-report
 
 .DEFAULT_GOAL = all
 .DELETE_ON_ERROR:
@@ -182,7 +182,7 @@ bench-needs: all
 	@tests/support/need-packages bench
 	@tests/support/need-venv $(PYTHON) $(B)/bench-venv bench/requirements.txt
 
-bench-curves bench-memory: bench-peers
+bench-curves bench-memory bench-containers: bench-peers
 
 # Who cannot be had is left out, and named by the bench.
 bench-peers:
@@ -204,6 +204,7 @@ bench-front: ## requests/s of a 1 KB static file beside lighttpd's (ARGS=--no-lo
 bench-slow: ## latency of an ordinary client beside 1,100 slow ones
 bench-life: ## cold starts, a rush, 1,000 apps, and what stays after 100,000 requests, 1,000 starts and 50 reloads
 bench-worker: ## a worker alone: mode fork beside persistent, memory of copies, memory after 100,000 requests (ARGS="--requests 0")
+bench-containers: ## one endpoint per container: images and memory of their cgroups, where podman or docker runs (root)
 bench-report: ## docs/BENCHMARKS.md with its plots, and README's table, from what the other benches have kept
 
 bench-cold: bench-needs bench-venvs ## the first request to a sleeping app against a plain import, on 3.11 and 3.13 of pyenv (ARGS='--condition cold': root)

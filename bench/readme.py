@@ -2,7 +2,7 @@
 
 import statistics
 
-from verdict import NOISE, PSS, megabytes, pairs
+from verdict import NOISE, PSS, megabytes, pairs, working
 
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 # name: (row of bench-memory, app and row of bench-warm)
@@ -12,6 +12,7 @@ PEERS = {
     "Go net/http": ("Go net/http", "hello-wsgi", "go"),
 }
 MISSING = "not measured"
+NAMES = "memory", "warm", "cold", "containers"  # the results it is made of
 
 
 def memory(results, name, phase):
@@ -34,9 +35,33 @@ def cold(results):
     return f"{statistics.median(ratios):.2f} × the import" if ratios else MISSING
 
 
+QUOTED = 600  # MB: "my container takes 600 MB for one endpoint"
+
+
+def containers(results):
+    """What of the well-known 600 MB for one endpoint reproduces; nothing where no container ran."""
+    data = results["containers"]
+    if data is None or not {"uvicorn, FastAPI", "leangate, FastAPI"} <= data["samples"].keys():
+        return ""
+
+    def taken(name, phase):
+        return f"{statistics.median(working(run[phase]) for run in data['samples'][name]):.0f} MB"
+
+    four = "uvicorn, 4 workers, FastAPI"
+    most, name = max((statistics.median(run["load"][0] for run in runs) / 1e6, name) for name, runs in data["samples"].items())
+    images = [size / 1e6 for size in data["images"].values()]
+    return (
+        "\n\nOne FastAPI endpoint in a container of its own (memory without page cache, under 100 requests/s): uvicorn "
+        f"{taken('uvicorn, FastAPI', 'load')}" + (f", with four workers {taken(four, 'load')}" if four in data["samples"] else "") +
+        f"; leangate {taken('leangate, FastAPI', 'load')}, and {taken('leangate, FastAPI', 'after')} {data['after']} s after the last request. "
+        f"The often quoted {QUOTED} MB for one endpoint {'reproduces' if most >= QUOTED else 'does not reproduce'} as memory: the most that "
+        f"any of {len(data['samples'])} set-ups was billed is {most:.0f} MB, page cache included ({name}). Images on Debian 12 take "
+        f"{min(images):.0f} to {max(images):.0f} MB of disk.")
+
+
 def region(results):
     """What stands between the marks."""
-    if not any(results.get(name) for name in ("memory", "warm", "cold")):
+    if not any(results.get(name) for name in NAMES):
         return "Nothing is measured yet: `make bench`."
     lines = ["| hello, one worker | idle | warm | first request when idle | leangate's requests/s by its, 1 / 16 / 64 connections |",
              "| --- | --- | --- | --- | --- |",
@@ -47,7 +72,7 @@ def region(results):
     return "\n".join(lines) + (
         "\n\nMemory is the PSS of all processes; idle is after the traffic. The import is `python -c 'import app, os; os._exit(0)'` of Flask, "
         f"FastAPI and Django. More than 1 is more requests for leangate (Go uses every core); from {NOISE} to {1 / NOISE:.2f} is noise. Machine, versions, "
-        "spread, and where it falls short: [docs/BENCHMARKS.md](docs/BENCHMARKS.md).")
+        "spread, and where it falls short: [docs/BENCHMARKS.md](docs/BENCHMARKS.md).") + containers(results)
 
 
 def rewritten(text, results):

@@ -175,7 +175,7 @@ def tell(rounds, done, options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=12, help="of each phase")
     parser.add_argument("--dribblers", type=int, default=1000)
     parser.add_argument("--readers", type=int, default=100)

@@ -33,6 +33,11 @@ def megabytes(runs, phase, column):
     return statistics.median(run[phase][column] for run in runs) / 1024
 
 
+def working(sample):
+    """MB of a container that could not be given back: anonymous memory and the kernel's own."""
+    return (sample[1] + sample[2]) / 1e6
+
+
 def floor(warm, app, peer, connections):
     """What bench/floor.c says of the limits of two processes, as text: relay by this peer, and relay by direct."""
     floors = warm["samples"].get("hello-wsgi", {}).get(str(connections), {})

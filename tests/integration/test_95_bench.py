@@ -13,7 +13,7 @@ import readme  # noqa: E402
 import record  # noqa: E402
 import verdict  # noqa: E402
 
-NAMES = "memory", "density", "cold", "warm", "pace"
+NAMES = "memory", "density", "cold", "warm", "pace", "containers"
 MEMORY = [100, 100, 100], [1000, 4000, 3000], [100, 100, 100]  # kB before, warm, after
 
 
@@ -35,6 +35,9 @@ def made_up():
                               "took": {"default": [0.21] * 5, "off": [0.4] * 5}}]},
         "warm": {"samples": {"hello-wsgi": {count: rates for count in ("1", "16", "64")}}},
         "pace": None,
+        "containers": {"after": 120, "images": {"uvicorn, FastAPI": 281e6, "leangate, FastAPI": 266e6}, "samples": {
+            "uvicorn, FastAPI": [{"load": [50e6, 30e6, 5e6]}] * 5,
+            "leangate, FastAPI": [{"load": [40e6, 25e6, 5e6], "after": [6e6, 1e6, 1e6]}] * 5}},
     }
 
 
@@ -88,6 +91,8 @@ def test_readme_shows_the_same_figures():
     assert "| leangate | 0.1 MB | 3.9 MB | 1.05 × the import | |" in text
     assert "| uWSGI | not measured | not measured | warm: it stays | 0.50 / 0.50 / 0.50 |" in text
     assert "| Go net/http | 7.8 MB | 7.8 MB | warm: it stays | 0.25 / 0.25 / 0.25 |" in text
+    assert "uvicorn 35 MB; leangate 30 MB, and 2 MB 120 s after the last request" in text
+    assert "does not reproduce as memory: the most that any of 2 set-ups was billed is 50 MB" in text and "266 to 281 MB" in text
     assert "old" not in text and text.endswith("\nrest\n")
 
 
