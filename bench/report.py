@@ -22,7 +22,7 @@ from verdict import percentile  # noqa: E402
 PLOTS = []  # the directory that they go to
 INK = "#767676"  # legible on a light page and on a dark one
 OURS = "#d9480f"
-OTHERS = ("#1c7ed6", "#2f9e44", "#ae3ec9", "#e67700", "#0c8599", "#d6336c", "#7950f2", "#66a80f", "#868e96")
+OTHERS = ("#1c7ed6", "#2f9e44", "#ae3ec9", "#c49000", "#0c8599", "#d6336c", "#7950f2", "#66a80f", "#868e96")
 FAMILIES = ("granian", "gunicorn", "uwsgi", "bjoern", "uvicorn", "waitress", "go", "express", "lighttpd")  # the same colour in each plot
 
 plt.rcParams.update({

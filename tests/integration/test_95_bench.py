@@ -1,5 +1,6 @@
 """What is said of the benchmarks is what the committed raw results say: README's table, the first section of docs/BENCHMARKS.md."""
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -105,3 +106,22 @@ def test_thinning_keeps_each_percentile(tmp_path, monkeypatch):
     thin = record.read("pace", tmp_path / "docs")["samples"]["flask"]["leangate"][0]
     assert len(thin) == 100 and not (tmp_path / "docs/warm.json").exists()
     assert [verdict.percentile(thin, share) for share in (0.5, 0.99)] == [verdict.percentile(values, share) for share in (0.5, 0.99)]
+
+
+def test_a_part_that_fails_stops_no_other_and_is_told_at_the_end(tmp_path, monkeypatch, capfd):
+    bench = importlib.import_module("all")
+    for part, text in {"memory": "print('measured')", "cold": "raise OSError('no disk')", "front": "raise SystemExit(3)",
+                       "report": "print('reported')"}.items():
+        (tmp_path / f"{part}.py").write_text(text + "\n")
+    monkeypatch.setattr(bench, "BENCH", tmp_path)
+
+    def run(*parts):
+        monkeypatch.setattr(sys, "argv", ["all.py", *(word for part in parts for word in ("--only", part))])
+        status = bench.main()
+        return status, capfd.readouterr().out
+
+    status, out = run("memory", "cold", "front", "report")
+    assert status == 1 and "measured\n" in out and "reported\n" in out
+    assert [line.split("   ")[-1] for line in out.splitlines()[-4:]] == [
+        "ok", "FAILED with exit status 1", "ran; not all is as promised", "ok"]
+    assert run("memory", "report")[0] == 0
