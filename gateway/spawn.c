@@ -209,15 +209,30 @@ static int put_entry(const char *entry, void *arg)
     return copy == NULL ? -1 : putenv(copy); /* NOLINT(clang-analyzer-unix.Malloc) */
 }
 
+/* A copy of the environment's array: libc frees its own, which setenv() has made, at the first putenv() to
+ * another one. To be freed. */
+static char **entries_before(void)
+{
+    size_t count = 0;
+    while (environ[count] != NULL)
+        count++;
+    char **entries = calloc(count + 1, sizeof(*entries));
+    if (entries == NULL)
+        refuse("no memory for the environment");
+    memcpy(entries, environ, count * sizeof(*entries));
+    return entries;
+}
+
 void spawn_environment(const struct conf_app *app)
 {
-    char **before = environ;
+    char **before = entries_before();
     struct conf_error error;
     static char *none[] = {NULL};
     environ = none;
     for (char **entry = before; *entry != NULL; entry++)
         if (inherits(*entry, app->clear_env) && putenv(*entry) != 0)
             refuse("no memory for the environment");
+    free(before);
     /* php-cgi ends by itself after 500 requests, under what it has been given by then; max_requests does
      * without */
     if (app->kind == CONF_KIND_FASTCGI && setenv("PHP_FCGI_MAX_REQUESTS", "0", 0) == -1)

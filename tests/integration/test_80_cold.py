@@ -4,6 +4,7 @@ import ctypes
 import json
 import mmap
 import os
+import pwd
 import re
 import shutil
 import stat
@@ -126,7 +127,9 @@ def test_root_makes_the_place_of_another_user(launch, tmp_path, whose):
                          environ={"TMPDIR": "/tmp"})
     finally:
         os.umask(umask)
-    asleep(gateway)
+    environ = json.loads(gateway.get().body)
+    assert environ["HOME"] == pwd.getpwuid(65534).pw_dir and environ["TEST_MARK"] == gateway.mark
+    gateway.no_worker()
     if whose == "writable":
         gateway.err.wait("others may rename what is in .*/cache")
         return
