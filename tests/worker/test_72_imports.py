@@ -572,9 +572,9 @@ def test_whatever_happens_to_the_files_of_a_cache_every_start_serves(spawn, reco
         workers = [spawn(SLOW, options=options, environ=environ) for _ in range(2)]
         end = time.monotonic() + 0.1
         while time.monotonic() < end:
-            files = [path for path in record.parent.rglob("*") if path.is_file() and path.stat().st_size > 20]
-            if files:
-                with contextlib.suppress(OSError):  # a worker has been faster
+            with contextlib.suppress(OSError):  # a worker has been faster
+                files = [path for path in record.parent.rglob("*") if path.is_file() and path.stat().st_size > 20]
+                if files:
                     spoil(chance.choice(files))
         for worker in workers:
             assert worker.ready().ask().status == "200 OK" and worker.stop() == 0
