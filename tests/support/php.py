@@ -47,12 +47,11 @@ def phpmyadmin():
 
 
 def write_ini(directory):
-    """A php.ini that knows the extensions, and nothing of the machine's own: its path."""
-    modules = find("usr/lib/php/*/mysqli.so").parent
+    """A php.ini that knows the extensions, wherever each is, and nothing of the machine's own: its path."""
     libraries = {find("usr/share/php/Twig/autoload.php").parents[1], find("usr/share/php/Psr/Log/autoload.php").parents[2]}
     session = directory / "sessions"
     session.mkdir(exist_ok=True)
-    lines = [f"extension_dir={modules}", *(f"extension={name}" for name in EXTENSIONS),
+    lines = [*(f"extension={find(f'usr/lib/php/*/{name}.so')}" for name in EXTENSIONS),
              "include_path=.:" + ":".join(str(path) for path in libraries), f"session.save_path={session}",
              "display_errors=0", "log_errors=1", "cgi.fix_pathinfo=1"]
     path = directory / "php.ini"
