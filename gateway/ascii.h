@@ -1,6 +1,6 @@
 /* ascii.h - classes of bytes that several parsers ask for: no locale, no table. */
-#ifndef GATEWAY_ASCII_H
-#define GATEWAY_ASCII_H
+#ifndef LEANGATE_ASCII_H
+#define LEANGATE_ASCII_H
 
 #include <stdbool.h>
 

@@ -228,6 +228,7 @@ bool conn_accept(struct conn_pool *pool, int fd, const struct sockaddr *peer, so
     task_init(&c->task, run);
     list_append(&pool->idle, &c->node);
     pool->count++;
+    pool->made++;
     c->readable = true; /* the first bytes are mostly there already */
     task_wake(&c->task);
     return true;

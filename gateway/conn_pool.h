@@ -28,6 +28,7 @@ struct conn_pool {
     struct list active;               /* all others */
     uint64_t requests;                /* that were handed to a handler */
     uint32_t count;
+    uint32_t made;       /* connections so far; may wrap */
     uint32_t limit;      /* of count */
     bool inside;         /* the status listener's: it tells about the gateway, and no app is reached here */
     bool ending;         /* no connection outlives its exchange */

@@ -42,7 +42,8 @@
 enum {
     STATUS_CONNECTIONS = 8,
     BURST = 64, /* connections gone that make it worth while to give memory back */
-    FEW = 8     /* connections whose memory is not worth a look at the heap */
+    FEW = 8,    /* connections whose memory is not worth a look at the heap */
+    REST_MS = 1000
 };
 
 static struct reload reload_of(struct gateway *g)
@@ -91,20 +92,26 @@ static void trim_after_burst(struct gateway *g)
     memory_trim();
 }
 
-/* Gives back what was needed, if there is enough of it and nothing goes on. */
+/* Gives back what was needed, when nothing goes on: at once if it is much, else once in REST_MS, for who asks
+ * again needs it again. */
 static void rest(struct gateway *g)
 {
-    bool much = g->shared.fell_asleep || g->most_connections > g->pool.count + BURST;
-    bool looked = g->was_looked_at && g->inside.count == 0;
     if (g->shared.fleet.count > 0 || !list_empty(&g->pool.active)) {
         trim_after_burst(g);
         return;
     }
-    if (!much && !looked)
+    bool much = g->shared.fell_asleep || g->most_connections > g->pool.count + BURST;
+    uint32_t made = g->pool.made + g->inside.made;
+    if (!much && (made == g->rested_after || g->inside.count > 0))
         return;
+    if (!much && timeq_now() - g->rested < REST_MS / 1e3) {
+        timeq_start(timeq_get(REST_MS), &g->pause, &g->task);
+        return;
+    }
     g->shared.fell_asleep = false;
-    g->was_looked_at = g->inside.count > 0;
+    g->rested_after = made;
     g->most_connections = g->pool.count;
+    g->rested = timeq_now();
     memory_give_back();
 }
 
@@ -164,7 +171,6 @@ void gateway_work(struct gateway *g)
         ev_idle_stop(g->loop, &g->more);
     if (g->pool.count > g->most_connections)
         g->most_connections = g->pool.count;
-    g->was_looked_at = g->was_looked_at || g->inside.count > 0;
     gateway_end_watch(g);
     notify_numbers(g->pool.conf->app_count, g->shared.fleet.count);
     timeq_sync();
@@ -307,6 +313,7 @@ static void destroy(struct gateway *g)
     gateway_apps_free(g);
     fleet_close(&g->shared.fleet);
     timeq_stop(&g->delay);
+    timeq_stop(&g->pause);
     timeq_stop(&g->deadline);
     task_cancel(&g->task);
     notify_close();

@@ -41,14 +41,16 @@ struct gateway {
     ev_signal hup;
     ev_prepare prepare;
     ev_idle more;              /* active while tasks are left: the loop looks for events but does not sleep */
-    uint32_t most_connections; /* since memory was given back last */
+    struct timeq_entry pause;  /* before memory is given back again */
+    double rested;             /* when it was last, on timeq_now's clock */
+    uint32_t rested_after;     /* so many connections of both pools */
+    uint32_t most_connections; /* since then */
     int signal;                /* the last of them */
     int signal_count;          /* signals that asked for the end */
     int signals_seen;          /* of these, acted upon */
     bool reload;               /* SIGHUP came */
     bool ending;               /* a signal or idle_exit has begun the end */
     bool killing;
-    bool was_looked_at; /* somebody asked the status listener since memory was given back last */
 };
 
 /* All work that callbacks have noted, then the timers, then the logs; before the loop sleeps. */

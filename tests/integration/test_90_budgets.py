@@ -106,9 +106,28 @@ def test_who_looked_leaves_nothing_behind(launch):
         with rawhttp.Connection(("127.0.0.1", int(url[1]))) as connection:
             for path in ("/", "/status.json", "/metrics", "/readyz"):
                 assert connection.get(path).status == 200
+    time.sleep(1.5)  # it gives back at most once a second
     after = settled(gateway.pid)
     print(f"RSS, PSS, private dirty before {before}, after forty looks {after}")
     assert before[2] <= 0.2 * MB and after[2] <= before[2] + NOISE
+    calm = switches(gateway.pid)
+    time.sleep(2)
+    assert switches(gateway.pid) == calm
+
+
+@pytest.mark.parametrize("ask", [None, "/-/health", "/nowhere"])
+def test_who_wakes_nobody_leaves_nothing_behind(launch, ask):
+    """A connection and what is answered without Python: after it the gateway is as before the first one."""
+    gateway = launch(THREE_APPS)
+    before = settled(gateway.pid)
+    for _ in range(3):
+        with gateway.connect() as connection:
+            if ask:
+                connection.get(ask)
+    time.sleep(1.5)  # it gives back at most once a second
+    after = settled(gateway.pid)
+    print(f"{ask}: RSS, PSS, private dirty before {before}, after {after}")
+    assert after[1] <= before[1] + NOISE and after[2] <= before[2] + NOISE
     calm = switches(gateway.pid)
     time.sleep(2)
     assert switches(gateway.pid) == calm

@@ -22,7 +22,7 @@ LEVELS = {
     3: ["ignored", "remote", "queue", "worker_slots", "worker", "upstream", "file", "file_find", "redirect", "script", "access"],
     2: ["client", "encode", "cgi_reply", "cgi", "request", "file_rules", "launch", "command", "cache", "spawn", "prefetch"],
     1: ["backoff", "forwarded", "forwarded_hop", "proxy_protocol", "http_chunked", "http_head", "http_path", "http_reply", "http_date", "file_open", "file_type", "body", "control", "output", "reaper", "worker_fsm"],
-    0: ["buf", "task", "timeq", "log", "memory", "epoll", "net", "inherit", "notify", "stats", "json", "proc", "tail", "library", "list", "slice", "http_parse", "version"],
+    0: ["buf", "task", "timeq", "log", "memory", "epoll", "net", "inherit", "notify", "stats", "json", "proc", "tail", "library", "list", "slice", "http_parse", "ascii", "version"],
 }
 FOLDERS = {
     "gateway": ["gateway", "fcgi", "config"],
