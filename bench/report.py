@@ -146,7 +146,7 @@ def ratios(results, peer, column):
     return statistics.median(ours[column] / theirs[column] for ours, theirs in zip(results["leangate"], results[peer]))
 
 
-FLOOR = "direct", "relay"  # not servers, but what any could reach
+FLOOR = "direct", "relay"  # bench/floor.c: no servers
 
 
 def plot_warm(app, by_connections):
@@ -173,8 +173,7 @@ def warm(data):
              "One worker each, kept connections, access lines off for all. Medians, with the least and the most; the ratio is the "
              "median over the rounds of leangate's figure by the peer's in the same round. More than 1.00 in requests/s and less "
              "than 1.00 in CPU is better for leangate. Go uses every core. `direct` and `relay` are bench/floor.c, which answers "
-             "without looking at the request, in one process or through a second one. No gateway with its worker behind a socket answers "
-             "faster than `relay`: in brackets are its ratio to the peer, and the floor, its ratio to `direct`."]
+             "without looking at the request, in one process or through a second one: the difference is what a second process adds."]
     for app, by_connections in data["samples"].items():
         rows = []
         for connections, results in by_connections.items():

@@ -6,7 +6,7 @@ what else the machine does falls on all alike. The ratio is the median over the 
 on a noisy machine when it is at least 0.95 of what is promised.
 
 Beside hello-wsgi runs bench/floor.c: `direct` answers by itself, `relay` through a second process, and neither does anything
-else. `relay` by `direct` is the most that a gateway with its worker behind a socket can reach beside a server in one process.
+else. What `relay` takes longer is what a worker behind a socket adds to a request.
 """
 
 import argparse

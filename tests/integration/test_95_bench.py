@@ -71,9 +71,9 @@ def test_ratios_and_verdicts_are_those_of_the_samples():
     assert judged("cold") == {"flask on 3.11": ("1.05 ×", True)}
     warm = judged("warm-hello")
     assert warm["hello-wsgi, granian at 16"] == ("1.00 ×", True)
-    assert warm["hello-wsgi, uwsgi at 1"] == ("0.50 × (relay 0.75, floor 0.25)", False)
+    assert warm["hello-wsgi, uwsgi at 1"] == ("0.50 × (limit 0.50)", False)
     assert warm["hello-wsgi, gunicorn at 64, CPU"] == ("0.50 ×", True)
-    assert warm["hello-wsgi, bjoern at 16"] == ("0.80 × (relay 1.20, floor 0.25)", True)
+    assert warm["hello-wsgi, bjoern at 16"] == ("0.80 × (limit 0.62)", True)
 
 
 def test_what_falls_short_has_its_cause_below_and_what_is_missing_says_so():
