@@ -129,7 +129,8 @@ static enum stats_counter judge(const struct worker *w, char how[HOW_MAX])
         return STATS_EXIT_FAILED;
     if (w->start_expired)
         return STATS_EXIT_START_TIMEOUT;
-    if (w->lost || !(killed || (asked && obeyed)))
+    bool left = w->why != 0; /* then a connection that it has closed is no surprise */
+    if ((w->lost && !left) || !(killed || (asked && obeyed)))
         return STATS_EXIT_CRASHED;
     return w->why != 0 ? (enum stats_counter)w->why : STATS_EXIT_BROKEN;
 }

@@ -3,7 +3,8 @@
  * Deadlines are kept on a clock of our own, monotonic time less `stood_still`: when the whole process slept
  * past its earliest deadline (SIGSTOP, a frozen container), that sleep is added there, which shifts every
  * deadline at once, so that nobody who was busy is blamed for time that nobody had. How much of the sleep was
- * an ordinary one is not known: deadlines come later rather than too early. */
+ * an ordinary one is not known: deadlines come later rather than too early. So is a turn of the loop that
+ * took longer than any does: it was stopped in the middle. */
 #include "timeq.h"
 
 #include <stdlib.h>
@@ -29,6 +30,8 @@ static struct ev_loop *loop;
 static struct timeq *queues;
 static double stood_still;
 static double slept_at; /* timeq_clock() when the loop went to sleep last */
+static double woke_at;  /* and when it came back */
+static ev_check check;
 
 double timeq_clock(void)
 {
@@ -69,13 +72,26 @@ static void on_timer(EV_P_ ev_timer *timer, int events)
     }
 }
 
+static void on_wake(EV_P_ ev_check *watcher, int events)
+{
+    (void)EV_A;
+    (void)watcher;
+    (void)events;
+    woke_at = timeq_clock();
+}
+
 void timeq_init(struct ev_loop *ev)
 {
     loop = ev;
+    woke_at = timeq_clock();
+    ev_check_init(&check, on_wake);
+    ev_set_priority(&check, EV_MAXPRI); /* before all that the turn has to do */
+    ev_check_start(loop, &check);
 }
 
 void timeq_free(void)
 {
+    ev_check_stop(loop, &check);
     while (queues != NULL) {
         struct timeq *queue = queues;
         queues = queue->next;
@@ -127,7 +143,10 @@ bool timeq_waiting(const struct timeq_entry *entry)
 
 void timeq_sync(void)
 {
-    slept_at = timeq_clock();
+    double now = timeq_clock();
+    if (now - woke_at > STANDSTILL)
+        stood_still += now - woke_at;
+    slept_at = woke_at = now;
     for (struct timeq *queue = queues; queue != NULL; queue = queue->next) {
         struct timeq_entry *entry = first(queue);
         if (entry == NULL) {

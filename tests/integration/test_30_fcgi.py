@@ -209,6 +209,21 @@ def test_a_worker_that_refuses_and_leaves_is_no_crash(play, notes):
     assert "error: " not in gateway.err.text
 
 
+def test_who_comes_too_late_to_a_worker_that_leaves_is_served(play, notes, tmp_path):
+    """A request finds the socket closed before the refusal of the one before it is read; and yet it is no crash."""
+    gateway = play("leaves-on-cue", "good")
+    with gateway.connect() as first, gateway.connect() as second:
+        first.request("POST", "/", b"x")
+        wait_until(lambda: notes("leaves"), "the worker to have it")
+        pid = gateway.one_worker()
+        second.request("POST", "/second", b"x")
+        (tmp_path / "cue").touch()
+        wait_until(lambda: proc_file(pid, "stat").rpartition(")")[2].split()[0] == "Z", "its end")
+        gateway.send_signal(signal.SIGCONT)
+        assert first.answer().text.startswith("good") and second.answer().text.startswith("good")
+    assert "error: " not in gateway.err.text
+
+
 def test_what_was_not_delivered_is_sent_again_whatever_the_method(play, notes):
     gateway = play("stops-reading", "good", workers=2, start="eager")
     gateway.err.wait("^fake: ready")  # only then is the connection kept for the next request

@@ -583,6 +583,23 @@ def test_a_standstill_is_nobodys_fault(launch, tmp_path):
         assert gateway.one_worker() == worker
 
 
+def test_a_standstill_in_the_middle_of_work(launch):
+    """The same where the gateway is stopped while it does something, not while it waits."""
+    gateway = launch(KITCHEN | {"timeouts": {"keepalive": "1s"}})
+    url = f"http://127.0.0.1:{gateway.address()[1]}/-/health"
+    with subprocess.Popen(["wrk", "-t1", "-c16", "-d30s", url], stdout=subprocess.DEVNULL) as work, gateway.connect() as idle:
+        try:
+            for _ in range(4):
+                assert idle.get("/-/health").status == 200
+                gateway.send_signal(signal.SIGSTOP)
+                time.sleep(2.5)
+                gateway.send_signal(signal.SIGCONT)
+                time.sleep(0.3)  # less than keepalive
+            assert idle.get("/-/health").status == 200
+        finally:
+            work.terminate()
+
+
 @pytest.mark.skipif(bool(WRAPPER), reason="valgrind keeps descriptors for itself")
 def test_descriptors_used_up(launch):
     """Accepting pauses, who is served stays served, and it goes on when there are descriptors again."""

@@ -259,6 +259,16 @@ def leaves(peer):
     good(peer)
 
 
+def leaves_on_cue(peer):
+    """The same, when a file says so: until then more can come for a worker that is about to leave."""
+    os.kill(os.getppid(), signal.SIGSTOP)
+    note("leaves")
+    while not os.path.exists("cue"):
+        time.sleep(0.001)
+    overloaded(peer)
+    os._exit(0)
+
+
 def slow(peer):
     time.sleep(0.3)
     peer.answer()
@@ -310,8 +320,10 @@ SCRIPTS = {function.__name__.replace("_", "-"): function for function in (
     good, half_header, silence, end_without_stdout, empty_stdout, no_empty_stdout, wrong_version, wrong_id, garbage,
     wrong_length, full_records, byte_by_byte, management, stderr_flood, endless_header, no_header_end, bad_status, split_head,
     smuggled_framing, short_length, long_length, death_before, death_mid_head, death_mid_body, close_without_end,
-    close_after_stdout, stdout_after_end, overloaded, leaves, slow, stops_reading, nonsense_control, ignores_stop, early, fork)}
+    close_after_stdout, stdout_after_end, overloaded, leaves, leaves_on_cue, slow, stops_reading, nonsense_control, ignores_stop, early, fork)}
 UNREAD = {early}
+
+MODES = {"fork": ("fork", 4), "leaves-on-cue": ("persistent", 2)}
 
 # Scripts about the start, played before any connection; they do not return.
 
@@ -381,7 +393,8 @@ def main():
     control.send(b"START")
     if name in STARTS:
         STARTS[name]()
-    control.send(b"READY wsgi fork 4 1000" if name == "fork" else b"READY wsgi persistent 1 1000")
+    mode, concurrency = MODES.get(name, ("persistent", 1))
+    control.send(f"READY wsgi {mode} {concurrency} 1000".encode())
     threading.Thread(target=listen, args=(SCRIPTS[name],), daemon=True).start()
     while (message := control.recv(65536)) not in (b"", b"STOP"):
         if message.startswith(b"KILL "):
