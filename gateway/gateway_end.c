@@ -104,7 +104,11 @@ static bool is_active(const struct gateway *g)
 
 void gateway_end_watch(struct gateway *g)
 {
-    if (g->pool.conf->idle_exit == CONF_OFF || (!is_active(g) && g->requests == g->pool.requests))
+    bool was_busy = g->busy;
+    if (g->pool.conf->idle_exit == CONF_OFF)
+        return;
+    g->busy = is_active(g);
+    if (!g->busy && !was_busy && g->requests == g->pool.requests)
         return;
     g->active = timeq_now();
     g->requests = g->pool.requests;
