@@ -23,6 +23,7 @@ writes = True  # into __pycache__, where it takes files
 caches = {}  # a __pycache__: (what stands for it, the files that it has); None: it takes files
 fresh = {}  # a source whose bytecode was not in the private directory: the file that it goes into
 damaged = set()  # files of the private directory that hold none
+last = None, None  # the source that was asked for last, and its place: importlib asks twice for each module
 
 
 def look_at(cache):
@@ -58,7 +59,18 @@ def fits(cached, source):
 
 def place(path, debug_override=None, *, optimization=None):
     """Stands for importlib's cache_from_source()."""
-    usual = usual_place(path, debug_override, optimization=optimization)
+    global last
+    if debug_override is not None or optimization is not None:
+        return find_place(path, usual_place(path, debug_override, optimization=optimization))
+    known, found = last
+    if path != known:
+        found = find_place(path, usual_place(path))
+        last = path, found
+    return found
+
+
+def find_place(path, usual):
+    """Where the bytecode of a source is, or goes."""
     cache, _, name = usual.rpartition(os.sep)
     if cache not in caches:
         caches[cache] = look_at(cache)
@@ -78,11 +90,13 @@ def place(path, debug_override=None, *, optimization=None):
 def code_in(data, name=None, bytecode_path=None, source_path=None):
     """Stands for importlib's _compile_bytecode(), which lets an import fail for ever when a full disk or a power cut has left half
     of a file. Beside a source that is somebody's to mend; what is damaged here nobody would find."""
+    global last
     try:
         return usual_code(data, name, bytecode_path, source_path)
     except (EOFError, ValueError, TypeError, ImportError):
         if bytecode_path is None or bytecode_path in damaged or not bytecode_path.startswith(root + os.sep):
             raise
+        last = None, None
         try:
             os.unlink(bytecode_path)
         except OSError:

@@ -230,3 +230,28 @@ def test_what_a_request_imports_is_kept_too(serve, tmp_path, site):
     worker = serve(IN_A_REQUEST, options=["--bytecode", str(tmp_path / "cache/me/bytecode")],
                    environ={"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"})
     assert os.path.exists(worker.ask().body.decode())
+
+
+def test_each_file_is_looked_for_once(tmp_path):
+    """Though importlib asks twice, for __cached__ and to load: in a start of a thousand modules it is felt."""
+    (tmp_path / "modules").mkdir()
+    for n in range(5):
+        (tmp_path / f"modules/m{n}.py").write_text(f"import m{n + 1}\n" if n < 4 else "")
+    program = textwrap.dedent("""
+        import collections, sys
+        from pyworker import bytecode
+
+        looks, find_place = collections.Counter(), bytecode.find_place
+
+        def counted(path, usual):
+            looks[path] += 1
+            return find_place(path, usual)
+
+        bytecode.find_place = counted
+        bytecode.redirect(sys.argv[1])
+        import m0
+        print(sorted(looks.values()), m0.__cached__ == bytecode.place(m0.__file__))
+    """)
+    environ = {"PYTHONPATH": os.pathsep.join([WORKER_DIR, str(tmp_path / "modules")]), "PYTHONDONTWRITEBYTECODE": "1"}
+    told = subprocess.run([PYTHON, "-c", program, str(tmp_path / "cache/me/bytecode")], env=environ, capture_output=True, text=True, check=True)
+    assert told.stdout == "[1, 1, 1, 1, 1] True\n"
