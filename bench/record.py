@@ -91,10 +91,17 @@ def sparse(samples, seconds=2):
     return kept
 
 
+def sparse_figure(figure):
+    """A figure of bench-worker whose lists of samples are grids."""
+    samples = {name: grid(values) if isinstance(values, list) else values for name, values in figure.get("samples", {}).items()}
+    return figure | {"samples": samples}
+
+
 THINNED = {
     "curves": lambda data: data | {"curves": {name: sparse(samples) for name, samples in data["curves"].items()}},
     "pace": lambda data: data | {"samples": {app: {name: [grid(run) for run in runs] for name, runs in results.items()}
                                              for app, results in data["samples"].items()}},
+    "worker": lambda data: data | {"figures": [sparse_figure(figure) for figure in data["figures"]]},
     "slow": lambda data: data | {"rounds": [[grid(phase) for phase in phases] for phases in data["rounds"]]},
 }
 
