@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 
 import record
-from serving import BINARY, FAIR, ROOT, free_port, get
+from serving import BINARY, FAIR, free_port, get
 
 APPS = Path(__file__).resolve().parent / "apps"
 SPECS = {"hello": "hello_wsgi", "flask": "hello_flask", "fastapi": "hello_fastapi", "django": "hello_django"}

@@ -27,7 +27,7 @@ import curves
 import peers
 import record
 import resident
-from serving import PATIENCE, ROOT, free_port, listens
+from serving import ROOT, Failed, free_port, wait_to_listen
 
 HOME = ROOT / "build/containers"
 NAME = "leangate-bench"
@@ -278,14 +278,10 @@ def container(podman, name, idle):
     port, own = free_port(), f"{NAME}-{image}-{os.getpid()}-{time.monotonic_ns()}"
     run(*podman, "run", "-d", "--name", own, "--network=host", *LIMITS, "--workdir", "/srv", f"{NAME}-{image}", *command(str(port), idle))
     try:
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            with contextlib.suppress(OSError):
-                if listens(port):
-                    break
-            if time.monotonic() > deadline:
-                raise Refused(f"does not listen: {run(*podman, 'logs', own)[-500:]}")
-            time.sleep(0.05)
+        try:
+            wait_to_listen(port)
+        except Failed:
+            raise Refused(f"does not listen: {run(*podman, 'logs', own)[-500:]}") from None
         yield port, cgroup(run(*podman, "inspect", "--format", "{{.State.Pid}}", own).strip())
     finally:
         subprocess.run([*podman, "rm", "-f", own], capture_output=True, timeout=60)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import record
 from peers import tool
-from serving import BINARY, FAIR, ROOT, Failed, free_port, get, listens, server, tree
+from serving import BINARY, FAIR, ROOT, Failed, free_port, get, server, tree, wait_to_listen
 
 sys.path.insert(0, str(ROOT / "tests/support"))
 
@@ -81,22 +81,11 @@ def one_each(command):
                 processes = [(port, running.enter_context(server(command(port, f"app{n}:app"), None, directory)))
                              for port, n in started]
                 for port, pid in processes:
-                    wait(port)
+                    wait_to_listen(port, 60)  # eight start at once
                     pids.append(pid)
             settle()
             return {"idle": total(pids)}
     return measure
-
-
-def wait(port):
-    deadline = time.monotonic() + 60
-    while True:
-        with contextlib.suppress(OSError):
-            if listens(port):
-                return
-        if time.monotonic() > deadline:
-            raise Failed(f"nothing listens on {port}")
-        time.sleep(0.05)
 
 
 def alone(directory):

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import record
+from verdict import NOISE
 from serving import BINARY, FAIR, ROOT, free_port, get, load, server
 
 sys.path.insert(0, str(ROOT / "tests/support"))
@@ -26,7 +27,6 @@ sys.path.insert(0, str(ROOT / "tests/support"))
 from measure import memory  # noqa: E402
 
 APPS = Path(__file__).parent / "apps"
-NOISE = 0.95
 COLD = (("FastAPI", "hello_fastapi"), ("Flask", "hello_flask"), ("hello", "hello_wsgi"))
 
 
@@ -237,8 +237,7 @@ def main():
             found.append(bench_ten_awake(directory))
         if chosen.only in (None, "stays"):
             found += bench_stays(directory, chosen.requests, chosen.starts, chosen.reloads)
-    return record.keep("life", {"figures": found}, [f"{one['what']}: {one['value']:.2f}, promised {one['most']:.2f}"
-                                                    for one in found if one["value"] > one["most"]])
+    return record.keep_figures("life", found)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import time
 import peers
 import record
 from serving import Failed, free_port, server
+from verdict import p99s, percentile
 
 RATE = 100  # requests/s
 SLOTS = 4
@@ -44,10 +45,6 @@ def paced(port, seconds):
         took.append(time.perf_counter() - began)
     connection.close()
     return took
-
-
-def percentile(values, share):
-    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
 @contextlib.contextmanager
@@ -94,9 +91,7 @@ def tell(words, results):
         p50, p99 = (statistics.median(percentile(run, share) for run in runs) for share in (0.5, 0.99))
         line = f"  {words:<28} {name:<10} p50 {p50 * 1e3:>8.2f} ms  p99 {p99 * 1e3:>8.2f} ms"
         if name != "leangate":
-            ratio = statistics.median(percentile(ours, 0.99) / percentile(theirs, 0.99)
-                                      for ours, theirs in zip(results["leangate"], runs))
-            line += f"   leangate's p99: {ratio:.2f} x"
+            line += f"   leangate's p99: {p99s(results['leangate'], runs):.2f} x"
         print(line, flush=True)
 
 
@@ -128,8 +123,7 @@ def main():
             tell("no slow client", quiet)
             tell(f"{SLOTS} uploads at 1 KB/s", slow)
             for name in ports:
-                ratio = statistics.median(percentile(a, 0.99) / percentile(b, 0.99) for a, b in zip(slow[name], quiet[name]))
-                print(f"  p99 beside slow clients: {name} {ratio:.1f} x its own quiet one")
+                print(f"  p99 beside slow clients: {name} {p99s(slow[name], quiet[name]):.1f} x its own quiet one")
     return record.keep("pace", {"rate": RATE, "samples": {app: {name: [[round(seconds, 6) for seconds in run] for run in runs]
                                                          for name, runs in results.items()} for app, results in samples.items()}})
 

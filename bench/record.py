@@ -67,6 +67,12 @@ def keep(name, data, broken=()):
     return NOT_AS_PROMISED if broken else 0
 
 
+def keep_figures(name, figures):
+    """The same for figures that each have a `value`, and the `most` that is promised."""
+    return keep(name, {"figures": figures}, [f"{one['what']}: {one['value']:.2f}, promised {one['most']:.2f}"
+                                             for one in figures if one["value"] > one["most"]])
+
+
 def read(name, directory=None):
     """What keep() wrote, or None."""
     path = (directory or RESULTS) / f"{name}.json"

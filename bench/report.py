@@ -142,10 +142,6 @@ def density(data):
 
 # --- warm requests ---
 
-def ratios(results, peer, column):
-    return statistics.median(ours[column] / theirs[column] for ours, theirs in zip(results["leangate"], results[peer]))
-
-
 FLOOR = "direct", "relay"  # bench/floor.c: no servers
 
 
@@ -182,7 +178,7 @@ def warm(data):
                 cells = [connections, name, f"{statistics.median(rates):.0f} ({min(rates):.0f} to {max(rates):.0f})",
                          f"{statistics.median(run[1] for run in runs):.1f}", f"{statistics.median(run[2] for run in runs) * 1e6:.0f}"]
                 alone = name in ("leangate", *FLOOR)
-                rows.append(cells + (["", ""] if alone else [f"{ratios(results, name, 0):.2f}", f"{ratios(results, name, 1):.2f}"]))
+                rows.append(cells + (["", ""] if alone else [f"{verdict.ratio(results, name, 0):.2f}", f"{verdict.ratio(results, name, 1):.2f}"]))
                 rows[-1][-2] += verdict.limit(data, app, name, connections)
         parts += [f"### {app}", plot_warm(app, by_connections),
                   table(["connections", "server", "requests/s", "CPU, us a request", "p50, us", "ratio of requests/s", "ratio of CPU"], rows)]
@@ -214,7 +210,7 @@ def pace(data):
         words = {"quiet": "reads its body, quiet", "slow": "the same beside four uploads at 1 KB/s"}.get(app, app)
         for name, runs in results.items():
             cells = [f"{statistics.median(percentile(run, share) for run in runs) * 1e3:.2f}" for share in (0.5, 0.99)]
-            ratio = statistics.median(percentile(a, 0.99) / percentile(b, 0.99) for a, b in zip(results["leangate"], runs))
+            ratio = verdict.p99s(results["leangate"], runs)
             rows.append([words, name, *cells, "" if name == "leangate" else f"{ratio:.2f}"])
     return [f"## Latency at {data['rate']} requests/s", plot_pace(data["samples"]["quiet"], data["samples"]["slow"]),
             "One kept connection. A request without an answer in five seconds counts as five.",
@@ -398,7 +394,7 @@ def figures(title):
 def front(data):
     rows = [[name, spread([run[0] for run in runs], 0), f"{statistics.median(run[1] for run in runs):.1f}"]
             for name, runs in data["samples"].items()]
-    ratio = verdict.pairs(data["samples"]["leangate"], data["samples"]["lighttpd"], lambda run: run[0])
+    ratio = verdict.ratio(data["samples"], "lighttpd", 0)
     return ["## A static file", f"1 KB over {data['connections']} kept connections, access log {'to a file' if data['log'] else 'off'}: "
             f"{ratio:.2f} × lighttpd's requests/s (promised {data['promised']}).", table(["server", "requests/s", "CPU, us a request"], rows)]
 

@@ -84,6 +84,15 @@ def listens(port):
     return False
 
 
+def wait_to_listen(port, patience=PATIENCE):
+    """Returns when somebody listens there; Failed when nobody does in so many seconds."""
+    deadline = time.monotonic() + patience
+    while not listens(port):
+        if time.monotonic() > deadline:
+            raise Failed(f"nothing listens on {port}")
+        time.sleep(0.05)
+
+
 @contextlib.contextmanager
 def server(command, port, directory, path="/", expected=None, log=None, listens_only=False):
     """The pid of a server in `directory`, once it answers 200 (with these bytes), or only listens, so that nothing is woken;

@@ -29,6 +29,16 @@ def pairs(ours, theirs, value):
     return statistics.median(value(one) / value(other) for one, other in zip(ours, theirs))
 
 
+def ratio(results, peer, column, ours="leangate"):
+    """The same of one column, for two servers among the results."""
+    return pairs(results[ours], results[peer], lambda run: run[column])
+
+
+def p99s(ours, theirs):
+    """The same of the 99th percentile of each run."""
+    return pairs(ours, theirs, lambda run: percentile(run, 0.99))
+
+
 def megabytes(runs, phase, column):
     return statistics.median(run[phase][column] for run in runs) / 1024
 
@@ -130,11 +140,11 @@ def against(app, peer, least, cpu_too=False):
         for connections, runs in warm["samples"].get(app, {}).items():
             if peer not in runs or "leangate" not in runs:
                 continue
-            rate = pairs(runs["leangate"], runs[peer], lambda run: run[0])
+            rate = ratio(runs, peer, 0)
             figure = f"{rate:.2f} ×{limit(warm, app, peer, connections)}"
             found.append(Finding(f"{app}, {peer} at {connections}", figure, rate >= least * NOISE))
             if cpu_too and int(connections) > 1:
-                cpu = pairs(runs["leangate"], runs[peer], lambda run: run[1])
+                cpu = ratio(runs, peer, 1)
                 found.append(Finding(f"{app}, {peer} at {connections}, CPU", f"{cpu:.2f} ×", cpu <= 1 / NOISE))
         return found
     return judge
@@ -150,7 +160,7 @@ def slow(results):
     samples = (results["pace"] or {}).get("samples", {})
     if "leangate" not in samples.get("slow", {}):
         return []
-    ratios = {name: pairs(runs, samples["quiet"][name], lambda run: percentile(run, 0.99)) for name, runs in samples["slow"].items()}
+    ratios = {name: p99s(runs, samples["quiet"][name]) for name, runs in samples["slow"].items()}
     return [Finding(name, f"{ratio:.1f} × its own quiet p99", name != "leangate" or ratio <= 2) for name, ratio in ratios.items()]
 
 
@@ -160,7 +170,7 @@ def even_pace(results):
         runs = (results["pace"] or {}).get("samples", {}).get(app, {})
         for peer in "uvicorn", "granian":
             if peer in runs and "leangate" in runs:
-                ratio = pairs(runs["leangate"], runs[peer], lambda run: percentile(run, 0.99))
+                ratio = p99s(runs["leangate"], runs[peer])
                 found.append(Finding(f"{app}, {peer}", f"{ratio:.2f} ×", ratio <= 1 / NOISE))
     return found
 

@@ -20,8 +20,8 @@ import peers
 import record
 import resident
 from serving import ROOT, Failed, cpu, free_port, load, server
+from verdict import NOISE, ratio
 
-NOISE = 0.95
 CONNECTIONS = 1, 16, 64
 FLOOR = "direct", "relay"
 FLAGS = ("-O2", "-std=gnu11", "-D_GNU_SOURCE=", "-Wall", "-Wextra", "-Werror")
@@ -71,10 +71,6 @@ def measure(servers, rounds, connections, seconds):
             if number > 0:  # the first round only warms up
                 results[name].append((rate, (cpu(pid) - before) / max(count, 1) * 1e6, latency))
     return results
-
-
-def ratio(results, peer, column, ours="leangate"):
-    return statistics.median(one[column] / other[column] for one, other in zip(results[ours], results[peer]))
 
 
 def tell(results, promises, connections):

@@ -182,8 +182,7 @@ def main():
             found += fork_beside_persistent(name, options.rounds)
     for name in KINDS if options.requests else ():
         found += memory_after(name, options.requests)
-    return record.keep("worker", {"figures": found}, [f"{one['what']}: {one['value']:.2f}, promised {one['most']:.2f}"
-                                                      for one in found if one["value"] > one["most"]])
+    return record.keep_figures("worker", found)
 
 
 if __name__ == "__main__":
