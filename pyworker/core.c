@@ -404,6 +404,15 @@ enum core_event core_next(struct core *core, struct preset *request)
     return event;
 }
 
+/* Waits so many milliseconds for the next batch of events. As epoll_wait(). */
+static int take_batch(struct core *core, int ms)
+{
+    int n = epoll_wait(core->epoll, core->ready, CORE_BATCH, ms);
+    core->ready_count = n > 0 ? n : 0;
+    core->ready_next = 0;
+    return n;
+}
+
 enum core_event core_poll(struct core *core, struct preset *request, struct core_news *news)
 {
     enum core_event found = CORE_NOTHING;
@@ -411,11 +420,10 @@ enum core_event core_poll(struct core *core, struct preset *request, struct core
     lock(core);
     core->polled = true;
     /* One batch, then the loop has its turn: what is left keeps the epoll set readable. */
-    if (core->ready_next == core->ready_count) {
-        int n = core->ready_count > 0 ? 0 : epoll_wait(core->epoll, core->ready, CORE_BATCH, 0);
-        core->ready_count = n > 0 ? n : 0;
-        core->ready_next = 0;
-    }
+    if (core->ready_count == 0)
+        (void)take_batch(core, 0);
+    else if (core->ready_next == core->ready_count)
+        core->ready_next = core->ready_count = 0;
     while (found == CORE_NOTHING && core->ready_next < core->ready_count)
         found = look_at(core, &core->ready[core->ready_next++], request, news);
     if (found == CORE_NOTHING && came_to_nothing(core) && !core->draining)
@@ -434,10 +442,7 @@ bool core_wait(struct core *core, int ms)
 {
     if (core->ready_next < core->ready_count) /* there was no memory for a request of the last batch */
         return true;
-    int n = epoll_wait(core->epoll, core->ready, CORE_BATCH, ms);
-    core->ready_count = n > 0 ? n : 0;
-    core->ready_next = 0;
-    return n != -1;
+    return take_batch(core, ms) != -1;
 }
 
 int core_pause(struct core *core)
