@@ -9,6 +9,7 @@ import time
 import pytest
 
 from gateway import APPS, Gateway, app, children, ini, proc_file, wait_until
+from load import Load
 from rawhttp import Cut
 
 
@@ -440,3 +441,18 @@ def test_sigkill_while_starting(tmp_path):
         gateway.check_end()
     finally:
         gateway.kill()
+
+
+def test_who_waits_in_the_queue_keeps_the_worker(launch, tmp_path):
+    """Each request takes longer than idle_timeout, and a worker that has one queued behind it is not idle."""
+    (tmp_path / "naps.py").write_text(
+        "import os, time\n"
+        "def app(environ, start_response):\n"
+        "    time.sleep(0.25)\n"
+        "    body = b'%d' % os.getpid()\n"
+        "    start_response('200 OK', [('Content-Length', str(len(body)))])\n"
+        "    return [body]\n")
+    gateway = launch({"app:naps": {"module": "naps", "directory": tmp_path, "concurrency": 1, "idle_timeout": "100ms"}})
+    load = Load(gateway, "/", clients=6, requests=1).join()
+    assert load.all_good() == load.sent == 6 and len(load.texts) == 1
+    gateway.err.wait("^naps: stopped after 100ms idle")
