@@ -23,6 +23,7 @@ COPIES = 4  # mode fork, any kind
 REQUESTS = {"wsgi": 4, "asgi": 256, "cgi": 1, "files": 1}  # mode persistent
 STACKS = 63  # SIGRTMAX - 1
 INTERRUPTED = 130  # the exit code of a shell's own commands after Ctrl-C
+ROOM = 15500  # slots of a frame: with what the interpreter adds more than 128 KB, for which it maps 256
 IMPORTING = 100000, 50, 1000  # thresholds of the collector: an import makes much and drops little
 
 
@@ -217,6 +218,16 @@ def answer_stacks():
     faulthandler.register(STACKS, file=2, all_threads=True)
 
 
+def with_room(function):
+    """The function with a frame so large that CPython (from 3.11 on) maps a piece of memory for it that holds all that it calls,
+    too. Else the frames lie in pieces of 16 KB, of which one is mapped, touched and unmapped at every call that crosses an end:
+    thousands of times where a loop of an import happens to stand there. What is not used of it is never touched."""
+    if sys.version_info >= (3, 11):
+        function.__code__ = function.__code__.replace(co_stacksize=ROOM)
+    return function
+
+
+@with_room
 def work(core):
     """Serve until told to stop."""
     answer_stacks()
