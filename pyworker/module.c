@@ -7,6 +7,7 @@
 #include "asgi.h"
 #include "control.h"
 #include "handles.h"
+#include "holes.h"
 #include "release.h"
 #include "reload.h"
 #include "script.h"
@@ -155,6 +156,14 @@ static int fork_copies(struct zygote *z)
         }
         PyOS_AfterFork_Parent();
     }
+}
+
+static PyObject *module_fill_holes(PyObject *module, PyObject *unused)
+{
+    (void)module;
+    (void)unused;
+    holes_fill();
+    Py_RETURN_NONE;
 }
 
 static PyObject *module_fork(PyObject *module, PyObject *args)
@@ -339,6 +348,7 @@ static PyMethodDef methods[] = {
     {"send",        module_send,                               METH_VARARGS,
      "send(message): sends a control message; False if there is no gateway, and in a copy."                                                           },
     {"watch",       module_watch,                              METH_O,                       "watch(sources): asks sources.changed() before requests."},
+    {"fill_holes",  module_fill_holes,                         METH_NOARGS,                  "fill_holes(): see holes.h."                             },
     {"fork",        module_fork,                               METH_VARARGS,
      "fork(ready, limit): sends `ready`, then forks copies; True in each of them, False when stopped."                                                },
     {"serve",       (PyCFunction)(void (*)(void))module_serve, METH_VARARGS | METH_KEYWORDS,

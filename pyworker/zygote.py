@@ -60,13 +60,15 @@ def foreign_threads():
 
 
 def prepare(core):
-    """Make the process ready to be copied: no garbage, and nothing that the collector would touch in a copy."""
+    """Make the process ready to be copied: no garbage, nothing that the collector would touch in a copy, and no holes for what a
+    copy makes."""
     import_first_use()
     refuse_threads()
     foreign = foreign_threads()
     if foreign > 0:
         core.send(b"NOTE mode fork: %d threads of a library will be missing in the copies" % foreign)
     gc.collect()
+    core.fill_holes()
     gc.freeze()
 
 

@@ -178,6 +178,7 @@ def test_scripts(serve, tmp_path, version, mode):
 @pytest.mark.parametrize("version", sorted(GOOD, key=number))
 def test_mode_fork(serve, version):
     worker = serve(SMOKE, options=["--mode", "fork"], python=FOUND[version])
+    assert worker.memory() < 30_000_000  # of the holes in it no more is taken than there is
     for _ in range(3):
         answer = worker.ask("POST", "/", b"two\nlines", flags=0)
         assert (answer.body, answer.header("X-Python")) == (b"two\nlines", version)
