@@ -194,18 +194,18 @@ def serve(core, app, kind, fork, options, took):
     ready = b"READY %s %s %d %d" % (kind.encode(), b"fork" if fork else b"persistent", concurrency, took)
     if kind == "asgi":
         from pyworker.asgi import serve as serve_asgi
+    loop = None
     if fork:
-        from pyworker.zygote import become_copy, prepare
+        from pyworker.zygote import make_copies
 
-        prepare(core)
-        if not core.fork(ready, concurrency):
+        is_copy, loop = make_copies(core, kind, ready, concurrency)
+        if not is_copy:
             return
-        become_copy()
         concurrency = 1
         if scripts:
             app.alone = True
     if kind == "asgi":
-        serve_asgi(core, app, options["--lifespan"], ready, options["--debug"], concurrency)
+        serve_asgi(core, app, options["--lifespan"], ready, options["--debug"], concurrency, loop)
     else:
         core.serve(app, ready, options["--debug"], concurrency, scripts)
 

@@ -90,6 +90,10 @@ PyObject *asgi_wait(struct worker *w, PyObject *args);
 /* As the select() of a selector; requests that have come are tasks when it returns. */
 PyObject *asgi_select(struct worker *w, PyObject *timeout);
 
+/* In a copy of a process that has made an asyncio loop: new descriptors in the place of those that it shares
+ * with it, which are the loop's epoll set and both ends of the socket pair that wakes it. False: errno. */
+bool asgi_renew(int set, int receiver, int sender);
+
 /* Closes all connections and the listening socket. */
 PyObject *asgi_close(struct worker *w);
 

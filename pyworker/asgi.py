@@ -24,8 +24,9 @@ class Lifespan:
         self.context = contextvars.copy_context()  # what the startup has set, requests see
         self.task = self.error = self.failure = None
         self.reached = {}  # STARTUP, SHUTDOWN: a future each
-        self.asked = STARTUP
-        self.questions = None
+        self.asked = None
+        self.questions = []  # an asyncio.Queue would be a tenth of a megabyte in each copy of a process
+        self.waiting = []
 
     async def run(self):
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
@@ -41,8 +42,19 @@ class Lifespan:
         if not self.reached[event].done():
             self.reached[event].set_result(None)
 
+    def ask(self, event):
+        self.asked = event
+        self.questions.append(event)
+        for waiter in self.waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
     async def receive(self):
-        return {"type": await self.questions.get()}
+        while not self.questions:
+            waiter = asyncio.get_running_loop().create_future()
+            self.waiting.append(waiter)
+            await waiter
+        return {"type": self.questions.pop(0)}
 
     async def send(self, message):
         event, _, outcome = message["type"].rpartition(".")
@@ -60,8 +72,7 @@ class Lifespan:
             return
         loop = asyncio.get_running_loop()
         self.reached = {event: loop.create_future() for event in (STARTUP, SHUTDOWN)}
-        self.questions = asyncio.Queue()
-        self.questions.put_nowait(STARTUP)
+        self.ask(STARTUP)
         self.task = loop.create_task(self.run())
         await self.reached[STARTUP]
         if self.failure is not None:
@@ -81,8 +92,7 @@ class Lifespan:
         if self.task is None:
             return
         if not self.task.done():
-            self.asked = SHUTDOWN
-            self.questions.put_nowait(SHUTDOWN)
+            self.ask(SHUTDOWN)
             await self.reached[SHUTDOWN]
             await asyncio.wait([self.task], timeout=LAST_WORDS)
         if self.failure is not None:
@@ -134,6 +144,19 @@ def selector_of(loop):
     return selector if type(selector) is selectors.EpollSelector else None
 
 
+def loop_for_copies():
+    """An event loop for the copies of this process, and the descriptors that they cannot share with it; None where the app wants
+    another than asyncio's own. Making one in each copy would cost it a quarter of a megabyte."""
+    policy = getattr(asyncio.events, "_event_loop_policy", None)
+    if policy is not None and type(policy) is not asyncio.DefaultEventLoopPolicy:
+        return None, ()
+    loop = asyncio.new_event_loop()
+    if type(loop) is asyncio.SelectorEventLoop and selector_of(loop) is not None:
+        return loop, (loop._selector.fileno(), loop._ssock.fileno(), loop._csock.fileno())
+    loop.close()
+    return None, ()
+
+
 def run(core, loop, life, *arguments):
     """Serve requests until told to stop; those under way are finished, or at Ctrl-C cancelled."""
     def pause(ms):
@@ -161,9 +184,9 @@ def run(core, loop, life, *arguments):
         core.asgi_close()
 
 
-def serve(core, app, lifespan, ready, debug, concurrency):
+def serve(core, app, lifespan, ready, debug, concurrency, loop=None):
     """Start the app, tell `ready`, serve, and let it end."""
-    loop = asyncio.new_event_loop()  # uvloop's where the app has installed its policy
+    loop = loop or asyncio.new_event_loop()  # uvloop's where the app has installed its policy
     asyncio.set_event_loop(loop)
     life = Lifespan(core, app, lifespan)
     try:

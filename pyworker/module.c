@@ -158,6 +158,18 @@ static int fork_copies(struct zygote *z)
     }
 }
 
+static PyObject *module_asgi_renew(PyObject *module, PyObject *args)
+{
+    int set, receiver, sender;
+
+    (void)module;
+    if (!PyArg_ParseTuple(args, "iii:asgi_renew", &set, &receiver, &sender))
+        return NULL;
+    if (!asgi_renew(set, receiver, sender))
+        return fail_errno("event loop");
+    Py_RETURN_NONE;
+}
+
 static PyObject *module_fill_holes(PyObject *module, PyObject *unused)
 {
     (void)module;
@@ -361,6 +373,7 @@ static PyMethodDef methods[] = {
     {"asgi_resume", module_asgi_resume,                        METH_NOARGS,                  "asgi_resume(): what it calls after a pause."            },
     {"asgi_wait",   module_asgi_wait,                          METH_VARARGS,                 "asgi_wait(select, selector): see asgi.h."               },
     {"asgi_select", module_asgi_select,                        METH_O,                       "asgi_select(timeout): what an asyncio loop waits with." },
+    {"asgi_renew",  module_asgi_renew,                         METH_VARARGS,                 "asgi_renew(set, receiver, sender): see asgi.h."         },
     {"asgi_close",  module_asgi_close,                         METH_NOARGS,                  "asgi_close(): closes all connections."                  },
     {NULL,          NULL,                                      0,                            NULL                                                     },
 };

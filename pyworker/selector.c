@@ -7,10 +7,15 @@
  * With add_reader() a request would take two turns of the loop, one that calls the reader and one that runs
  * the task it has made, each with Python's select() in it. A loop runs in the same turn what was scheduled
  * while it waited. */
+#define _GNU_SOURCE
 #include "asgi.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <unistd.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
 
 /* Seconds, or None for no limit, as milliseconds of epoll_wait(), never too few. -2: an exception. */
 static int milliseconds(PyObject *timeout)
@@ -45,4 +50,26 @@ PyObject *asgi_select(struct worker *w, PyObject *timeout)
         PyErr_Print(); /* an exception here would end the loop */
     Py_XDECREF(done);
     return a->foreign ? PyObject_CallFunction(a->select, "i", 0) : PyList_New(0);
+}
+
+/* Puts one in the place of a descriptor that is shared. */
+static bool replace(int fresh, int fd)
+{
+    bool done = fresh != -1 && dup3(fresh, fd, O_CLOEXEC) != -1;
+    if (fresh != -1)
+        (void)close(fresh);
+    return done;
+}
+
+bool asgi_renew(int set, int receiver, int sender)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = receiver};
+    int ends[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == -1)
+        return false;
+    bool done = replace(ends[0], receiver);
+    done = replace(ends[1], sender) && done;
+    return done && replace(epoll_create1(EPOLL_CLOEXEC), set) &&
+           epoll_ctl(set, EPOLL_CTL_ADD, receiver, &event) == 0;
 }

@@ -59,17 +59,40 @@ def foreign_threads():
         return 0
 
 
-def prepare(core):
-    """Make the process ready to be copied: no garbage, nothing that the collector would touch in a copy, and no holes for what a
-    copy makes."""
+def prepare(core, kind):
+    """Make the process ready to be copied: no garbage, nothing that the collector would touch in a copy, and little that a copy
+    would write to. Returns the event loop of the copies and its descriptors, as loop_for_copies()."""
     import_first_use()
     refuse_threads()
     foreign = foreign_threads()
     if foreign > 0:
         core.send(b"NOTE mode fork: %d threads of a library will be missing in the copies" % foreign)
+    loop = None, ()
+    if kind == "asgi":
+        from pyworker.asgi import loop_for_copies
+
+        loop = loop_for_copies()
     gc.collect()
     core.fill_holes()
     gc.freeze()
+    return loop
+
+
+def make_copies(core, kind, ready, limit):
+    """Fork as long as the worker serves: returns True and an event loop, or None, in each copy, False and None at the end."""
+    loop, descriptors = prepare(core, kind)
+    is_copy = False
+    try:
+        is_copy = core.fork(ready, limit)
+    finally:
+        if not is_copy and loop is not None:
+            loop.close()
+    if not is_copy:
+        return False, None
+    if loop is not None:
+        core.asgi_renew(*descriptors)
+    become_copy()
+    return True, loop
 
 
 def become_copy():

@@ -181,3 +181,29 @@ def test_a_copy_has_a_loop_and_a_lifespan_of_its_own(spawn, path):
     eventually(lambda: worker.stdout.count("shutdown") == 3)
     assert worker.stop() == 0
     assert set(line.split()[0] for line in worker.stdout.splitlines()) == {str(worker.process.pid)}
+
+
+def test_waiting_for_the_shutdown_can_be_given_up(serve):
+    """receive() is cancelled, called twice at once, and tells each event once."""
+    worker = serve("""
+    import asyncio
+    async def app(scope, receive, send):
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            return await send({"type": "http.response.body", "body": b"served"})
+        print((await receive())["type"], flush=True)
+        try:
+            await asyncio.wait_for(receive(), 0.001)
+        except asyncio.TimeoutError:
+            print("given up", flush=True)
+        await send({"type": "lifespan.startup.complete"})
+        both = [asyncio.ensure_future(receive()) for _ in range(2)]
+        done, waits = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        print([one.result()["type"] for one in done], len(waits), flush=True)
+        await asyncio.sleep(0.01)
+        print([one.done() for one in waits], flush=True)
+        await send({"type": "lifespan.shutdown.complete"})
+    """)
+    assert worker.ask().body == b"served"
+    assert worker.stop() == 0
+    assert worker.stdout == "lifespan.startup\ngiven up\n['lifespan.shutdown'] 1\n[False]\n"

@@ -530,3 +530,86 @@ def test_holes_with_another_allocator(copies, allocator):
     assert worker.memory() < 120_000_000
     assert int(worker.ask(flags=0).body) > 0
     assert worker.stop() == 0
+
+
+LOOPS = """
+    import asyncio, os, socket, threading
+
+    async def app(scope, receive, send):
+        if scope["type"] == "lifespan":
+            raise ValueError
+        loop = asyncio.get_running_loop()
+        answer = await {look}
+        await send({{"type": "http.response.start", "status": 200, "headers": []}})
+        await send({{"type": "http.response.body", "body": repr(answer).encode()}})
+
+    async def inodes(loop):
+        await wait_for_all()
+        fds = loop._selector.fileno(), loop._ssock.fileno(), loop._csock.fileno()
+        return [(os.get_inheritable(fd), os.get_blocking(fd), os.fstat(fd).st_ino) for fd in fds[1:]]
+
+    async def woken(loop):
+        await wait_for_all()
+        future = loop.create_future()
+        threading.Timer(0.01, loop.call_soon_threadsafe, [future.set_result, os.getpid()]).start()
+        return await asyncio.wait_for(future, 10) == os.getpid()
+
+    async def signalled(loop):
+        import signal
+        event = asyncio.Event()
+        loop.add_signal_handler(signal.SIGUSR1, event.set)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        await asyncio.wait_for(event.wait(), 10)
+        return True
+
+    async def read(loop):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setblocking(False)
+            theirs.send(b"%d" % os.getpid())
+            return await loop.sock_recv(ours, 100) == b"%d" % os.getpid()
+
+    async def wait_for_all():
+        open("in-%d" % os.getpid(), "w").close()
+        while len([name for name in os.listdir(".") if name.startswith("in-")]) < 3:
+            await asyncio.sleep(0.001)
+"""
+
+
+def asked_at_once(worker, count):
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(worker.connect()) for _ in range(count)]
+        for connection in connections:
+            connection.send(request(cgi_params(), flags=0))
+        return [eval(connection.read_answer().body) for connection in connections]
+
+
+def test_the_loops_of_copies_share_nothing(copies):
+    worker = copies(LOOPS.format(look="inodes(loop)"), ["--kind", "asgi"])
+    answers = asked_at_once(worker, 3)
+    assert [(inheritable, blocking) for answer in answers for inheritable, blocking, _ in answer] == [(False, False)] * 6
+    assert len({inode for answer in answers for _, _, inode in answer}) == 6
+    assert worker.stop() == 0
+
+
+@pytest.mark.parametrize("look", ["woken(loop)", "signalled(loop)", "read(loop)"])
+def test_the_loop_of_a_copy_works(copies, look):
+    worker = copies(LOOPS.format(look=look), ["--kind", "asgi"], environ={"PYTHONWARNINGS": "always", "PYTHONASYNCIODEBUG": "1"})
+    assert asked_at_once(worker, 3) == [True] * 3
+    assert worker.stop() == 0
+    assert worker.stderr == ""
+
+
+def test_an_app_s_own_loop_policy(copies):
+    worker = copies("""
+    import asyncio, os
+    class Loop(asyncio.SelectorEventLoop):
+        pass
+    class Policy(asyncio.DefaultEventLoopPolicy):
+        _loop_factory = Loop
+    asyncio.set_event_loop_policy(Policy())
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": type(asyncio.get_running_loop()).__name__.encode()})
+    """, ["--kind", "asgi", "--lifespan", "off"])
+    assert [worker.ask(flags=0).body for _ in range(2)] == [b"Loop"] * 2
