@@ -70,7 +70,9 @@ def prepare(core, kind):
     loop = None, ()
     if kind == "asgi":
         from pyworker.asgi import loop_for_copies
+        from pyworker.rehearse import rehearse
 
+        rehearse()
         loop = loop_for_copies()
     gc.collect()
     core.fill_holes()

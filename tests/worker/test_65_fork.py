@@ -613,3 +613,74 @@ def test_an_app_s_own_loop_policy(copies):
         await send({"type": "http.response.body", "body": type(asyncio.get_running_loop()).__name__.encode()})
     """, ["--kind", "asgi", "--lifespan", "off"])
     assert [worker.ask(flags=0).body for _ in range(2)] == [b"Loop"] * 2
+
+
+RESPONSES = """
+import asyncio, os
+done = []
+class JSONResponse:
+    def __init__(self, content):
+        done.append((type(self).__name__, os.getpid()))
+    async def __call__(self, scope, receive, send):
+        {responds}
+class StreamingResponse(JSONResponse):
+    pass
+"""
+ROUTING = """
+import linecache, os
+looked = []
+class APIRoute:
+    class dependant:
+        call = len
+def _extract_endpoint_context(call):
+    linecache.getlines(__file__)
+    looked.append((call, os.getpid()))
+    {looks}
+"""
+USES = """
+    import linecache, os
+    import anyio, fastapi.routing, starlette.responses
+    route = fastapi.routing.APIRoute()
+    async def app(scope, receive, send):
+        if scope["type"] == "lifespan":
+            await receive()
+            return await send({"type": "lifespan.startup.complete"})
+        answer = starlette.responses.done, fastapi.routing.looked, fastapi.routing.__file__ in linecache.cache
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": repr(answer).replace("<built-in function len>", "len").encode()})
+"""
+
+
+@pytest.fixture
+def rehearsed(copies, tmp_path):
+    """rehearsed(responds, looks): a worker whose libraries behave so, and what was done with them before its first copy."""
+    def start(responds="pass", looks="pass"):
+        files = {"anyio/__init__.py": "", "starlette/__init__.py": "", "fastapi/__init__.py": "",
+                 "starlette/responses.py": RESPONSES.format(responds=responds), "fastapi/routing.py": ROUTING.format(looks=looks)}
+        for name, text in files.items():
+            path = tmp_path / "w0" / name  # the app's directory
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        worker = copies(USES, ["--kind", "asgi"])
+        answers = [eval(worker.ask(flags=0).body) for _ in range(2)]
+        assert answers[0] == answers[1]
+        done, looked, kept = answers[0]
+        assert looked == [(len, worker.process.pid)] and not kept
+        assert {pid for _, pid in done} == {worker.process.pid}
+        assert worker.stop() == 0
+        assert worker.stderr == ""
+        return [name for name, _ in done]
+    return start
+
+
+def test_what_libraries_do_at_their_first_use_is_done_before(rehearsed):
+    assert set(rehearsed()) == {"JSONResponse", "StreamingResponse"}
+
+
+@pytest.mark.parametrize("responds", ["raise KeyError", "raise asyncio.CancelledError", "await asyncio.sleep(100)"])
+def test_a_library_that_cannot_be_rehearsed(rehearsed, responds):
+    assert rehearsed(responds=responds) == ["JSONResponse"]
+
+
+def test_endpoints_that_cannot_be_looked_at(rehearsed):
+    rehearsed(looks="raise KeyError")
