@@ -1,9 +1,9 @@
 """What a copy of a Python process takes without any server: imports main:app from the current directory, forks, and lets the
 child call the ASGI app once on a new loop. Prints the private memory of the child in the middle of the answer, in MB.
 
-A page of the parent becomes the child's own as soon as a reference count on it changes. So this is the least that is possible for
-a server that forks for a request and runs CPython in the fork. The modules that a first request would import are there before the
-fork, as in a worker's mode fork."""
+A page of the parent becomes the child's own as soon as anything on it changes, be it a reference count. This is what that comes to
+where nothing is done about it but that the modules which a first request would import are there before the fork. What a
+worker's mode fork takes is less by what it does: see pyworker/README.md, "Mode fork"."""
 
 import asyncio
 import gc

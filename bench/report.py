@@ -383,11 +383,11 @@ def containers(data):
 # --- the rest: a figure and its promise
 
 
-def figures(title):
+def figures(title, key):
     def make(data):
         rows = [[one["what"], f"{one['value']:.2f}", f"{one['most']:.2f}", "holds" if one["value"] <= one["most"] else "**falls short**"]
                 for one in data["figures"]]
-        return [f"## {title}", table(["what", "measured", "at most", ""], rows)]
+        return [f"## {title}", table(["what", "measured", "at most", ""], rows), *verdict.cause(key, data["figures"])]
     return make
 
 
@@ -410,7 +410,7 @@ def slow(data):
 
 
 PARTS = {"memory": memory, "curves": curves, "density": density, "cold": cold, "warm": warm, "pace": pace, "lazy": lazy, "front": front,
-         "slow": slow, "life": figures("The life of workers"), "worker": figures("A worker alone"), "containers": containers}
+         "slow": slow, "life": figures("The life of workers", "life"), "worker": figures("A worker alone", "worker"), "containers": containers}
 
 
 def source(data):

@@ -207,6 +207,11 @@ def causes():
     return {key: text.strip() for key, text in zip(parts[::2], parts[1::2])}
 
 
+def cause(key, figures):
+    """What stands below a table of figures: why one is above what it may be, where that is known, or nothing."""
+    return [causes()[key]] if key in causes() and any(one["value"] > one["most"] for one in figures) else []
+
+
 def cells(findings):
     """(measured, verdict)"""
     if not findings:

@@ -62,7 +62,7 @@ FASTAPI = """
 SCRIPT = 'print("Content-Type: text/plain\\n\\nhello")\n'
 
 # name: source, options, most ms that mode fork may add (or, with `alone`, take), most MB private per copy, and whether a bare
-# fork is measured beside it: what that takes nobody can spare.
+# fork is measured beside it: what that takes is what a copy would if nothing were done about it.
 FORKED = {
     "hello": (HELLO, [], 1.0, False, 2.0, False),
     "fastapi": (FASTAPI, ["--kind", "asgi"], 10.0, True, 3.0, True),

@@ -14,7 +14,7 @@ import time
 from pyworker.asgi import SHUTDOWN, STARTUP, Lifespan, cancel
 
 ROUNDS = 10  # CPython 3.11 adapts a function when it has run eight times
-PATIENCE = 1  # seconds, for all rounds
+PATIENCE = 1  # seconds, for one round
 LOOK_UP = 0.1  # seconds, for all endpoints
 SCOPE = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "method": "GET", "path": "/", "headers": []}
 

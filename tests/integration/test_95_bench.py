@@ -81,7 +81,13 @@ def test_what_falls_short_has_its_cause_below_and_what_is_missing_says_so():
     assert "| **falls short** |" in text and verdict.causes()["warm-hello"] in text
     assert verdict.causes()["warm-frameworks"] not in text
     assert "| ≤ that of uvicorn and Granian | not measured | not measured |" in text
-    assert set(verdict.causes()) <= {row.key for row in verdict.ROWS}
+    assert set(verdict.causes()) <= {"worker", *(row.key for row in verdict.ROWS)}
+
+
+def test_figures_that_fall_short_have_their_cause_below():
+    assert verdict.cause("worker", [{"value": 3.0, "most": 3.0}]) == []
+    assert verdict.cause("worker", [{"value": 1.0, "most": 3.0}, {"value": 3.1, "most": 3.0}]) == [verdict.causes()["worker"]]
+    assert verdict.cause("life", [{"value": 3.1, "most": 3.0}]) == []
 
 
 def test_readme_shows_the_same_figures():
