@@ -25,7 +25,6 @@ static void run(struct task *task)
     struct list *node, *after;
     LIST_EACH (node, after, &app->roster.workers)
         app_outcome(app, LIST_OBJECT(node, struct worker, node));
-    queue_expire(&app->queue);
     app_supply(app);
     app_look_after(app);
 }
@@ -110,6 +109,7 @@ struct app *app_new(struct app_shared *shared, struct conf *conf, const struct c
 void app_free(struct app *app)
 {
     timeq_stop(&app->retry);
+    queue_close(&app->queue);
     task_cancel(&app->task);
     fleet_withdraw(&app->shared->fleet, &app->seat);
     backoff_clear(&app->backoff);

@@ -9,12 +9,32 @@ static struct request *request_of(struct list *node)
     return LIST_OBJECT(node, struct request, waiting);
 }
 
-void queue_init(struct queue *q, struct task *task, struct stats *stats)
+static void expire(struct task *task)
+{
+    struct queue *q = LIST_OBJECT(task, struct queue, expiry);
+    struct list *node, *after;
+    LIST_EACH (node, after, &q->waiting) {
+        struct request *r = request_of(node);
+        if (r->queue_deadline.expired) {
+            q->stats->counts[STATS_QUEUE_TIMEOUT]++;
+            queue_fail(q, r, 503, "no worker became free in time");
+        }
+    }
+    task_wake(q->owner);
+}
+
+void queue_init(struct queue *q, struct task *owner, struct stats *stats)
 {
     list_init(&q->waiting);
     q->count = 0;
-    q->task = task;
     q->stats = stats;
+    task_init(&q->expiry, expire);
+    q->owner = owner;
+}
+
+void queue_close(struct queue *q)
+{
+    task_cancel(&q->expiry);
 }
 
 void queue_put(struct queue *q, struct request *r, bool front, int64_t ms)
@@ -26,7 +46,7 @@ void queue_put(struct queue *q, struct request *r, bool front, int64_t ms)
     q->count++;
     if (q->count > q->stats->queue_most)
         q->stats->queue_most = q->count;
-    timeq_start(timeq_get(ms), &r->queue_deadline, q->task);
+    timeq_start(timeq_get(ms), &r->queue_deadline, &q->expiry);
 }
 
 void queue_take(struct queue *q, struct request *r)
@@ -49,7 +69,7 @@ void queue_start_clocks(struct queue *q, int64_t ms)
     LIST_EACH (node, after, &q->waiting) {
         struct request *r = request_of(node);
         if (!timeq_waiting(&r->queue_deadline))
-            timeq_start(timeq_get(ms), &r->queue_deadline, q->task);
+            timeq_start(timeq_get(ms), &r->queue_deadline, &q->expiry);
     }
 }
 
@@ -75,17 +95,5 @@ void queue_fail_all(struct queue *q, unsigned status, const char *detail)
     while (q->count > 0) {
         q->stats->counts[STATS_CANNOT_START]++;
         queue_fail(q, queue_first(q), status, detail);
-    }
-}
-
-void queue_expire(struct queue *q)
-{
-    struct list *node, *after;
-    LIST_EACH (node, after, &q->waiting) {
-        struct request *r = request_of(node);
-        if (r->queue_deadline.expired) {
-            q->stats->counts[STATS_QUEUE_TIMEOUT]++;
-            queue_fail(q, r, 503, "no worker became free in time");
-        }
     }
 }

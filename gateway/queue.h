@@ -15,10 +15,16 @@ struct queue {
     struct list waiting; /* struct request */
     uint32_t count;
     struct stats *stats; /* the app's */
-    struct task *task;   /* woken when a request has waited too long */
+
+    /* private */
+    struct task expiry; /* answers those whose time is over with 503, then wakes the owner */
+    struct task *owner;
 };
 
-void queue_init(struct queue *q, struct task *task, struct stats *stats);
+void queue_init(struct queue *q, struct task *owner, struct stats *stats);
+
+/* To be called before its memory goes; nobody may wait. */
+void queue_close(struct queue *q);
 
 /* Puts a request at the end, or at the front: it was given out already and came back. ms: its clock, or
  * CONF_OFF: none runs yet. */
@@ -41,8 +47,5 @@ void queue_fail(struct queue *q, struct request *r, unsigned status, const char 
 
 /* The same to all of them, for no worker can be started. */
 void queue_fail_all(struct queue *q, unsigned status, const char *detail);
-
-/* Answers those whose time is over with 503. */
-void queue_expire(struct queue *q);
 
 #endif

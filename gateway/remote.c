@@ -135,7 +135,6 @@ void remote_run(struct remote *remote, struct queue *queue)
     timeq_stop(&remote->retry);
     while (!list_empty(&remote->done))
         take_result(remote, queue, LIST_OBJECT(remote->done.next, struct upstream, done));
-    queue_expire(queue);
     while (queue->count > 0 && hand_out(remote, queue))
         ;
 }
