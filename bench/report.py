@@ -178,8 +178,10 @@ def warm(data):
                 cells = [connections, name, f"{statistics.median(rates):.0f} ({min(rates):.0f} to {max(rates):.0f})",
                          f"{statistics.median(run[1] for run in runs):.1f}", f"{statistics.median(run[2] for run in runs) * 1e6:.0f}"]
                 alone = name in ("leangate", *FLOOR)
-                rows.append(cells + (["", ""] if alone else [f"{verdict.ratio(results, name, 0):.2f}", f"{verdict.ratio(results, name, 1):.2f}"]))
-                rows[-1][-2] += verdict.limit(data, app, name, connections)
+                rate, cpu = (1, 1) if alone else (verdict.ratio(results, name, column) for column in (0, 1))
+                rows.append(cells + (["", ""] if alone else [
+                    f"{rate:.2f}{verdict.rate_limit(data, app, name, connections, rate)}",
+                    f"{cpu:.2f}{verdict.cpu_limit(data, app, name, connections, cpu)}"]))
         parts += [f"### {app}", plot_warm(app, by_connections),
                   table(["connections", "server", "requests/s", "CPU, us a request", "p50, us", "ratio of requests/s", "ratio of CPU"], rows)]
     return parts

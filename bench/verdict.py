@@ -48,30 +48,38 @@ def working(sample):
     return (sample[1] + sample[2]) / 1e6
 
 
-def hop(warm, connections):
-    """Seconds that a second process adds to a request, from bench/floor.c: those of relay less those of direct, of the same round.
+def hop(warm, connections, value):
+    """What a second process adds to a request, from bench/floor.c: the value of relay less that of direct, of the same round.
     None: not measured."""
-    floors = warm["samples"].get("hello-wsgi", {}).get(str(connections), {})
+    floors = warm["samples"].get("hello-wsgi", {}).get(connections, {})
     if "relay" not in floors or "direct" not in floors:
         return None
-    return statistics.median(1 / relay[0] - 1 / direct[0] for relay, direct in zip(floors["relay"], floors["direct"]))
+    return statistics.median(value(relay) - value(direct) for relay, direct in zip(floors["relay"], floors["direct"]))
 
 
-def at_most(warm, app, peer, connections):
-    """What a peer that answers in one process would reach of its own requests/s with the second process that we have, as text."""
-    added = hop(warm, connections)
+# The peers that read a request, call the app and write its answer in one process.
+IN_ONE_PROCESS = "uwsgi", "bjoern", "uvicorn", "granian"
+
+
+def limit(warm, app, peer, connections, value):
+    """What the peer would need by what it needs, if it had the second process that we have: a ratio; None: nothing to say."""
+    added = hop(warm, connections, value) if peer in IN_ONE_PROCESS else None
     if added is None:
-        return ""
-    theirs = statistics.median(1 / run[0] for run in warm["samples"][app][str(connections)][peer])
-    return f" (limit {theirs / (theirs + added):.2f})"
+        return None
+    theirs = statistics.median(value(run) for run in warm["samples"][app][connections][peer])
+    return (theirs + added) / theirs
 
 
-# Where a second process is what decides: peers that answer in one, and how many connections.
-IN_ONE_PROCESS = {("hello-wsgi", "uwsgi"): "1", ("hello-wsgi", "bjoern"): "1 16 64", ("hello-asgi", "uvicorn"): "1", ("fastapi", "uvicorn"): "1"}
+def rate_limit(warm, app, peer, connections, rate):
+    """As text, where leangate reaches fewer requests/s."""
+    more = limit(warm, app, peer, connections, lambda run: 1 / run[0]) if rate < NOISE else None
+    return "" if more is None else f" (limit {1 / more:.2f})"
 
 
-def limit(warm, app, peer, connections):
-    return at_most(warm, app, peer, connections) if connections in IN_ONE_PROCESS.get((app, peer), "").split() else ""
+def cpu_limit(warm, app, peer, connections, cpu):
+    """As text, where leangate takes more CPU."""
+    more = limit(warm, app, peer, connections, lambda run: run[1]) if cpu > 1 / NOISE else None
+    return "" if more is None else f" (limit {more:.2f})"
 
 
 # --- one function a row: the findings, or nothing where nothing was measured
@@ -141,11 +149,12 @@ def against(app, peer, least, cpu_too=False):
             if peer not in runs or "leangate" not in runs:
                 continue
             rate = ratio(runs, peer, 0)
-            figure = f"{rate:.2f} ×{limit(warm, app, peer, connections)}"
+            figure = f"{rate:.2f} ×{rate_limit(warm, app, peer, connections, rate)}"
             found.append(Finding(f"{app}, {peer} at {connections}", figure, rate >= least * NOISE))
             if cpu_too and int(connections) > 1:
                 cpu = ratio(runs, peer, 1)
-                found.append(Finding(f"{app}, {peer} at {connections}, CPU", f"{cpu:.2f} ×", cpu <= 1 / NOISE))
+                figure = f"{cpu:.2f} ×{cpu_limit(warm, app, peer, connections, cpu)}"
+                found.append(Finding(f"{app}, {peer} at {connections}, CPU", figure, cpu <= 1 / NOISE))
         return found
     return judge
 
@@ -231,7 +240,8 @@ def markdown(results):
     parts = ["## What the table must show", "\n".join(lines),
              "× is leangate's figure by the other's, the median over the rounds of one round's ratio; `less` is the other way round. "
              "Requests/s that must be as many hold from 0.95 on. What falls short is bold. The limit in brackets is what the peer itself "
-             "would keep of its requests/s if it handed each of them to a second process, as a gateway that can let go of its worker "
-             "has to: its time for a request, by that time and the one that the second process adds. That is measured in the same run with "
-             "bench/floor.c, which answers unread bytes with fixed ones, once in one process (`direct`), once through a second (`relay`)."]
+             "would keep of its requests/s, or take in CPU, if it handed each of them to a second process, as a gateway that can let go of "
+             "its worker has to: its time for a request, by that time and the one that the second process adds. That is measured in the same "
+             "run with bench/floor.c, which answers unread bytes with fixed ones, once in one process (`direct`), once through a second "
+             "(`relay`)."]
     return "\n\n".join(parts + short)
