@@ -143,40 +143,37 @@ def bench_cold(directory, runs):
 # --- beside others
 
 
-def bare_asyncio(spec, port):
-    return resident.bare_asyncio(port, None)[0]
-
-
-def hypercorn(spec, port):
-    return [peers.tool("hypercorn"), "--bind", f"127.0.0.1:{port}", spec]
-
-
-def leangate(spec, port):
-    """The idle_timeout is short, so that the third column need not wait for a minute."""
-    return peers.leangate(spec, port)[:-1] + [f"{GOES}s"]
-
-
-def others(name):
-    """A row of resident.py, whose files are made in a directory of its own."""
-    def command(spec, port):
-        home = Path(tempfile.mkdtemp(prefix="row-", dir=HOME[0]))
-        home.chmod(0o755)
-        return resident.ROWS[name](port, home)[0]
-    return command
-
-
 GOES = 2  # seconds without a request
-HOME = []
 HELLO_WSGI, HELLO_ASGI, FASTAPI = "hello_wsgi:app", "hello_asgi:app", "hello_fastapi:app"
-# group: {name: (command, what is served)}
+
+
+# Each makes a function that gives the command for a port and a directory of its own.
+
+def serving(command, spec):
+    return lambda port, home: command(spec, port)
+
+
+def resident_row(name):
+    return lambda port, home: resident.ROWS[name](port, home)[0]
+
+
+def leangate(spec):
+    """The idle_timeout is short, so that the third column need not wait for a minute."""
+    return lambda port, home: peers.leangate(spec, port)[:-1] + [f"{GOES}s"]
+
+
+def hypercorn(port, home):
+    return [peers.tool("hypercorn"), "--bind", f"127.0.0.1:{port}", HELLO_ASGI]
+
+
 BESIDE = {
     "hello": {
-        "leangate": (leangate, HELLO_WSGI), "waitress": (peers.waitress, HELLO_WSGI), "uWSGI": (peers.uwsgi, HELLO_WSGI),
-        "gunicorn": (peers.gunicorn, HELLO_WSGI), "Granian": (peers.granian_wsgi, HELLO_WSGI), "bjoern": (peers.bjoern, HELLO_WSGI),
-        "uvicorn": (peers.uvicorn, HELLO_ASGI), "Hypercorn": (hypercorn, HELLO_ASGI), "bare asyncio": (bare_asyncio, None),
-        "Express": (others("Express"), None), "Go net/http": (others("Go net/http"), None),
-        "lighttpd alone": (others("lighttpd alone"), None)},
-    "fastapi": {"leangate": (leangate, FASTAPI), "uvicorn": (peers.uvicorn, FASTAPI), "Granian": (peers.granian_asgi, FASTAPI)},
+        "leangate": leangate(HELLO_WSGI), "waitress": serving(peers.waitress, HELLO_WSGI), "uWSGI": serving(peers.uwsgi, HELLO_WSGI),
+        "gunicorn": serving(peers.gunicorn, HELLO_WSGI), "Granian": serving(peers.granian_wsgi, HELLO_WSGI),
+        "bjoern": serving(peers.bjoern, HELLO_WSGI), "uvicorn": serving(peers.uvicorn, HELLO_ASGI), "Hypercorn": hypercorn,
+        "bare asyncio": resident_row("bare asyncio"), "Express": resident_row("Express"), "Go net/http": resident_row("Go net/http"),
+        "lighttpd alone": resident_row("lighttpd alone")},
+    "fastapi": {"leangate": leangate(FASTAPI), "uvicorn": serving(peers.uvicorn, FASTAPI), "Granian": serving(peers.granian_asgi, FASTAPI)},
 }
 
 
@@ -197,17 +194,16 @@ def alone(command, port, directory):
 
 def bench_beside(directory, rounds):
     """{group: {name: [a round, ...]}}, in an order that changes from round to round."""
-    HOME.append(directory)
     samples = {group: {name: [] for name in rows} for group, rows in BESIDE.items()}
     gone = set()
     for number in range(rounds):
         for group, name in [(group, name) for group, rows in BESIDE.items() for name in rows][:: 1 if number % 2 else -1]:
-            command, spec = BESIDE[group][name]
-            port = free_port()
             if (group, name) in gone:
                 continue
+            port, home = free_port(), Path(tempfile.mkdtemp(prefix="row-", dir=directory))
+            home.chmod(0o755)  # some servers look into it as another user
             try:
-                samples[group][name].append(alone(command(spec, port), port, directory))
+                samples[group][name].append(alone(BESIDE[group][name](port, home), port, directory))
             except (Failed, OSError, subprocess.CalledProcessError, SystemExit) as error:
                 print(f"  left out: {name}, {group}: {str(error).splitlines()[0]}")
                 gone.add((group, name))
