@@ -353,8 +353,8 @@ $(B)/test/libhttp_head.so: tests/support/http_head_shim.c $(UNIT_http_head:%=%.c
 	$(Q)$(CC) -O1 -g -fPIC -shared -std=gnu11 -D_GNU_SOURCE= $(warnings) -Igateway -o $@ $(filter %.c,$^)
 
 # The sanitised program, whose calls of these functions can be made to fail (tests/support/torture.c).
-tortured = malloc calloc realloc strdup accept4 connect fork pipe2 socketpair socket open mkdtemp mkostemp send write \
-           pwrite recv sendfile
+tortured = malloc calloc realloc strdup strndup accept4 connect fork pipe2 socketpair socket open mkdtemp mkostemp send \
+           write pwrite recv sendfile read pread bind listen fstat ftruncate fcntl
 
 $(B)/torture/torture.o: tests/support/torture.c $(B)/san/flags
 	@mkdir -p $(@D)

@@ -60,7 +60,7 @@ static int private_directory(char path[4096])
     return -1;
 }
 
-static int bind_listen(int fd, const char *path, int backlog)
+static int bind_path(int fd, const char *path)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     size_t len = strlen(path);
@@ -69,21 +69,23 @@ static int bind_listen(int fd, const char *path, int backlog)
         return -1;
     }
     memcpy(a.sun_path, path, len + 1);
-    if (bind(fd, (const struct sockaddr *)&a, sizeof(a)) == -1)
-        return -1;
-    return listen(fd, backlog);
+    return bind(fd, (const struct sockaddr *)&a, sizeof(a));
 }
 
 /* Binds through the directory's descriptor, so that the length of its path does not matter, then forgets the
- * name. */
+ * name, whatever else fails: the directory can be removed. */
 static int bind_nameless(struct spawn_socket *s, int dir, int backlog)
 {
     char path[64];
     snprintf(path, sizeof(path), "/proc/self/fd/%d/s", dir);
-    if (bind_listen(s->listen_fd, path, backlog) == -1)
+    if (bind_path(s->listen_fd, path) == -1)
         return -1;
     s->path_fd = open(path, O_PATH | O_CLOEXEC);
-    if (unlinkat(dir, "s", 0) == -1 || s->path_fd == -1)
+    int code = errno;
+    if (unlinkat(dir, "s", 0) == -1)
+        return -1;
+    errno = code;
+    if (s->path_fd == -1 || listen(s->listen_fd, backlog) == -1)
         return -1;
     snprintf(s->path, sizeof(s->path), "/proc/self/fd/%d", s->path_fd);
     return 0;
@@ -102,8 +104,8 @@ int spawn_socket(struct spawn_socket *s, int backlog)
         failed = bind_nameless(s, dir, backlog);
     if (failed && s->listen_fd != -1 && access("/proc/self/fd", F_OK) == -1) {
         int n = snprintf(s->path, sizeof(s->path), "%s/s", path);
-        if (n > 0 && (size_t)n < sizeof(s->path))
-            failed = bind_listen(s->listen_fd, s->path, backlog);
+        if (n > 0 && (size_t)n < sizeof(s->path) && bind_path(s->listen_fd, s->path) == 0)
+            failed = listen(s->listen_fd, backlog);
     }
     int code = errno;
     if (failed || s->path_fd != -1)

@@ -36,6 +36,10 @@ KINDS = {
     "pwrite": [errno.ENOSPC, errno.EINTR],
     "recv": [errno.EAGAIN, errno.ECONNRESET, errno.EINTR],
     "sendfile": [errno.EAGAIN, errno.EIO, errno.EINTR],
+    "bind": [errno.ENOMEM, errno.EADDRINUSE],
+    "read": [errno.EIO, errno.EAGAIN, errno.EINTR],
+    "file state": [errno.EIO],
+    "fcntl": [errno.EMFILE],
 }
 NUMBERS = {kind: number for number, kind in enumerate(KINDS, 1)}
 SHORT = [1, 2, 5]  # calls that fail in the short version

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -32,7 +33,11 @@ enum kind {
     WRITE,
     PWRITE,
     RECV,
-    SENDFILE
+    SENDFILE,
+    BIND,
+    READ,
+    FILE_STATE,
+    FCNTL
 };
 
 struct order {
@@ -85,6 +90,7 @@ WRAP(MEMORY, void *, malloc, (size_t size), (size), NULL)
 WRAP(MEMORY, void *, calloc, (size_t count, size_t size), (count, size), NULL)
 WRAP(MEMORY, void *, realloc, (void *old, size_t size), (old, size), NULL)
 WRAP(MEMORY, char *, strdup, (const char *text), (text), NULL)
+WRAP(MEMORY, char *, strndup, (const char *text, size_t len), (text, len), NULL)
 WRAP(ACCEPT, int, accept4, (int fd, struct sockaddr *peer, socklen_t *len, int flags), (fd, peer, len, flags),
      -1)
 WRAP(CONNECT, int, connect, (int fd, const struct sockaddr *to, socklen_t len), (fd, to, len), -1)
@@ -99,6 +105,11 @@ WRAP(SEND, ssize_t, send, (int fd, const void *data, size_t len, int flags), (fd
 WRAP(PWRITE, ssize_t, pwrite, (int fd, const void *data, size_t len, off_t at), (fd, data, len, at), -1)
 WRAP(RECV, ssize_t, recv, (int fd, void *data, size_t len, int flags), (fd, data, len, flags), -1)
 WRAP(SENDFILE, ssize_t, sendfile, (int to, int from, off_t *at, size_t len), (to, from, at, len), -1)
+WRAP(BIND, int, bind, (int fd, const struct sockaddr *to, socklen_t len), (fd, to, len), -1)
+WRAP(BIND, int, listen, (int fd, int backlog), (fd, backlog), -1)
+WRAP(READ, ssize_t, pread, (int fd, void *data, size_t len, off_t at), (fd, data, len, at), -1)
+WRAP(FILE_STATE, int, fstat, (int fd, struct stat *st), (fd, st), -1)
+WRAP(FILE_STATE, int, ftruncate, (int fd, off_t len), (fd, len), -1)
 
 ssize_t __real_write(int fd, const void *data, size_t len);
 ssize_t __wrap_write(int fd, const void *data, size_t len);
@@ -107,6 +118,27 @@ ssize_t __wrap_write(int fd, const void *data, size_t len);
 ssize_t __wrap_write(int fd, const void *data, size_t len)
 {
     return len != sizeof(uint64_t) && fails(WRITE) ? -1 : __real_write(fd, data, len);
+}
+
+ssize_t __real_read(int fd, void *data, size_t len);
+ssize_t __wrap_read(int fd, void *data, size_t len);
+
+/* The same for what it reads of it. */
+ssize_t __wrap_read(int fd, void *data, size_t len)
+{
+    return len != sizeof(uint64_t) && fails(READ) ? -1 : __real_read(fd, data, len);
+}
+
+int __real_fcntl(int fd, int command, ...);
+int __wrap_fcntl(int fd, int command, ...);
+
+int __wrap_fcntl(int fd, int command, ...)
+{
+    va_list ap;
+    va_start(ap, command);
+    long argument = va_arg(ap, long); /* what is passed for those that take none does not matter */
+    va_end(ap);
+    return fails(FCNTL) ? -1 : __real_fcntl(fd, command, argument);
 }
 
 int __real_open(const char *path, int flags, ...);
