@@ -18,7 +18,7 @@ from pyworker.zygote import import_first_use  # noqa: E402
 
 def private():
     with open("/proc/self/smaps_rollup", encoding="ascii") as file:
-        return sum(int(line.split()[1]) for line in file if line.startswith("Private_")) / 1000
+        return sum(int(line.split()[1]) for line in file if line.startswith("Private_")) / 1024
 
 
 async def lifespan(loop, asked):

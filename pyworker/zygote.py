@@ -105,7 +105,7 @@ def become_copy():
         numpy.seed()
     atexit._clear()
     finalize = getattr(sys.modules.get("weakref"), "finalize", None)
-    if finalize is not None:  # as atexit: it would remove the zygote's temporary files
+    if finalize is not None and finalize._registered_with_atexit:  # as atexit: it would remove the zygote's temporary files
         finalize._registry.clear()
         finalize._registered_with_atexit = False
 
