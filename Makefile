@@ -207,7 +207,7 @@ bench-worker: ## a worker alone: mode fork beside persistent, memory of copies, 
 bench-containers: ## one endpoint per container: images and memory of their cgroups, where podman or docker runs (root)
 bench-report: ## docs/BENCHMARKS.md with its plots, and README's table, from what the other benches have kept
 
-bench-cold: bench-needs bench-venvs ## the first request to a sleeping app against a plain import, on 3.11 and 3.13 of pyenv (ARGS='--condition cold': root)
+bench-cold: bench-needs bench-venvs ## the first request to a sleeping app against a plain import, on 3.11 and 3.13 of pyenv (ARGS='--condition warm')
 	@$(B)/bench-venv/bin/python bench/cold.py $(ARGS) $$(ls -d $(B)/cold-3* | grep -v bare)
 
 fuzz: ## fuzz one parser with clang's libFuzzer (TARGET=http_head SECS=60)
