@@ -12,6 +12,7 @@ import traceback
 from pyworker.load import LoadError
 
 STARTUP, SHUTDOWN = "lifespan.startup", "lifespan.shutdown"
+FORGETFUL = sys.version_info >= (3, 12)  # a fork: of the loop that is set, and of what signals wake
 LAST_WORDS = 1  # seconds for an app to raise what it has called its failure
 
 
@@ -145,14 +146,15 @@ def selector_of(loop):
 
 
 def loop_for_copies():
-    """The event loop of the copies of this process, set as such, and the descriptors that they cannot share with it; None where the
-    app wants another than asyncio's own. Making one in each copy would cost it a quarter of a megabyte."""
+    """The event loop of the copies of this process, and the descriptors that they cannot share with it; None where the app wants
+    another than asyncio's own. Making one in each copy would cost it a quarter of a megabyte, setting it as such a twentieth."""
     policy = getattr(asyncio.events, "_event_loop_policy", None)
     if policy is not None and type(policy) is not asyncio.DefaultEventLoopPolicy:
         return None, ()
     loop = asyncio.new_event_loop()
     if type(loop) is asyncio.SelectorEventLoop and selector_of(loop) is not None:
-        asyncio.set_event_loop(loop)
+        if not FORGETFUL:
+            asyncio.set_event_loop(loop)
         return loop, (loop._selector.fileno(), loop._ssock.fileno(), loop._csock.fileno())
     loop.close()
     return None, ()
@@ -189,6 +191,8 @@ def serve(core, app, lifespan, ready, debug, concurrency, loop=None):
     """Start the app, tell `ready`, serve, and let it end. `loop`: of loop_for_copies()."""
     if loop is None:
         loop = asyncio.new_event_loop()  # uvloop's where the app has installed its policy
+        asyncio.set_event_loop(loop)
+    elif FORGETFUL:
         asyncio.set_event_loop(loop)
     life = Lifespan(core, app, lifespan)
     try:

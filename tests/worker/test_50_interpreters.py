@@ -184,3 +184,44 @@ def test_mode_fork(serve, version):
         assert (answer.body, answer.header("X-Python")) == (b"two\nlines", version)
     assert worker.ask(path="/fail", flags=0).status == "500 Internal Server Error"
     assert worker.stop() == 0
+
+
+FORKED_ASGI = """
+    import asyncio, atexit, os, threading, warnings
+
+    warnings.simplefilter("ignore")  # about what is deprecated
+    if hasattr(asyncio, "SafeChildWatcher"):
+        asyncio.set_child_watcher(asyncio.SafeChildWatcher())  # waits for a signal with the loop that is set
+    own = asyncio.new_event_loop()
+    asyncio.set_event_loop(own)
+
+    def at_exit():
+        loop = asyncio.get_event_loop_policy().get_event_loop()
+        print("own" if loop is own else "another", loop.is_closed(), flush=True)
+
+    atexit.register(at_exit)
+
+    async def app(scope, receive, send):
+        assert scope["type"] == "http"
+        atexit.register(at_exit)
+        loop = asyncio.get_running_loop()
+        process = await asyncio.create_subprocess_exec("echo", "told", stdout=asyncio.subprocess.PIPE)
+        told, _ = await asyncio.wait_for(process.communicate(), 10)
+        woken = loop.create_future()
+        threading.Timer(0.01, loop.call_soon_threadsafe, [woken.set_result, b"woken"]).start()
+        body = told + await woken + b"%d" % await loop.run_in_executor(None, os.getppid)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+"""
+
+
+@pytest.mark.parametrize("version", sorted(GOOD, key=number))
+def test_the_loop_of_a_copy(serve, version):
+    """It is set in each copy. Where a fork forgets that, the worker keeps the app's."""
+    worker = serve(FORKED_ASGI, options=["--mode", "fork", "--kind", "asgi", "--lifespan", "off"], python=FOUND[version])
+    for _ in range(2):
+        assert worker.ask(flags=0).body == b"told\nwoken%d" % worker.process.pid
+    eventually(lambda: worker.stdout == "another True\n" * 2)
+    assert worker.stop() == 0
+    assert worker.stdout == "another True\n" * 2 + ("own False\n" if number(version) >= (3, 12) else "another True\n")
+    assert worker.stderr == ""
