@@ -54,7 +54,10 @@ class Lifespan:
         while not self.questions:
             waiter = asyncio.get_running_loop().create_future()
             self.waiting.append(waiter)
-            await waiter
+            try:
+                await waiter
+            finally:
+                self.waiting.remove(waiter)
         return {"type": self.questions.pop(0)}
 
     async def send(self, message):

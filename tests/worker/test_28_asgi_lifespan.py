@@ -207,3 +207,28 @@ def test_waiting_for_the_shutdown_can_be_given_up(serve):
     assert worker.ask().body == b"served"
     assert worker.stop() == 0
     assert worker.stdout == "lifespan.startup\ngiven up\n['lifespan.shutdown'] 1\n[False]\n"
+
+
+def test_what_was_given_up_is_forgotten(serve):
+    worker = serve("""
+    import asyncio, gc
+    async def app(scope, receive, send):
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            return await send({"type": "http.response.body"})
+        await receive()
+        counts = []
+        for _ in range(3):
+            for _ in range(100):
+                try:
+                    await asyncio.wait_for(receive(), 0.0001)
+                except asyncio.TimeoutError:
+                    pass
+            counts.append(sum(type(one) is asyncio.Future for one in gc.get_objects()))
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        print(counts[0] == counts[1] == counts[2] or counts)
+        await send({"type": "lifespan.shutdown.complete"})
+    """)
+    assert worker.stop() == 0
+    assert worker.stdout == "True\n"
