@@ -19,8 +19,8 @@ def import_first_use():
         if library in sys.modules:
             try:
                 __import__(name)
-            except ImportError:
-                pass  # another release of it
+            except Exception:
+                pass  # another release of it; the app may never need it
 
 
 def preload(modules):

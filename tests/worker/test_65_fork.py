@@ -500,6 +500,21 @@ def test_what_a_library_imports_at_its_first_use_is_there_before(copies):
     assert int(worker.ask(flags=0).body) == worker.process.pid
 
 
+def test_what_a_library_cannot_import_is_the_app_s_own_affair(copies):
+    worker = copies("""
+        import os, sys
+        os.makedirs("anyio/_backends", exist_ok=True)
+        for name in "anyio/__init__.py", "anyio/_backends/__init__.py":
+            open(name, "w").close()
+        open("anyio/_backends/_asyncio.py", "w").write("raise DeprecationWarning('as with -W error')")
+        import anyio
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            return [b"served"]
+    """)
+    assert worker.ask(flags=0).body == b"served"
+
+
 # --- what a copy shares with the worker, and what not ---
 
 HOLES = """
@@ -632,6 +647,10 @@ looked = []
 class APIRoute:
     class dependant:
         call = len
+class Subclass(APIRoute):
+    pass
+class SubclassOfThat(Subclass):
+    pass
 def _extract_endpoint_context(call):
     linecache.getlines(__file__)
     looked.append((call, os.getpid()))
@@ -640,7 +659,7 @@ def _extract_endpoint_context(call):
 USES = """
     import linecache, os
     import anyio, fastapi.routing, starlette.responses
-    route = fastapi.routing.APIRoute()
+    route = fastapi.routing.SubclassOfThat()
     async def app(scope, receive, send):
         if scope["type"] == "lifespan":
             await receive()
