@@ -57,6 +57,10 @@ def run_rounds(loop):
         loop.run_until_complete(life.shutdown())
 
 
+def with_subclasses(kind):
+    return {kind}.union(*map(with_subclasses, kind.__subclasses__()))
+
+
 def know_endpoints():
     """FastAPI's own look at the endpoints, as long as it does not take too long; what is left is done in the copies."""
     routing = sys.modules.get("fastapi.routing")
@@ -64,11 +68,12 @@ def know_endpoints():
         return
     import linecache
 
+    kinds = with_subclasses(routing.APIRoute)
     lines = dict(linecache.cache)
     end = time.monotonic() + LOOK_UP
     try:
-        for route in [one for one in gc.get_objects() if issubclass(type(one), routing.APIRoute)]:
-            if time.monotonic() < end and route.dependant.call is not None:
+        for route in gc.get_referrers(*kinds):  # which takes a tenth of the time of a look at each of gc.get_objects()
+            if type(route) in kinds and time.monotonic() < end and route.dependant.call is not None:
                 routing._extract_endpoint_context(route.dependant.call)
     finally:
         linecache.cache.clear()  # of the sources
