@@ -55,6 +55,8 @@ def report(core, error):
         details = getattr(error, "details", "")
     summary = str(error) if kind in ("Usage", "LoadError") else "%s: %s" % (kind, error)
     if not core.send(encode(summary, details)):
+        if details and not details.endswith("\n"):
+            details += "\n"  # an app's own words, as of a startup that failed
         sys.stderr.write(details + "pyworker: " + summary + "\n")
     return code
 

@@ -119,6 +119,16 @@ def test_startup_failed_without_an_exception(spawn):
     assert (summary, details) == ("the app's startup failed: no database", "Traceback:\n  no database\n")
 
 
+def test_startup_failed_without_a_gateway(spawn):
+    worker = spawn("""
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "no database"})
+    """, control=False)
+    assert worker.wait() == 1
+    assert worker.stderr == "no database\npyworker: the app's startup failed: no database\n"
+
+
 def test_shutdown_failures_are_told(serve):
     worker = serve(APP + """
     async def shutdown(scope, send):
