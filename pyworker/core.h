@@ -28,16 +28,17 @@ struct conn {
 
 struct core {
     int epoll;
-    int listener;                         /* -1 until core_open() */
-    int control;                          /* the control channel, or -1 */
-    int wake;                             /* eventfd that the SIGTERM handler writes */
-    int foreign;                          /* of core_watch(), or -1 */
-    unsigned requests;                    /* at a time, as FCGI_MAX_REQS tells */
-    bool guarded;                         /* there is a gateway: a unix peer must be trusted */
-    bool single;                          /* a copy of a zygote: one connection, then the end */
-    uint8_t *peek;                        /* CONN_PEEK_MAX bytes, of the thread in core_next() */
-    bool polled;                          /* core_poll() is used, not core_next() */
-    bool draining;                        /* core_drain() was called */
+    int listener;      /* -1 until core_open() */
+    int control;       /* the control channel, or -1 */
+    int wake;          /* eventfd that the SIGTERM handler writes */
+    int foreign;       /* of core_watch(), or -1 */
+    unsigned requests; /* at a time, as FCGI_MAX_REQS tells */
+    bool guarded;      /* there is a gateway: a unix peer must be trusted */
+    bool single;       /* a copy of a zygote: one connection, then the end */
+    bool awaited;      /* a copy whose zygote has still to tell READY: it does when it has started */
+    uint8_t *peek;     /* CONN_PEEK_MAX bytes, of the thread in core_next() */
+    bool polled;       /* core_poll() is used, not core_next() */
+    bool draining;     /* core_drain() was called */
     struct epoll_event ready[CORE_BATCH]; /* of core_poll(), what is still to be looked at */
     int ready_next, ready_count;
     size_t turn; /* the connection after the last one that has waited */

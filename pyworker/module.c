@@ -67,8 +67,9 @@ static PyObject *module_send(PyObject *module, PyObject *args)
 
     if (!PyArg_ParseTuple(args, "y#:send", &text, &len))
         return NULL;
+    bool failure = strncmp(text, "FAILED", sizeof("FAILED") - 1) == 0;
     if (w->core.control == -1 ||
-        w->core.single) /* a copy would say at each request what its zygote has said */
+        (w->core.single && !failure)) /* a copy would say at each request what its zygote has said */
         Py_RETURN_FALSE;
     Py_BEGIN_ALLOW_THREADS sent = control_send(w->core.control, text, (size_t)len);
     Py_END_ALLOW_THREADS return PyBool_FromLong(sent);
@@ -128,31 +129,30 @@ static PyObject *module_watch(PyObject *module, PyObject *sources)
     Py_RETURN_NONE;
 }
 
-/* Forks when the zygote wants a copy. 1: this is the copy; 0: stopped; -1: an exception is set. */
-static int fork_copies(struct zygote *z)
+/* Forks when the zygote wants a copy. True: this is the copy; False: stopped; None: likewise, for a copy
+ * could not start. A new reference, or NULL with an exception. */
+static PyObject *fork_copies(struct zygote *z)
 {
     for (;;) {
         enum zygote_event event;
         int error;
         Py_BEGIN_ALLOW_THREADS event = zygote_next(z);
         error = errno;
-        Py_END_ALLOW_THREADS if (event == ZYGOTE_STOP)
-        {
-            return 0;
-        }
+        Py_END_ALLOW_THREADS if (event == ZYGOTE_STOP && z->failed) Py_RETURN_NONE;
+        if (event == ZYGOTE_STOP)
+            Py_RETURN_FALSE;
         if (event == ZYGOTE_ERROR) {
             errno = error;
-            (void)fail_errno("waiting for copies");
-            return -1;
+            return fail_errno("waiting for copies");
         }
         if (PyErr_CheckSignals() == -1)
-            return -1;
+            return NULL;
         if (event != ZYGOTE_FORK)
             continue;
         PyOS_BeforeFork();
         if (zygote_fork(z) == 0) {
             PyOS_AfterFork_Child();
-            return 1;
+            Py_RETURN_TRUE;
         }
         PyOS_AfterFork_Parent();
     }
@@ -185,19 +185,21 @@ static PyObject *module_fork(PyObject *module, PyObject *args)
     const char *ready;
     Py_ssize_t len;
     unsigned limit;
+    int awaited;
 
-    if (!PyArg_ParseTuple(args, "y#I:fork", &ready, &len, &limit))
+    if (!PyArg_ParseTuple(args, "y#Ip:fork", &ready, &len, &limit, &awaited))
         return NULL;
     if (PyDict_SetItemString(w->base_environ, "wsgi.run_once", Py_True) == -1)
         return NULL;
-    if (!zygote_open(&zygote, &w->core, limit)) {
+    if (!zygote_open(&zygote, &w->core, limit, awaited != 0)) {
         zygote_close(&zygote);
         return fail_errno("making copies");
     }
-    (void)control_send(w->core.control, ready, (size_t)len); /* as START */
-    int copy = fork_copies(&zygote);
+    if (!awaited)
+        (void)control_send(w->core.control, ready, (size_t)len); /* as START */
+    PyObject *copy = fork_copies(&zygote);
     zygote_close(&zygote);
-    return copy == -1 ? NULL : PyBool_FromLong(copy);
+    return copy;
 }
 
 static PyObject *module_serve(PyObject *module, PyObject *args, PyObject *kwargs)
@@ -358,11 +360,13 @@ static PyMethodDef methods[] = {
      "start(): takes the control channel over and tells the gateway START."                                                                           },
     {"listen",      module_listen,                             METH_VARARGS,                 "listen(fd): takes a listening socket over; -1: fd 0."   },
     {"send",        module_send,                               METH_VARARGS,
-     "send(message): sends a control message; False if there is no gateway, and in a copy."                                                           },
+     "send(message): sends a control message; False if there is no gateway, and in a copy, but for FAILED."                                           },
     {"watch",       module_watch,                              METH_O,                       "watch(sources): asks sources.changed() before requests."},
     {"fill_holes",  module_fill_holes,                         METH_NOARGS,                  "fill_holes(): see holes.h."                             },
     {"fork",        module_fork,                               METH_VARARGS,
-     "fork(ready, limit): sends `ready`, then forks copies; True in each of them, False when stopped."                                                },
+     "fork(ready, limit, awaited): sends `ready`, or has the first copy do it when it has started, and forks "
+     "copies; True in "
+     "each of them, False when stopped, None when one could not start."                                                                               },
     {"serve",       (PyCFunction)(void (*)(void))module_serve, METH_VARARGS | METH_KEYWORDS,
      "serve(app, ready, debug=False, concurrency=1): sends the message `ready`, then serves until it is to "
      "stop."                                                                                                                                          },

@@ -4,7 +4,8 @@
  *          │            KILL n: the copy that serves slot n, and what it started
  *          ├─ signals ── SIGCHLD: reap; SIGTERM: stopping
  *          └─ a copy ─── ACCEPTED: the next one may be forked
- *                       SLOT n; STALE: stopping; NOTE: to the gateway
+ *                       SLOT n; STALE: stopping; NOTE, the first READY: to the gateway
+ *                       FAILED, before it has accepted: stopping; to the gateway, unless that has READY
  *
  * A copy hears STOP, which is for the one that still waits: the others serve their request and end. */
 #define _GNU_SOURCE
@@ -29,7 +30,7 @@ enum {
     PAUSE_MS = 100,
     KEY_CONTROL = -1, /* keys of the epoll set; from 0 on: a copy */
     KEY_SIGNALS = -2,
-    TEXT_MAX = 512 /* bytes of a message that is looked at */
+    TEXT_MAX = 512 /* bytes of a message of the gateway that is looked at */
 };
 
 struct copy {
@@ -70,9 +71,9 @@ static bool take_signals(struct zygote *z)
     return z->signals != -1;
 }
 
-bool zygote_open(struct zygote *z, struct core *core, unsigned limit)
+bool zygote_open(struct zygote *z, struct core *core, unsigned limit, bool awaited)
 {
-    *z = (struct zygote){.core = core, .limit = limit, .epoll = -1, .signals = -1};
+    *z = (struct zygote){.core = core, .limit = limit, .epoll = -1, .signals = -1, .awaited = awaited};
     core->requests = limit;
     z->copies = calloc(limit, sizeof(*z->copies));
     if (z->copies == NULL || !take_signals(z))
@@ -156,8 +157,26 @@ static int number_after(const char *text, const char *word)
     return *end == '\0' && number <= UINT16_MAX ? (int)number : -1;
 }
 
+/* A copy could not start, and nor would the next one: who supervises this process has to know. */
+static void fail(struct zygote *z)
+{
+    z->failed = z->failed || !z->stopping;
+    z->stopping = true;
+}
+
+static void take_failure(struct zygote *z, const struct copy *copy, const char *text, size_t len)
+{
+    const char *words = text + strlen("FAILED");
+    if (z->awaited && z->core->control != -1)
+        (void)control_send(z->core->control, text, len); /* a gateway that is gone shows as end of file */
+    else
+        (void)dprintf(STDERR_FILENO, "pyworker: %s\n", *words == '\n' ? words + 1 : words);
+    if (!copy->accepted)
+        fail(z);
+}
+
 /* A copy's word. A slot is served by one copy at a time: one that told it before only has its end to do. */
-static void take_word(struct zygote *z, struct copy *copy, const char *text)
+static void take_word(struct zygote *z, struct copy *copy, const char *text, size_t len)
 {
     int slot = number_after(text, "SLOT");
 
@@ -167,6 +186,11 @@ static void take_word(struct zygote *z, struct copy *copy, const char *text)
         z->stopping = true;
     } else if (strncmp(text, "NOTE ", 5) == 0) {
         tell(z, text);
+    } else if (strncmp(text, "FAILED", 6) == 0) {
+        take_failure(z, copy, text, len);
+    } else if (strncmp(text, "READY ", 6) == 0 && z->awaited) {
+        z->awaited = false;
+        (void)control_send(z->core->control, text, len); /* as FAILED */
     } else if (slot != -1) {
         for (unsigned i = 0; i < z->limit; i++)
             if (z->copies[i].slot == slot)
@@ -178,12 +202,12 @@ static void take_word(struct zygote *z, struct copy *copy, const char *text)
 /* Takes one message; returns whether there was one. */
 static bool hear(struct zygote *z, struct copy *copy)
 {
-    char text[TEXT_MAX];
+    char text[CONTROL_MESSAGE_MAX + 1];
     ssize_t n = recv(copy->channel, text, sizeof(text) - 1, MSG_DONTWAIT);
 
     if (n > 0) {
         text[n] = '\0';
-        take_word(z, copy, text);
+        take_word(z, copy, text, (size_t)n);
     } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
         (void)epoll_ctl(z->epoll, EPOLL_CTL_DEL, copy->channel, NULL); /* SIGCHLD tells the rest */
     }
@@ -231,6 +255,8 @@ static void reap(struct zygote *z, struct copy *copy)
         tell(z, note);
     }
     z->paused = z->paused || (!copy->accepted && !z->stopping);
+    if (!copy->accepted && z->awaited)
+        fail(z);
     (void)close(copy->channel);
     *copy = (struct copy){0};
     z->live--;
@@ -278,7 +304,8 @@ enum zygote_event zygote_next(struct zygote *z)
     for (;;) {
         struct epoll_event event;
 
-        if (z->stopping && z->core->listener != -1 && !stop(z))
+        bool never_ready = z->failed && z->awaited; /* then nothing was accepted, and FAILED says it all */
+        if (z->stopping && !never_ready && z->core->listener != -1 && !stop(z))
             return ZYGOTE_ERROR;
         if (z->stopping && z->live == 0)
             return ZYGOTE_STOP;
@@ -307,6 +334,7 @@ static void become_copy(struct zygote *z, pid_t zygote, int channel)
         if (z->copies[i].pid != 0)
             (void)close(z->copies[i].channel);
     core_become_copy(z->core, channel);
+    z->core->awaited = z->awaited;
     zygote_close(z);
 }
 

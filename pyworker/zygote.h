@@ -32,11 +32,13 @@ struct zygote {
     int signals;     /* signalfd: SIGCHLD and SIGTERM */
     sigset_t before; /* the signal mask, for the copies */
     bool paused;     /* forking failed, or a copy ended before it had accepted: not again at once */
+    bool awaited;    /* the first copy is to tell READY: that its startup went well */
     bool stopping;
+    bool failed; /* for a copy could not start */
 };
 
-/* False: errno. */
-bool zygote_open(struct zygote *z, struct core *core, unsigned limit);
+/* `awaited`: copies have a startup that can fail, so READY is theirs to tell. False: errno. */
+bool zygote_open(struct zygote *z, struct core *core, unsigned limit, bool awaited);
 
 /* Waits for what is to be done next; without the GIL. */
 enum zygote_event zygote_next(struct zygote *z);

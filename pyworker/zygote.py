@@ -81,14 +81,19 @@ def prepare(core, kind):
 
 
 def make_copies(core, kind, ready, limit):
-    """Fork as long as the worker serves: returns True and an event loop, or None, in each copy, False and None at the end."""
+    """Fork as long as the worker serves: returns True and an event loop, or None, in each copy, False and None at the end;
+    SystemExit where a copy could not start."""
     loop, descriptors = prepare(core, kind)
     is_copy = False
     try:
-        is_copy = core.fork(ready, limit)
+        is_copy = core.fork(ready, limit, kind == "asgi")  # whose startup can fail
     finally:
         if not is_copy and loop is not None:
             loop.close()
+    if is_copy is None:
+        from pyworker.fail import EXIT_FAILED
+
+        raise SystemExit(EXIT_FAILED)  # why was told
     if not is_copy:
         return False, None
     if loop is not None:

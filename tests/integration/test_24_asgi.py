@@ -51,13 +51,31 @@ def test_kind_asgi_and_lifespan_off(site):
     assert "shutdown" not in lines(gateway)
 
 
-def test_a_startup_that_fails_is_a_500_with_its_reason(launch, tmp_path):
+@pytest.mark.parametrize("mode", ["persistent", "fork"])
+def test_a_startup_that_fails_is_a_500_with_its_reason(launch, tmp_path, mode):
     (tmp_path / "bad.py").write_text("import contextlib\nfrom fastapi import FastAPI\n@contextlib.asynccontextmanager\n"
                                      "async def lifespan(app):\n    raise KeyError('no database')\n    yield\n"
                                      "app = FastAPI(lifespan=lifespan)\n")
-    gateway = launch({"app:bad": {"module": "bad:app", "directory": tmp_path, "python": sys.executable}})
+    gateway = launch({"app:bad": {"module": "bad:app", "directory": tmp_path, "python": sys.executable, "mode": mode}})
     assert gateway.get("/").status == 500
     gateway.err.wait("the app's startup failed: KeyError: 'no database'")
+    assert gateway.err.text.count("startup failed") == 1
+
+
+def test_mode_fork_and_a_startup_that_fails_later(launch, tmp_path):
+    """Each copy has one. The request that waits for a copy is answered by a worker that knows why there is none."""
+    (tmp_path / "late.py").write_text("import contextlib, os\nfrom fastapi import FastAPI\n@contextlib.asynccontextmanager\n"
+                                      "async def lifespan(app):\n    os.stat('database')\n    yield\n"
+                                      "app = FastAPI(lifespan=lifespan)\n"
+                                      "@app.get('/')\ndef read():\n    os.path.exists('database') and os.rename('database', 'gone')\n"
+                                      "    return 'served'\n")
+    (tmp_path / "database").touch()
+    gateway = launch({"app:late": {"module": "late:app", "directory": tmp_path, "python": sys.executable, "mode": "fork", "concurrency": "1"}})
+    assert gateway.get("/").status == 200
+    assert gateway.get("/").status == 500
+    gateway.err.wait("app late: the app's startup failed: FileNotFoundError")
+    (tmp_path / "gone").rename(tmp_path / "database")
+    wait_until(lambda: gateway.get("/").status == 200, "the app served again", 10)
 
 
 @pytest.mark.parametrize("size", [0, 10, 70_000, 900_000])

@@ -242,3 +242,60 @@ def test_what_was_given_up_is_forgotten(serve):
     """)
     assert worker.stop() == 0
     assert worker.stdout == "True\n"
+
+
+# --- in copies, which have one each ---
+
+def test_the_first_copy_tells_ready_when_it_has_started(spawn):
+    worker = spawn(APP + """
+    async def startup(scope, send):
+        await asyncio.sleep(0.2)
+        print("startup", flush=True)
+        await send({"type": "lifespan.startup.complete"})
+""", options=["--mode", "fork"])
+    assert worker.message() == "START"
+    assert worker.message().startswith("READY asgi fork ")
+    assert worker.stdout == "startup\n"
+    for _ in range(2):
+        assert worker.ask(flags=0).status == "200 OK"
+    assert worker.stop() == 0  # and no second READY, which stop() would not expect
+
+
+def test_a_first_copy_that_cannot_start_fails_the_worker(spawn):
+    summary, details = spawn(FAILS, options=["--mode", "fork"]).failed()
+    assert summary == "the app's startup failed: no database"
+    assert "KeyError: 'no database'" in details
+
+
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "os._exit(0)"])
+def test_a_first_copy_that_ends_ends_the_worker(spawn, end):
+    worker = spawn(APP + "    import os\n    async def startup(scope, send):\n        %s\n" % end, options=["--mode", "fork"])
+    assert worker.message() == "START"
+    if "kill" in end:
+        assert "was ended by signal 9" in worker.message()
+    assert worker.wait() == 1
+
+
+def test_a_later_copy_that_cannot_start_ends_the_worker(spawn, tmp_path):
+    """Whatever waits is refused: another worker tells why."""
+    worker = spawn(APP + """
+    import os
+    async def startup(scope, send):
+        if os.path.exists(%r):
+            raise KeyError("no database")
+        await send({"type": "lifespan.startup.complete"})
+""" % str(tmp_path / "gone"), options=["--mode", "fork", "--lifespan", "on", "--concurrency", "1"])
+    worker.ready()
+    with worker.connect() as connection:
+        connection.send(request(cgi_params(), flags=0))
+        (tmp_path / "gone").touch()
+        assert connection.read_answer().status == "200 OK"
+    assert worker.wait() == 1
+    assert worker.stderr.startswith("pyworker: the app's lifespan failed: KeyError: 'no database'\nTraceback")
+    assert worker.stderr.count("lifespan failed") == 1
+
+
+def test_a_copy_that_cannot_start_without_a_gateway(spawn):
+    worker = spawn(FAILS, options=["--mode", "fork"], control=False)
+    assert worker.wait() == 1
+    assert worker.stderr.startswith("pyworker: the app's startup failed: no database\n")
