@@ -97,6 +97,15 @@ def sparse(samples, seconds=2):
     return kept
 
 
+def rounded(data):
+    """The same with five digits of each fraction: no figure here is better than that."""
+    if isinstance(data, float):
+        return float(f"{data:.5g}")
+    if isinstance(data, dict):
+        return {key: rounded(value) for key, value in data.items()}
+    return [rounded(value) for value in data] if isinstance(data, list) else data
+
+
 def sparse_figure(figure):
     """A figure of bench-worker whose lists of samples are grids."""
     samples = {name: grid(values) if isinstance(values, list) else values for name, values in figure.get("samples", {}).items()}
@@ -119,4 +128,4 @@ def commit(names, directory):
         data = read(name)
         if data is not None:
             thin = THINNED.get(name, lambda same: same)(data)
-            (directory / f"{name}.json").write_text(json.dumps(thin, separators=(",", ":")) + "\n")
+            (directory / f"{name}.json").write_text(json.dumps(rounded(thin), separators=(",", ":")) + "\n")
