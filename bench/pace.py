@@ -1,5 +1,6 @@
 """Latency at the traffic this is for: 100 requests/s on one kept connection, quiet and with a slow upload (1 KB/s) for each of
-the worker's slots (`make bench-pace`).
+the worker's slots (`make bench-pace`). Beside hello-wsgi runs bench/floor.c, as in warm.py: what a second process adds to the
+99th percentile.
 
 All servers of one app run for the whole time and are asked in turn.
 """
@@ -15,13 +16,14 @@ import time
 
 import peers
 import record
+import warm
 from serving import Failed, free_port, server
 from verdict import ROWS, p99s, percentile
 
 RATE = 100  # requests/s
 SLOTS = 4
 SLOW_BODY = 60 * 1024  # bytes, at 1 KB/s: longer than a run
-QUIET = {"hello-wsgi": ("hello_wsgi:app", peers.WSGI), "flask": ("hello_flask:app", peers.WSGI),
+QUIET = {"hello-wsgi": ("hello_wsgi:app", peers.WSGI | {mode: warm.floor_command(mode) for mode in warm.FLOOR}), "flask": ("hello_flask:app", peers.WSGI),
          "hello-asgi": ("hello_asgi:app", peers.ASGI), "fastapi": ("hello_fastapi:app", peers.ASGI)}
 BESIDE_SLOW = ("reads_wsgi:app", {name: peers.WSGI[name] for name in ("leangate", "gunicorn", "uwsgi")})
 
@@ -90,7 +92,7 @@ def tell(words, results):
     for name, runs in results.items():
         p50, p99 = (statistics.median(percentile(run, share) for run in runs) for share in (0.5, 0.99))
         line = f"  {words:<28} {name:<10} p50 {p50 * 1e3:>8.2f} ms  p99 {p99 * 1e3:>8.2f} ms"
-        if name != "leangate":
+        if name not in ("leangate", *warm.FLOOR):
             line += f"   leangate's p99: {p99s(results['leangate'], runs):.2f} x"
         print(line, flush=True)
 

@@ -213,7 +213,7 @@ def pace(data):
         for name, runs in results.items():
             cells = [f"{statistics.median(percentile(run, share) for run in runs) * 1e3:.2f}" for share in (0.5, 0.99)]
             ratio = verdict.p99s(results["leangate"], runs)
-            rows.append([words, name, *cells, "" if name == "leangate" else f"{ratio:.2f}"])
+            rows.append([words, name, *cells, "" if name in ("leangate", *FLOOR) else f"{ratio:.2f}"])
     return [f"## Latency at {data['rate']} requests/s", plot_pace(data["samples"]["quiet"], data["samples"]["slow"]),
             "One kept connection. A request without an answer in five seconds counts as five.",
             table(["app", "server", "p50, ms", "p99, ms", "ratio of p99"], rows)]

@@ -36,12 +36,16 @@ def floor():
     return program
 
 
+def floor_command(mode):
+    return lambda spec, port: [str(floor()), mode, str(port)]
+
+
 def commands(app, port):
     """{name: command} of all that serve it."""
     spec, servers, _ = peers.COMPARED[app]
     found = {name: command(spec, port) for name, command in servers.items()}
     if app == "hello-wsgi":
-        found |= {mode: [str(floor()), mode, str(port)] for mode in FLOOR}
+        found |= {mode: floor_command(mode)(spec, port) for mode in FLOOR}
         found |= {"go": resident.go(port, None)[0]}
     return found
 
