@@ -112,7 +112,13 @@ def sparse_figure(figure):
     return figure | {"samples": samples}
 
 
+def shown_stacks(result):
+    """A result of bench-cold with the stacks that the report draws."""
+    return result | {"stacks": {kept: stacks for kept, stacks in result["stacks"].items() if (result["condition"], kept) == ("warm", "default")}}
+
+
 THINNED = {
+    "cold": lambda data: data | {"results": [shown_stacks(result) for result in data["results"]]},
     "curves": lambda data: data | {"curves": {name: sparse(samples) for name, samples in data["curves"].items()}},
     "pace": lambda data: data | {"samples": {app: {name: [grid(run) for run in runs] for name, runs in results.items()}
                                              for app, results in data["samples"].items()}},
