@@ -48,38 +48,45 @@ def working(sample):
     return (sample[1] + sample[2]) / 1e6
 
 
-def hop(warm, connections, value):
-    """What a second process adds to a request, from bench/floor.c: the value of relay less that of direct, of the same round.
-    None: not measured."""
-    floors = warm["samples"].get("hello-wsgi", {}).get(connections, {})
-    if "relay" not in floors or "direct" not in floors:
-        return None
-    return statistics.median(value(relay) - value(direct) for relay, direct in zip(floors["relay"], floors["direct"]))
-
-
 # The peers that read a request, call the app and write its answer in one process.
 IN_ONE_PROCESS = "uwsgi", "bjoern", "uvicorn", "granian"
 
 
-def limit(warm, app, peer, connections, value):
-    """What the peer would need by what it needs, if it had the second process that we have: a ratio; None: nothing to say."""
-    added = hop(warm, connections, value) if peer in IN_ONE_PROCESS else None
-    if added is None:
+def limit(floors, theirs, value):
+    """What a peer would need by what it needs, if it had the second process that we have. `floors`: bench/floor.c under the same load,
+    whose relay has one and direct has not; `theirs`: the peer's runs. None: not measured."""
+    if "relay" not in floors or "direct" not in floors:
         return None
-    theirs = statistics.median(value(run) for run in warm["samples"][app][connections][peer])
-    return (theirs + added) / theirs
+    added = statistics.median(value(relay) - value(direct) for relay, direct in zip(floors["relay"], floors["direct"]))
+    base = statistics.median(map(value, theirs))
+    return (base + added) / base
+
+
+def warm_limit(warm, app, peer, connections, value):
+    if peer not in IN_ONE_PROCESS:
+        return None
+    floors = warm["samples"].get("hello-wsgi", {}).get(connections, {})
+    return limit(floors, warm["samples"][app][connections][peer], value)
+
+
+def in_brackets(ratio):
+    return "" if ratio is None else f" (limit {ratio:.2f})"
 
 
 def rate_limit(warm, app, peer, connections, rate):
     """As text, where leangate reaches fewer requests/s."""
-    more = limit(warm, app, peer, connections, lambda run: 1 / run[0]) if rate < NOISE else None
-    return "" if more is None else f" (limit {1 / more:.2f})"
+    more = warm_limit(warm, app, peer, connections, lambda run: 1 / run[0]) if rate < NOISE else None
+    return in_brackets(more and 1 / more)
 
 
 def cpu_limit(warm, app, peer, connections, cpu):
     """As text, where leangate takes more CPU."""
-    more = limit(warm, app, peer, connections, lambda run: run[1]) if cpu > 1 / NOISE else None
-    return "" if more is None else f" (limit {more:.2f})"
+    return in_brackets(warm_limit(warm, app, peer, connections, lambda run: run[1]) if cpu > 1 / NOISE else None)
+
+
+def p99_limit(floors, theirs, ratio):
+    """As text, where leangate's 99th percentile is longer."""
+    return in_brackets(limit(floors, theirs, lambda run: percentile(run, 0.99)) if ratio > 1 / NOISE else None)
 
 
 # --- one function a row: the findings, or nothing where nothing was measured
@@ -173,16 +180,6 @@ def slow(results):
     return [Finding(name, f"{ratio:.1f} × its own quiet p99", name != "leangate" or ratio <= 2) for name, ratio in ratios.items()]
 
 
-def p99_limit(samples, peer, ratio):
-    """As rate_limit() has it, for the 99th percentile of a peer's runs, where leangate's is longer."""
-    floors = samples.get("hello-wsgi", {})
-    if ratio <= 1 / NOISE or "relay" not in floors or "direct" not in floors:
-        return ""
-    added = statistics.median(percentile(relay, 0.99) - percentile(direct, 0.99) for relay, direct in zip(floors["relay"], floors["direct"]))
-    theirs = statistics.median(percentile(run, 0.99) for run in peer)
-    return f" (limit {(theirs + added) / theirs:.2f})"
-
-
 def even_pace(results):
     found, samples = [], (results["pace"] or {}).get("samples", {})
     for app in "hello-wsgi", "flask", "hello-asgi", "fastapi":
@@ -190,7 +187,7 @@ def even_pace(results):
         for peer in "uvicorn", "granian":
             if peer in runs and "leangate" in runs:
                 ratio = p99s(runs["leangate"], runs[peer])
-                found.append(Finding(f"{app}, {peer}", f"{ratio:.2f} ×{p99_limit(samples, runs[peer], ratio)}", ratio <= 1 / NOISE))
+                found.append(Finding(f"{app}, {peer}", f"{ratio:.2f} ×{p99_limit(samples.get('hello-wsgi', {}), runs[peer], ratio)}", ratio <= 1 / NOISE))
     return found
 
 
