@@ -484,14 +484,18 @@ def test_get_values(copies):
         assert kind == GET_VALUES_RESULT and parse_pairs(content) == {b"FCGI_MAX_REQS": b"7"}
 
 
-def test_what_a_library_imports_at_its_first_use_is_there_before(copies):
-    worker = copies("""
+ANYIO = """
         import os, sys
         os.makedirs("anyio/_backends", exist_ok=True)
         for name in "anyio/__init__.py", "anyio/_backends/__init__.py":
             open(name, "w").close()
-        open("anyio/_backends/_asyncio.py", "w").write("import os; OWNER = os.getpid()\\n")
+        open("anyio/_backends/_asyncio.py", "w").write({late!r})
         import anyio
+"""
+
+
+def test_what_a_library_imports_at_its_first_use_is_there_before(copies):
+    worker = copies(ANYIO.format(late="import os; OWNER = os.getpid()\n") + """
         def app(environ, start_response):
             from anyio._backends._asyncio import OWNER
             start_response("200 OK", [])
@@ -501,13 +505,7 @@ def test_what_a_library_imports_at_its_first_use_is_there_before(copies):
 
 
 def test_what_a_library_cannot_import_is_the_app_s_own_affair(copies):
-    worker = copies("""
-        import os, sys
-        os.makedirs("anyio/_backends", exist_ok=True)
-        for name in "anyio/__init__.py", "anyio/_backends/__init__.py":
-            open(name, "w").close()
-        open("anyio/_backends/_asyncio.py", "w").write("raise DeprecationWarning('as with -W error')")
-        import anyio
+    worker = copies(ANYIO.format(late="raise DeprecationWarning('as with -W error')") + """
         def app(environ, start_response):
             start_response("200 OK", [])
             return [b"served"]
