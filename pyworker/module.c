@@ -365,8 +365,7 @@ static PyMethodDef methods[] = {
     {"fill_holes",  module_fill_holes,                         METH_NOARGS,                  "fill_holes(): see holes.h."                             },
     {"fork",        module_fork,                               METH_VARARGS,
      "fork(ready, limit, awaited): sends `ready`, or has the first copy do it when it has started, and forks "
-     "copies; True in "
-     "each of them, False when stopped, None when one could not start."                                                                               },
+     "copies; True in each of them, False when stopped, None when one could not start."                                                               },
     {"serve",       (PyCFunction)(void (*)(void))module_serve, METH_VARARGS | METH_KEYWORDS,
      "serve(app, ready, debug=False, concurrency=1): sends the message `ready`, then serves until it is to "
      "stop."                                                                                                                                          },
