@@ -287,6 +287,14 @@ def container(podman, name, idle):
         subprocess.run([*podman, "rm", "-f", own], capture_output=True, timeout=60)
 
 
+def look(started, phase, found):
+    for name, (_, group) in started.items():
+        try:
+            found.setdefault(name, {})[phase] = billed(group)
+        except FileNotFoundError:
+            raise SystemExit(f"the container of {name} ended before its memory was read ({phase})") from None
+
+
 def one_round(podman, names, options, failures):
     """{name: {phase: [current, anonymous, kernel]}}; all of them at the same time."""
     found, idle = {}, min(60, max(1, options.after // 2))
@@ -298,21 +306,19 @@ def one_round(podman, names, options, failures):
             except (Refused, OSError) as error:
                 print(f"  left out: {name}: {error}", flush=True)
         time.sleep(options.before)
-        found = {name: {"before": billed(group)} for name, (_, group) in started.items()}
+        look(started, "before", found)
         until, ports = time.monotonic() + options.load, {port: name for name, (port, _) in started.items()}
         wrong = []
         clients = [threading.Thread(target=curves.ask, args=(port, until, wrong)) for port in ports]
         for client in clients:
             client.start()
         time.sleep(max(0, until - 0.5 - time.monotonic()))
-        for name, (_, group) in started.items():
-            found[name]["load"] = billed(group)
+        look(started, "load", found)
         for client in clients:
             client.join()
         failures += [ports[port] for port in wrong]
         time.sleep(options.after)
-        for name, (_, group) in started.items():
-            found[name]["after"] = billed(group)
+        look(started, "after", found)
     return found
 
 
