@@ -23,8 +23,9 @@ void task_cancel(struct task *task)
 
 bool task_run(void)
 {
+    static struct task last; /* marks the end of a round; a local's address would stand in the queue */
+
     for (int round = 0; round < ROUNDS && !list_empty(&queue); round++) {
-        struct task last; /* marks the end of this round */
         task_init(&last, NULL);
         task_wake(&last);
         for (;;) {
