@@ -1,11 +1,11 @@
 """Kinds cgi and files: which file a request means, and running one as `python script.py` would.
 
 script.c calls find(), then run() and end() if it is a script; descriptors 0 and 1 are the request's meanwhile. What is
-imported here is in every interpreter already: a script pays for nothing that it does not import itself.
+imported here is in every interpreter already (from 3.14 on `io` is not): a script pays for nothing that it does not import itself.
 """
 
+import _io
 import builtins
-import io
 import os
 import sys
 import time
@@ -213,8 +213,8 @@ class Scripts:
 
     def open_streams(self):
         """sys.stdin and sys.stdout on descriptors 0 and 1, as the interpreter opens them."""
-        sys.stdin = sys.__stdin__ = io.open(0, "r", closefd=False, **self.text)
-        self.output = sys.stdout = sys.__stdout__ = io.open(1, "w", closefd=False, **self.text)
+        sys.stdin = sys.__stdin__ = _io.open(0, "r", closefd=False, **self.text)
+        self.output = sys.stdout = sys.__stdout__ = _io.open(1, "w", closefd=False, **self.text)
 
     def is_exit(self, error):
         """Whether it is a sys.exit(), an ordinary end; what that wants to say goes where the interpreter puts it."""
