@@ -128,7 +128,12 @@ def test_apps_that_starve_are_served_in_turn(launch, tmp_path):
         connection.close()
         if again:
             ask(again.pop(0))
-    assert re.findall(r"^(\w): ready", gateway.err.text, re.M) == list("adbecadb")
+
+    def ready():
+        return re.findall(r"^(\w): ready", gateway.err.text, re.M)
+
+    wait_until(lambda: len(ready()) == len(asked), "each start in the log")
+    assert ready() == list("adbecadb")
 
 
 def test_apps_that_never_go_idle_take_turns(launch):
