@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -240,6 +241,17 @@ static bool has_control(const char *text, size_t len)
     return false;
 }
 
+/* Whether a part of the script's name is a file, as in "/picture.jpg/x.php": PHP then runs that file, and
+ * php-cgi whatever its extension is. Where the files are not ours to see this finds nothing. */
+static bool is_below_file(const struct conf_app *app, const char *script_file)
+{
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof(path), "%s%s%s", app->document_root, script_file, app->script_tail);
+    if (n < 0 || (size_t)n >= sizeof(path)) /* no file has it, and PHP would try the front of it */
+        return true;
+    return access(path, F_OK) == -1 && errno == ENOTDIR;
+}
+
 static enum script_verdict name_script(struct request *r, const char *rest, size_t len)
 {
     const struct conf_app *app = r->app_conf;
@@ -258,8 +270,12 @@ static enum script_verdict name_script(struct request *r, const char *rest, size
     if (index_len > 0)
         memcpy(name + used - 1, r->script_index, index_len);
     r->script_file = keep_name(name, used - 1 + index_len);
+    if (r->script_file == NULL)
+        return SCRIPT_SHORTAGE;
+    if (is_below_file(app, r->script_file))
+        return SCRIPT_MISSING;
     r->script_len += (uint32_t)used;
-    return r->script_file != NULL ? SCRIPT_RUN : SCRIPT_SHORTAGE;
+    return SCRIPT_RUN;
 }
 
 enum script_verdict script_find(struct request *r)

@@ -166,8 +166,18 @@ def test_only_scripts_are_asked_for(remote):
     for target in ("/picture.jpg", "/picture.jpg/x", "/index", "/index.php.bak", "/.hidden.php", "/a//b.php", "/sub",
                    "/index.php%00.jpg", "/%2e%2e%2f%2e%2e/x.php", "/sub%2findex.php", "/index.php%0a", "/index.php/%0a"):
         assert gateway.get(target).status in (400, 404), target
-    assert gateway.get("/picture.jpg/x.php").status in (403, 404)  # php-fpm says so, by its own list of extensions
     assert gateway.get("/nowhere.php").status == 404
+
+
+def test_no_part_of_a_name_is_run(on_demand, www):
+    """PHP looks for a script that does not exist in the front of its name, and php-cgi runs what it finds there."""
+    deep = "/x" * ((4096 - len(str(www / "picture.jpg"))) // 2)
+    gateway = on_demand()
+    for target in ("/picture.jpg/x.php", "/picture.jpg/x.php/info", "/picture.jpg/", "/picture.jpg/sub/",
+                   f"/picture.jpg{deep}.php", f"/picture.jpg/{'x' * 300}.php"):
+        assert gateway.get(target).status == 404, target
+    assert not gateway.workers
+    assert variables(gateway.get("/sub/index.php/picture.jpg/x.php"))["PATH_INFO"] == "/picture.jpg/x.php"
 
 
 def test_fpm_process_that_dies(remote):
