@@ -275,8 +275,11 @@ static enum gateway_exit build(struct gateway *g, struct conf *conf, const struc
     calm_loop(g->loop);
     timeq_init(g->loop);
     const char *path;
-    const struct log_targets targets = {
-        .access = conf->access, .error = conf->error, .level = (enum log_level)conf->log_level};
+    /* Rotation needs a directory that the user can write to: root must not append to whatever it links to. */
+    const struct log_targets targets = {.access = conf->access,
+                                        .error = conf->error,
+                                        .level = (enum log_level)conf->log_level,
+                                        .guarded = conf->user[0] != '\0'};
     if (log_open(g->loop, &targets, &path) == -1) {
         log_error("cannot open the log %s: %s", path, strerror(errno));
         return GATEWAY_CANNOT_START;

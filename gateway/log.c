@@ -47,6 +47,7 @@ static struct ev_loop *loop;
 static struct sink *access_sink;
 static struct sink *error_sink = &sinks[SINK_ERR];
 static enum log_level threshold = LOG_INFO;
+static int no_links; /* O_NOFOLLOW, or 0 */
 
 static bool takes_more(const struct sink *sink)
 {
@@ -142,7 +143,7 @@ static void sink_open(struct sink *sink, int fd)
 
 static int open_file(const char *path)
 {
-    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
+    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | no_links, 0640);
 }
 
 static struct sink *sink_for(const char *target, struct sink *file)
@@ -225,6 +226,7 @@ void log_change(const struct log_targets *targets)
 int log_open(struct ev_loop *ev, const struct log_targets *targets, const char **path)
 {
     threshold = targets->level;
+    no_links = targets->guarded ? O_NOFOLLOW : 0;
     sink_open(&sinks[SINK_OUT], STDOUT_FILENO);
     sink_open(&sinks[SINK_ERR], STDERR_FILENO);
     access_sink = sink_for(targets->access, &sinks[SINK_ACCESS_FILE]);

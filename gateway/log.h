@@ -17,6 +17,7 @@ struct log_targets {
     const char *access;
     const char *error;
     enum log_level level;
+    bool guarded; /* opened with more rights than their directories' owner may have: not through links */
 };
 
 /* Opens the targets. Before it, messages go to stderr at once. 0, or -1 with errno and *path, the one that

@@ -111,6 +111,19 @@ def test_unknown_user(tmp_path):
     assert "nosuchuser" in result.stderr
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can drop to a user")
+@pytest.mark.parametrize("log", ["access", "error"])
+def test_root_follows_no_link_to_a_log(tmp_path, log):
+    """The user that will be dropped to, whose directory it is, could have root append to any file."""
+    (tmp_path / "precious").write_text("")
+    (tmp_path / "a.log").symlink_to("precious")
+    write(tmp_path, ini({"gateway": {"listen": "127.0.0.1:0", "user": "nobody"}, "log": {log: "a.log"}, "app:hello": app("hello")}))
+    result = run(tmp_path)
+    assert result.returncode == CANNOT_START
+    assert f"cannot open the log {tmp_path}/a.log" in result.stderr
+    assert (tmp_path / "precious").read_text() == ""
+
+
 # --- -t and -T
 
 
