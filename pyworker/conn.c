@@ -1,16 +1,21 @@
-/* conn.c - what a connection holds is looked at (MSG_PEEK) before libfcgi reads it: record.c says why. The
+/* conn.c - what a connection holds is looked at (MSG_PEEK) before libfcgi gets it: record.c says why. The
  * look costs one system call per request, less than can be measured beside the rest. */
 #define _GNU_SOURCE
 #include "conn.h"
 
 #include <errno.h>
+#include <unistd.h>
 #include <sys/socket.h>
 #include <fastcgi.h>
 
+#include "buffer.h"
 #include "peer.h"
 #include "record.h"
 
-enum { PEEK_FIRST = 8192 }; /* holds nearly every head */
+enum {
+    PEEK_FIRST = 8192,         /* holds nearly every head */
+    HEAD_MAX = 8 * 1024 * 1024 /* bytes of one that is too long to be peeked at */
+};
 
 struct look {
     enum message_kind kind;
@@ -63,7 +68,73 @@ static void end_request(int fd, uint16_t id, uint8_t protocol_status)
     (void)peer_send(fd, end, sizeof(end)); /* the connection is closed next, whether it arrived or not */
 }
 
-enum conn_state conn_begin(int fd, uint8_t *peek, unsigned requests, bool apart, struct preset *request)
+/* Takes so many bytes, and waits for each piece as long as peer.c says. */
+static bool receive(int fd, uint8_t *out, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = recv(fd, out, len, 0);
+        if (n == 0 || (n == -1 && errno != EINTR))
+            return false;
+        out += n > 0 ? n : 0;
+        len -= n > 0 ? (size_t)n : 0;
+    }
+    return true;
+}
+
+static bool receive_record(int fd, uint8_t *scratch, struct buffer *head, bool *last)
+{
+    size_t left = RECORD_HEADER;
+    size_t start = head->len;
+
+    while (left > 0) {
+        size_t n = left < CONN_PEEK_MAX ? left : CONN_PEEK_MAX;
+        if (!receive(fd, scratch, n) || !buffer_append(head, scratch, n))
+            return false;
+        left -= n;
+        if (head->len == start + RECORD_HEADER)
+            left = record_rest((const uint8_t *)head->data + start, last);
+    }
+    return true;
+}
+
+static bool receive_head(int fd, uint8_t *scratch, struct buffer *head)
+{
+    struct message m;
+    bool last = false;
+
+    while (!last)
+        if (!receive_record(fd, scratch, head, &last))
+            return false;
+    return message_inspect((const uint8_t *)head->data, head->len, &m) == MESSAGE_REQUEST;
+}
+
+/* Begins a request whose head is longer than what can be peeked at: it is waited for. */
+static bool begin_long(int fd, uint8_t *scratch, bool waits, struct preset *request)
+{
+    struct buffer head;
+    bool begun = false;
+
+    buffer_init(&head, HEAD_MAX);
+    if (receive_head(fd, scratch, &head))
+        begun = preset_begin_apart(request, fd, head.data, head.len, waits);
+    else
+        (void)close(fd);
+    buffer_free(&head);
+    return begun;
+}
+
+/* Begins a request whose head has been peeked at. */
+static bool begin(int fd, uint8_t *peek, const struct message *m, bool waits, struct preset *request)
+{
+    if (m->whole && m->len <= PRESET_BUFFER)
+        return preset_begin(request, fd);
+    if (recv(fd, peek, m->head, MSG_DONTWAIT) == (ssize_t)m->head)
+        return preset_begin_apart(request, fd, peek, m->head, waits);
+    (void)close(fd);
+    return false;
+}
+
+enum conn_state conn_begin(int fd, uint8_t *peek, unsigned requests, bool waits, struct preset *request)
 {
     struct look l = look(fd, peek);
 
@@ -80,10 +151,8 @@ enum conn_state conn_begin(int fd, uint8_t *peek, unsigned requests, bool apart,
         end_request(fd, l.message.id, FCGI_UNKNOWN_ROLE);
         return CONN_USELESS;
     }
-    size_t len = l.message.whole ? l.message.len : 0;
-    apart = apart && l.kind == MESSAGE_REQUEST && (len == 0 || len > PRESET_BUFFER);
-    bool begun =
-        apart ? preset_begin_apart(request, fd, peek, l.message.head) : preset_begin(request, fd, len);
+    bool begun = l.kind == MESSAGE_REQUEST ? begin(fd, peek, &l.message, waits, request)
+                                           : begin_long(fd, peek, waits, request);
     return begun ? CONN_BEGUN : CONN_CLOSED;
 }
 

@@ -265,7 +265,7 @@ static enum conn_state conn_look(struct core *core, int fd, struct preset *reque
         return CONN_USELESS;
     }
     unlock(core);
-    enum conn_state state = conn_begin(fd, core->peek, core->requests, core->polled, request);
+    enum conn_state state = conn_begin(fd, core->peek, core->requests, !core->polled, request);
     lock(core);
     return state;
 }

@@ -1,5 +1,5 @@
 /* preset.c - the preset connection: libfcgi serves a connection that our own epoll loop accepted and found
- * ready.
+ * ready, or a file with nothing but a request's head.
  *
  * FCGX_Accept_r() normally accepts and reads in one blocking call. If ipcFd is set already and keepConnection
  * says that it was kept from a request before, it only reads. fcgiapp.h says "don't use anything below here"
@@ -15,11 +15,11 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
-#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-#include <sys/socket.h>
+#include <sys/mman.h>
 
 _Static_assert(offsetof(FCGX_Request, ipcFd) == 2 * sizeof(int) + 5 * sizeof(void *), "libfcgi moved ipcFd");
 _Static_assert(offsetof(FCGX_Request, keepConnection) == offsetof(FCGX_Request, ipcFd) + 2 * sizeof(int),
@@ -47,65 +47,52 @@ bool preset_setup(void)
     return done;
 }
 
-/* A signal handler that interrupts libfcgi's read() would end the connection, so none may run while it can
- * block. */
-static bool signals_block(const struct preset *p, sigset_t *before)
+bool preset_begin(struct preset *p, int fd)
 {
-    sigset_t all;
-    return !p->buffered && sigfillset(&all) == 0 && pthread_sigmask(SIG_BLOCK, &all, before) == 0;
-}
-
-static void signals_restore(bool blocked, const sigset_t *before)
-{
-    if (blocked)
-        (void)pthread_sigmask(SIG_SETMASK, before, NULL); /* cannot fail: the set came from there */
-}
-
-bool preset_begin(struct preset *p, int fd, size_t len)
-{
-    sigset_t before;
-
-    p->buffered = len > 0 && len <= PRESET_BUFFER;
     p->apart = false;
+    p->piece = NULL;
     (void)FCGX_InitRequest(&p->fcgi, -1, 0); /* always 0; -1: it can never accept by itself */
     p->fcgi.ipcFd = fd;
     p->fcgi.keepConnection = 1;
     FCGX_Detach(&p->fcgi); /* close() at once, not after a poll of two seconds for the peer's */
-    bool blocked = signals_block(p, &before);
     bool begun = FCGX_Accept_r(&p->fcgi) == 0;
-    signals_restore(blocked, &before);
     p->fd = begun ? fd : -1;
     p->id = (uint16_t)p->fcgi.requestId;
     return begun;
 }
 
-/* A pipe that holds these bytes and nothing more; returns where to read them, or -1. `len`: less than a pipe
- * takes. */
-static int pipe_of(const void *data, size_t len)
+/* A file that holds these bytes and nothing more; returns where to read them, or -1. */
+static int file_of(const char *data, size_t len)
 {
-    int ends[2];
+    int fd = memfd_create("head", MFD_CLOEXEC);
+    ssize_t n = 0;
 
-    if (pipe2(ends, O_CLOEXEC) == -1)
-        return -1;
-    ssize_t written = write(ends[1], data, len);
-    (void)close(ends[1]);
-    if (written == (ssize_t)len)
-        return ends[0];
-    (void)close(ends[0]);
+    for (size_t done = 0; fd != -1 && done < len; done += (size_t)n) {
+        n = write(fd, data + done, len - done);
+        if (n <= 0)
+            break;
+    }
+    if (fd != -1 && n > 0 && lseek(fd, 0, SEEK_SET) == 0)
+        return fd;
+    if (fd != -1)
+        (void)close(fd);
     return -1;
 }
 
-bool preset_begin_apart(struct preset *p, int fd, void *head, size_t len)
+bool preset_begin_apart(struct preset *p, int fd, const void *head, size_t len, bool waits)
 {
-    int source = recv(fd, head, len, MSG_DONTWAIT) == (ssize_t)len ? pipe_of(head, len) : -1;
-    if (source == -1 || !preset_begin(p, source, 0)) { /* which has closed it */
+    unsigned char *piece = waits ? malloc(PRESET_BUFFER) : NULL;
+    int source = waits && piece == NULL ? -1 : file_of(head, len);
+    if (source == -1 || !preset_begin(p, source)) { /* which has closed it */
+        free(piece);
         (void)close(fd);
         return false;
     }
     (void)close(source);
     p->fcgi.ipcFd = p->fd = fd;
     p->apart = true;
-    upload_begin(&p->upload, fd, p->id);
+    p->piece = piece;
+    upload_begin(&p->upload, fd, p->id, waits);
     return true;
 }
 
@@ -121,15 +108,33 @@ void preset_consume(struct preset *p, size_t len)
     p->fcgi.in->rdNext += len;
 }
 
+/* What libfcgi does when its buffer is empty. No signal is handled meanwhile: SIGTERM is for a thread that
+ * waits for requests, and so comes before the next of them. */
+static void fill(struct preset *p)
+{
+    FCGX_Stream *in = p->fcgi.in;
+    sigset_t all, before;
+
+    bool blocked = sigfillset(&all) == 0 && pthread_sigmask(SIG_BLOCK, &all, &before) == 0;
+    size_t n = upload_read(&p->upload, p->piece, PRESET_BUFFER);
+    if (blocked)
+        (void)pthread_sigmask(SIG_SETMASK, &before, NULL); /* cannot fail: the set came from there */
+    in->rdNext = p->piece;
+    in->stop = p->piece + n;
+    in->isClosed = n == 0;
+    if (p->upload.failed)
+        in->FCGI_errno = FCGX_PROTOCOL_ERROR;
+}
+
 bool preset_refill(struct preset *p)
 {
     FCGX_Stream *in = p->fcgi.in;
     if (in->isClosed)
         return false;
-    sigset_t before;
-    bool blocked = signals_block(p, &before);
-    in->fillBuffProc(in);
-    signals_restore(blocked, &before);
+    if (p->apart)
+        fill(p);
+    else
+        in->fillBuffProc(in);
     in->stopUnget = in->rdNext;
     return !in->isClosed;
 }
@@ -155,7 +160,7 @@ size_t preset_read(struct preset *p, char *out, size_t len)
 
 bool preset_at_end(const struct preset *p)
 {
-    return p->buffered || p->fcgi.in->isClosed;
+    return !p->apart || p->fcgi.in->isClosed;
 }
 
 bool preset_failed(const struct preset *p)
@@ -173,7 +178,7 @@ static time_t monotonic_seconds(void)
  * request of its own with parameters of its own choice. */
 bool preset_drain(struct preset *p)
 {
-    time_t start = p->buffered ? 0 : monotonic_seconds();
+    time_t start = p->apart ? monotonic_seconds() : 0;
     size_t seen = 0;
 
     for (;;) {
@@ -183,7 +188,7 @@ bool preset_drain(struct preset *p)
         seen += n;
         if (p->fcgi.in->isClosed)
             return !preset_failed(p);
-        if (seen > DRAIN_MAX || (!p->buffered && monotonic_seconds() - start > DRAIN_SECONDS))
+        if (seen > DRAIN_MAX || (p->apart && monotonic_seconds() - start > DRAIN_SECONDS))
             return false;
         (void)preset_refill(p); /* its end shows as isClosed */
     }
@@ -194,7 +199,7 @@ bool preset_drain_now(struct preset *p)
     char scratch[4096];
     size_t seen = 0;
 
-    if (!p->apart)
+    if (!p->apart || p->upload.waits)
         return preset_drain(p);
     for (size_t n = 1; n > 0 && seen <= DRAIN_MAX; seen += n)
         n = upload_read(&p->upload, scratch, sizeof(scratch));
@@ -204,6 +209,8 @@ bool preset_drain_now(struct preset *p)
 bool preset_end(struct preset *p, bool keep)
 {
     FCGX_Free(&p->fcgi, !keep);
+    free(p->piece);
+    p->piece = NULL;
     p->fd = -1;
     return keep;
 }

@@ -1,5 +1,5 @@
-/* preset.h - one FastCGI request read by libfcgi from a connection that we accepted. The only user of
- * libfcgi. No call here needs the GIL. */
+/* preset.h - one FastCGI request from a connection that we accepted. The only user of libfcgi, which reads
+ * nothing but what conn.c has judged. No call here needs the GIL. */
 #ifndef PYWORKER_PRESET_H
 #define PYWORKER_PRESET_H
 
@@ -16,23 +16,24 @@ struct preset {
     FCGX_Request fcgi; /* fcgi.envp: the parameters, "NAME=value", after libfcgi's own FCGI_ROLE */
     int fd;            /* the connection; -1: no request */
     uint16_t id;
-    bool buffered; /* the whole request is in libfcgi's buffer: no read can block */
-    bool apart;    /* libfcgi has got the head alone: the body is `upload`'s */
+    bool apart; /* libfcgi has got the head alone: the body is `upload`'s; else it has all of it */
     struct upload upload;
+    unsigned char *piece; /* of an upload that waits: the one that is read last; malloc'd */
 };
 
 /* libfcgi's own set-up, once per process; the dispositions of signals are as before. False: it failed. */
 bool preset_setup(void);
 
-/* Reads BEGIN and PARAMS. False: the peer is gone or broke the protocol, and `fd` is closed. `len` is the
- * length of the request if all of it has arrived, else 0. */
-bool preset_begin(struct preset *p, int fd, size_t len);
+/* Begins a request that has arrived with all of its body, at most PRESET_BUFFER bytes. False: it cannot be,
+ * and `fd` is closed. */
+bool preset_begin(struct preset *p, int fd);
 
-/* The same for a request whose body has not all arrived and must not be waited for. `head`: BEGIN to the
- * empty PARAMS, `len` bytes, at most CONN_PEEK_MAX; they stand in the connection still, and are scratch. */
-bool preset_begin_apart(struct preset *p, int fd, void *head, size_t len);
+/* The same for any other. `head`: BEGIN to the empty PARAMS, `len` bytes, which were read from `fd`. `waits`:
+ * whether reads of the body wait for the peer. */
+bool preset_begin_apart(struct preset *p, int fd, const void *head, size_t len, bool waits);
 
-/* What can be had of the body without reading, and taking from it. From here on down: not if it is apart. */
+/* What can be had of the body without reading, and taking from it. From here on down: not if it is apart and
+ * does not wait. */
 size_t preset_available(const struct preset *p, const char **data);
 void preset_consume(struct preset *p, size_t len);
 

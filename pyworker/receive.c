@@ -22,8 +22,7 @@ static size_t take_apart(struct call *c, const char **data)
     return upload_read(&c->x.request.upload, a->scratch, SCRATCH);
 }
 
-/* The same from libfcgi's buffer. A head too large to be looked at before (conn.h) makes this wait for the
- * peer. */
+/* The same from libfcgi's buffer, which has all of it. */
 static size_t take_buffered(struct call *c, const char **data)
 {
     size_t n = preset_available(&c->x.request, data);
@@ -43,7 +42,7 @@ static bool at_end(struct call *c, bool *broken)
     }
     /* Of a request that was read whole the end is there, and does not have to be waited for. */
     const char *data;
-    bool more = preset_available(p, &data) > 0 || (p->buffered && preset_refill(p)) || !p->fcgi.in->isClosed;
+    bool more = preset_available(p, &data) > 0 || preset_refill(p);
     *broken = preset_failed(p);
     return !more;
 }

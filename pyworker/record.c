@@ -54,6 +54,13 @@ static struct record record_header(const uint8_t *p)
     return r;
 }
 
+size_t record_rest(const uint8_t header[RECORD_HEADER], bool *last)
+{
+    struct record r = record_header(header);
+    *last = r.type == FCGI_PARAMS && r.content == 0;
+    return r.len - RECORD_HEADER;
+}
+
 static enum message_kind inspect_management(const struct record *r, size_t len, struct message *m)
 {
     if (r->type == FCGI_BEGIN_REQUEST || r->content > MANAGEMENT_CONTENT_MAX)

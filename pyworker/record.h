@@ -17,6 +17,9 @@ enum {
 void record_put_header(uint8_t out[RECORD_HEADER], uint8_t type, uint16_t id, size_t content);
 void record_put_end(uint8_t out[RECORD_END], uint16_t id, uint32_t app_status, uint8_t protocol_status);
 
+/* How many bytes follow a header; *last: whether it ends the parameters. */
+size_t record_rest(const uint8_t header[RECORD_HEADER], bool *last);
+
 enum message_kind {
     MESSAGE_MORE,       /* the head (BEGIN to the empty PARAMS), or a management record, is not all there */
     MESSAGE_REQUEST,    /* a head is there */

@@ -6,9 +6,9 @@
 #include <sys/socket.h>
 #include <fastcgi.h>
 
-void upload_begin(struct upload *u, int fd, uint16_t id)
+void upload_begin(struct upload *u, int fd, uint16_t id, bool waits)
 {
-    *u = (struct upload){.fd = fd, .id = id};
+    *u = (struct upload){.fd = fd, .id = id, .waits = waits};
 }
 
 /* As much of `len` as is there. */
@@ -16,9 +16,9 @@ static size_t take(struct upload *u, void *out, size_t len)
 {
     ssize_t n;
     do {
-        n = recv(u->fd, out, len, MSG_DONTWAIT);
+        n = recv(u->fd, out, len, u->waits ? 0 : MSG_DONTWAIT);
     } while (n == -1 && errno == EINTR);
-    if (n == 0 || (n == -1 && errno != EAGAIN))
+    if (n == 0 || (n == -1 && (u->waits || errno != EAGAIN)))
         u->failed = true;
     return n > 0 ? (size_t)n : 0;
 }
@@ -51,24 +51,29 @@ static bool skip_padding(struct upload *u)
     return u->padding == 0;
 }
 
+/* Takes what it can of the record under way, or begins the next one. False: nothing was there. */
+static bool step(struct upload *u, char *out, size_t len, size_t *done)
+{
+    if (u->content > 0) {
+        *done = take(u, out, u->content < len ? u->content : len);
+        u->content -= *done;
+        return *done > 0;
+    }
+    if (!skip_padding(u))
+        return false;
+    u->ended = u->last;
+    return u->last || take_header(u);
+}
+
 size_t upload_read(struct upload *u, void *out, size_t len)
 {
     size_t done = 0;
 
-    while (!u->ended && !u->failed && done < len) {
-        if (u->content > 0) {
-            size_t n = take(u, (char *)out + done, u->content < len - done ? u->content : len - done);
-            u->content -= n;
-            done += n;
-            if (n == 0)
-                break;
-        } else if (!skip_padding(u)) {
+    while (!u->ended && !u->failed && done < len && !(u->waits && done > 0)) {
+        size_t n = 0;
+        if (!step(u, (char *)out + done, len - done, &n) && !u->waits)
             break;
-        } else if (u->last) {
-            u->ended = true;
-        } else if (!take_header(u)) {
-            break;
-        }
+        done += n;
     }
     return done;
 }

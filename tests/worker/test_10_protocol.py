@@ -299,14 +299,33 @@ def test_body_that_is_shorter_than_declared(serve):
         assert b"request body cut short: 20 of 40 bytes came" in connection.read_answer().body
 
 
-def test_abort_in_the_body(serve):
+OVERRUN = record(GET_VALUES, 0, pairs({"FCGI_MAX_CONNS": ""}) * 40)  # of a buffer on the stack of libfcgi
+TOO_LONG = b"\xff\xff\xff\xff\xff\xff\xff\xff"  # lengths of a name and its value
+LONG = b"\4\x80\0\x60\0LONG" + b"x" * 0x6000  # more than is looked at before it is read
+
+
+@pytest.mark.parametrize("wrong", [
+    record(ABORT, 1), OVERRUN, record(GET_VALUES, 0, TOO_LONG), record(PARAMS, 1, b"x"), record(STDIN, 2, b"x"),
+    record(STDIN, 1, version=2), fcgi.begin(1), fcgi.begin(2)], ids=range(8))
+@pytest.mark.parametrize("head", [b"", record(PARAMS, 1, LONG)], ids=["short", "long"])
+def test_what_is_no_body_breaks_it_off(serve, head, wrong):
     worker = serve(CUT % "read()")
     with worker.connect() as connection:
-        params = cgi_params("POST", "/", b"x" * 40)
-        connection.send(request(params)[:-8] + record(STDIN, 1, b"y" * 20) + record(ABORT, 1))
+        whole = request(cgi_params("POST", "/", b"x" * 40))[:-8]
+        connection.send(whole[:16] + head + whole[16:] + record(STDIN, 1, b"y" * 20) + wrong + record(STDIN, 1))
         assert b"cut short" in connection.read_answer().body
         assert connection.at_end()
     assert b"cut short" in worker.ask().body
+
+
+@pytest.mark.parametrize("wrong", [OVERRUN, record(PARAMS, 1, TOO_LONG), record(STDIN, 1), record(PARAMS, 2, b"x"), fcgi.begin(1)],
+                         ids=range(5))
+def test_what_is_wrong_deep_in_a_long_head_closes_the_connection(serve, wrong):
+    worker = serve()
+    with worker.connect() as connection:
+        connection.send(fcgi.begin(1) + record(PARAMS, 1, LONG) + wrong + record(PARAMS, 1) + record(STDIN, 1))
+        assert connection.at_end()
+    assert worker.ask().body == b"hello"
 
 
 # --- what is no request ---
@@ -329,9 +348,8 @@ def test_management_records_are_answered(serve):
 
 
 def test_management_record_that_overruns_libfcgi(serve):
-    names = pairs({"FCGI_MAX_CONNS": ""}) * 40
     with serve().connect() as connection:
-        connection.send(record(GET_VALUES, 0, names) + request(cgi_params()))
+        connection.send(OVERRUN + request(cgi_params()))
         kind, _, content = connection.read_record()
         assert kind == GET_VALUES_RESULT and len(fcgi.parse_pairs(content)) == 1
         assert connection.read_answer().body == b"hello"
@@ -375,16 +393,6 @@ def test_what_is_no_request_closes_the_connection(serve, message):
         connection.send(message)
         assert connection.at_end()
     assert worker.ask().body == b"hello"
-
-
-def test_second_request_on_a_busy_connection(serve):
-    worker = serve(ECHO)
-    with worker.connect() as connection:
-        connection.send(request(cgi_params("POST", "/", b"ab"))[:-8] + record(STDIN, 1, b"a") + fcgi.begin(2) +
-                        record(STDIN, 1, b"b") + record(STDIN, 1))
-        kind, request_id, content = connection.read_record()
-        assert (kind, request_id, content[4]) == (END, 2, fcgi.CANT_MPX_CONN)
-        assert json.loads(connection.read_answer().body)[1] == "ab"
 
 
 @pytest.mark.parametrize("role", [0, fcgi.AUTHORIZER, fcgi.FILTER, 65535])
