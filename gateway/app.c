@@ -134,6 +134,7 @@ bool app_reload(struct app *app, struct conf *conf, const struct conf_app *app_c
     conf_unref(app->conf);
     app->conf = conf_ref(conf);
     app->app_conf = app_conf;
+    app->seat.name = app_conf->name; /* it may wait for its turn */
     backoff_clear(&app->backoff);
     app->stillborn = 0;
     LIST_EACH (node, after, &app->roster.workers) {

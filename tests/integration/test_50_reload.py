@@ -340,3 +340,25 @@ def test_the_status_listener(launch, tmp_path):
         assert '"other"' in connection.get("/status.json").text
     rewrite(gateway, kitchen())
     assert not second.exists()
+
+
+def test_the_name_of_an_app_that_starves_outlives_its_file(launch, tmp_path):
+    """It is told to the log when an idle worker makes room, here in the very turn in which the file of the name is gone: two
+    reloads after the request that waits, one after it was last tried."""
+    busy = {"module": "x:y", "directory": tmp_path, "python": install(tmp_path, "slow", "never-ready"), "workers": 2, "path": "/busy"}
+    gateway = launch({"limits": {"workers": 2}, "app:busy": busy, "app:starving": app("hello")})
+    first, second, starving = gateway.connect(), gateway.connect(), gateway.connect()
+    first.send(b"GET /busy HTTP/1.1\r\nHost: x\r\n\r\n")
+    wait_until(lambda: journal(tmp_path, "request"), "the first request")
+    second.send(b"GET /busy HTTP/1.1\r\nHost: x\r\n\r\n")
+    wait_until(lambda: len(journal(tmp_path, "start")) == 2, "the second worker")
+    second.close()
+    starving.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    hup(gateway)
+    gateway.send_signal(signal.SIGSTOP)
+    time.sleep(0.5)  # the first worker answers meanwhile
+    gateway.send_signal(signal.SIGHUP)
+    gateway.send_signal(signal.SIGCONT)
+    gateway.err.wait(r"makes room for starving")
+    assert first.answer().status == 200
+    assert starving.answer().status == 200
