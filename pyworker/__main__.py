@@ -293,13 +293,14 @@ def finish(code, join, whole):
 
 def import_core():
     """The extension, or an end with one sentence that says why not."""
-    if sys.version_info >= (3, 8):
+    # A free-threaded build would load it, but its objects are laid out otherwise.
+    if sys.version_info >= (3, 8) and "t" not in getattr(sys, "abiflags", ""):
         try:
             from pyworker import _pyworker
 
             return _pyworker
         except ImportError:
-            pass  # PyPy and free-threaded builds do not look for an .abi3.so
+            pass  # PyPy does not look for an .abi3.so
     from pyworker.fail import unsuitable
 
     return unsuitable(sys.exc_info()[1])

@@ -49,15 +49,15 @@ ASGI = """
 
 
 def interpreters():
-    """The interpreters of this machine: {version: path}."""
+    """The interpreters of this machine: {version: path}. A version with "t" is free-threaded."""
     found = {"%d.%d" % sys.version_info[:2]: sys.executable}
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     candidates = [*pyenv.glob("versions/*/bin/python"), *Path("/usr/bin").glob("python3.*"),
                   *Path("/usr/local/bin").glob("python3.*"), *Path("/usr/bin").glob("pypy3*")]
     for path in candidates:
-        if re.fullmatch(r"python(3\.\d+)?|pypy3", path.name):
-            script = "import sys; print('%s%d.%d' % ((sys.version_info[0] > 2 and sys.implementation.name != 'cpython' " \
-                     "and 'pypy') or '', sys.version_info[0], sys.version_info[1]))"
+        if re.fullmatch(r"python(3\.\d+t?)?|pypy3", path.name):
+            script = "import sys; print('%s%d.%d%s' % ((sys.version_info[0] > 2 and sys.implementation.name != 'cpython' and " \
+                     "'pypy') or '', sys.version_info[0], sys.version_info[1], 't' in getattr(sys, 'abiflags', '') and 't' or ''))"
             run = subprocess.run([path, "-c", script], capture_output=True, text=True)
             if run.returncode == 0:
                 found.setdefault(run.stdout.strip(), str(path))
@@ -69,7 +69,7 @@ def number(version):
 
 
 FOUND = interpreters()
-GOOD = [version for version in FOUND if not version.startswith("pypy") and number(version) >= (3, 8)]
+GOOD = [version for version in FOUND if re.fullmatch(r"[\d.]+", version) and number(version) >= (3, 8)]
 BAD = [version for version in FOUND if version not in GOOD]
 NEEDED = os.environ.get("LEANGATE_NEED_PYTHONS", "").split()
 
@@ -120,17 +120,18 @@ def test_says_what_is_wrong(spawn, version):
 def test_other_interpreters_are_told(spawn, version):
     worker = spawn(python=FOUND[version], environ={"PYTHONDONTWRITEBYTECODE": "1"})
     message = worker.message()
-    assert message.startswith("FAILED\npyworker needs CPython 3.9 or newer; this is "), message + worker.stderr
+    need = "CPython with its lock (GIL); this is the free-threaded " if version.endswith("t") else "CPython 3.9 or newer; this is "
+    assert message.startswith("FAILED\npyworker needs " + need), message + worker.stderr
     assert " at " in message
     assert worker.wait() == 1
-    assert worker.stderr.startswith("pyworker needs CPython 3.9 or newer; this is ")
+    assert worker.stderr.startswith("pyworker needs " + need)
 
 
 @pytest.mark.parametrize("change, text", [
     ("sys.version_info = (3, 7, 1, 'final', 0)", "pyworker needs CPython 3.9 or newer; this is CPython 3.7 at {python}"),
     ("sys.modules['pyworker._pyworker'] = None; sys.implementation.name = 'pypy'",
      "pyworker needs CPython 3.9 or newer; this is CPython"),
-    ("sys.modules['pyworker._pyworker'] = None; sys.abiflags = 't'",
+    ("sys.abiflags = 't'",
      "pyworker needs CPython with its lock (GIL); this is the free-threaded CPython"),
     ("sys.modules['pyworker._pyworker'] = None", "pyworker cannot load its extension: "),
 ])
