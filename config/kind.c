@@ -131,8 +131,8 @@ static bool find_kind(struct loader *l, struct draft *draft, bool own)
             continue;
         if (first != NULL && draft->app.kind != (int)makings[i].kind) {
             struct place place = place_of(l, draft, row);
-            return load_fail_at(l, &place, draft, row, "there is a %s, too: which of them, says kind",
-                                first->key);
+            return load_fail_at(l, &place, draft, row,
+                                "there is a %s, too: keep one, or say with kind which is meant", first->key);
         }
         first = row;
         draft->app.kind = (int)makings[i].kind;

@@ -52,6 +52,13 @@ struct draft *sections_draft(struct loader *l, const struct place *place, const 
     return draft;
 }
 
+/* The app that [hello] or [app hello] was to be. */
+static const char *meant(const char *name)
+{
+    const char *part = strncmp(name, "app ", 4) == 0 ? name + 4 : name;
+    return is_app_name(part, strlen(part)) ? part : "NAME";
+}
+
 static bool unknown_section(struct source *s, const char *name)
 {
     struct loader *l = s->loader;
@@ -67,10 +74,8 @@ static bool unknown_section(struct source *s, const char *name)
         for (int i = 0; i < TABLE_SECTIONS; i++)
             (void)suggest_offer(&suggest, table_section_name((enum table_section)i));
     if (suggest.best == NULL)
-        return load_fail_at(l, &s->place, NULL, NULL,
-                            name[head] == ':' ? "[%s] unknown section (an app's is [app:NAME])"
-                                              : "[%s] unknown section (an app's is [app:%s])",
-                            name, name);
+        return load_fail_at(l, &s->place, NULL, NULL, "[%s] unknown section (an app's is [app:%s])", name,
+                            meant(name));
     return load_fail_at(l, &s->place, NULL, NULL, "[%s] unknown section, did you mean [%s%s]?", name,
                         suggest.best, name + head);
 }

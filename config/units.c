@@ -113,7 +113,8 @@ static char lower(char c)
     return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
 }
 
-/* digits + the first unit that `rest` begins with in any case, else digits + fallback */
+/* digits + the first unit that `rest` begins with in any case; digits + fallback where nothing follows them.
+ * Another unit is not guessed at: 1d is not 1s. */
 static bool guess_unit(const char *text, const struct unit *units, size_t count, const char *fallback,
                        char guess[UNITS_TEXT])
 {
@@ -124,7 +125,7 @@ static bool guess_unit(const char *text, const struct unit *units, size_t count,
     const char *rest = text + digits;
     while (*rest == ' ')
         rest++;
-    const char *unit = fallback;
+    const char *unit = *rest == '\0' ? fallback : NULL;
     for (size_t i = 0; i < count; i++) {
         size_t len = strlen(units[i].name);
         size_t same = 0;
@@ -135,8 +136,9 @@ static bool guess_unit(const char *text, const struct unit *units, size_t count,
             break;
         }
     }
-    (void)snprintf(guess, UNITS_TEXT, "%" PRId64 "%s", number, unit);
-    return true;
+    if (unit != NULL)
+        (void)snprintf(guess, UNITS_TEXT, "%" PRId64 "%s", number, unit);
+    return unit != NULL;
 }
 
 bool units_time_guess(const char *text, char guess[UNITS_TEXT])

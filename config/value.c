@@ -103,7 +103,11 @@ static bool not_a_number(const struct target *t, const char *text)
         return FAIL(t, "\"%s\" is not %s (try %s)", text, what, guess);
     if (strcmp(text, "off") == 0)
         return FAIL(t, "cannot be off (try %s)", row->standard);
-    return FAIL(t, "\"%s\" is not %s (try %s)", text, what, *row->standard != '\0' ? row->standard : "0022");
+    const char *units = row->type == TABLE_TIME   ? " in ms, s, m or h"
+                        : row->type == TABLE_SIZE ? " in bytes, k, m or g"
+                                                  : "";
+    return FAIL(t, "\"%s\" is not %s%s (try %s)", text, what, units,
+                *row->standard != '\0' ? row->standard : "0022");
 }
 
 static bool take_number(const struct target *t, const char *text)

@@ -58,7 +58,7 @@ def test_wrong_usage(tmp_path, args):
 
 @pytest.mark.parametrize("text, message", [
     ("[app:hello]\nmodule = hello\nidle_timeout = 60x\n",
-     'gateway.ini:3: [app:hello] idle_timeout: "60x" is not a time (try 60s)'),
+     'gateway.ini:3: [app:hello] idle_timeout: "60x" is not a time in ms, s, m or h (try 60s)'),
     ("[app:hello]\nidle_timout = 60s\n",
      'gateway.ini:2: [app:hello] unknown key "idle_timout", did you mean "idle_timeout"?'),
 ])

@@ -114,6 +114,8 @@ static void test_line_errors(void **state)
         {"[ap:hello]\n",                                           "gateway.ini:1: [ap:hello] unknown section, did you mean [app:hello]?" },
         {"[wibble]\n",                                             "gateway.ini:1: [wibble] unknown section (an app's is [app:wibble])"   },
         {"[wibble:x]\n",                                           "gateway.ini:1: [wibble:x] unknown section (an app's is [app:NAME])"    },
+        {"[app hello]\n", "gateway.ini:1: [app hello] unknown section (an app's is [app:hello])"},
+        {"[my shop]\n", "gateway.ini:1: [my shop] unknown section (an app's is [app:NAME])"},
         {"[app:]\n",
          "gateway.ini:1: [app:] an app's name has 1 to 64 letters, digits, \"-\", \"_\" and \".\""                                        },
         {"[app:a b]\n",
@@ -139,11 +141,11 @@ static void test_value_errors(void **state)
     (void)state;
     static const struct refused rows[] = {
         {"[app:hello]\nidle_timeout = 60x\n",
-         "gateway.ini:2: [app:hello] idle_timeout: \"60x\" is not a time (try 60s)"                                        },
+         "gateway.ini:2: [app:hello] idle_timeout: \"60x\" is not a time in ms, s, m or h (try 60s)"                                        },
         {"[app:hello]\nidle_timeout = 60\n",
          "gateway.ini:2: [app:hello] idle_timeout: \"60\" is not a time (try 60s)"                                         },
         {"[app]\nstart_timeout = soon\n",
-         "gateway.ini:2: [app] start_timeout: \"soon\" is not a time (try 60s)"                                            },
+         "gateway.ini:2: [app] start_timeout: \"soon\" is not a time in ms, s, m or h (try 60s)"                                            },
         {"[app]\nstart_timeout = off\n",            "gateway.ini:2: [app] start_timeout: cannot be off (try 60s)"          },
         {"[app]\nidle_timeout =\n",                 "gateway.ini:2: [app] idle_timeout: needs a value (try 60s)"           },
         {"[app]\nidle_timeout = 1ms\n",

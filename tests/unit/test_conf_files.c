@@ -154,8 +154,9 @@ static void test_include_errors(void **state)
 {
     (void)state;
     write_file("conf.d/deep/c.ini", "[app:c]\nmodule = m\nidle_timeout = 60x\n");
-    assert_fails(load(NULL, NULL),
-                 "conf.d/deep/c.ini:3: [app:c] idle_timeout: \"60x\" is not a time (try 60s)");
+    assert_fails(
+        load(NULL, NULL),
+        "conf.d/deep/c.ini:3: [app:c] idle_timeout: \"60x\" is not a time in ms, s, m or h (try 60s)");
     write_file("conf.d/deep/c.ini", "[app:c]\nmodule = m\npath = /b\n");
     assert_fails(load(NULL, NULL),
                  "conf.d/deep/c.ini:3: [app:c] path: \"/b\" leads to [app:b] already (conf.d/b.ini:3)");

@@ -144,7 +144,7 @@ static void test_refused(void **state)
         {"[app:a]\ncommand = x\naddress = unix:/s\n",
          "gateway.ini:2: [app:a] command: there is an address, too: a server is either started or runs already"},
         {"[app:a]\nmodule = m\nroot = r\n",
-         "gateway.ini:3: [app:a] root: there is a module, too: which of them, says kind"},
+         "gateway.ini:3: [app:a] root: there is a module, too: keep one, or say with kind which is meant"},
         {"[app:a]\nkind = wsgi\nmodule = m\nroot = r\n", "gateway.ini:4: [app:a] root: is for kind = files"},
         {"[app:a]\nkind = cgi\nmodule = m\n",
          "gateway.ini:3: [app:a] module: is for kind = auto, wsgi or asgi"},

@@ -94,7 +94,7 @@ static void test_variables(void **state)
     assert_int_equal(fx.conf->log_format, CONF_FORMAT_JSON);
     assert_int_equal(app("hello")->workers, 1);
     assert_fails(load(NULL, ARGS("LEANGATE_IDLE_TIMEOUT=60x")),
-                 "LEANGATE_IDLE_TIMEOUT: \"60x\" is not a time (try 60s)");
+                 "LEANGATE_IDLE_TIMEOUT: \"60x\" is not a time in ms, s, m or h (try 60s)");
 }
 
 static void test_port(void **state)
@@ -190,7 +190,7 @@ static void test_usage_errors(void **state)
         {{"--idle-timeout"},            "--idle-timeout: needs a value"                                             },
         {{"--idle-timeout", "--debug"}, "--idle-timeout: needs a value"                                             },
         {{"--idle-timeout", ""},        "--idle-timeout: needs a value (try 60s)"                                   },
-        {{"--idle-timeout=60x"},        "--idle-timeout: \"60x\" is not a time (try 60s)"                           },
+        {{"--idle-timeout=60x"},        "--idle-timeout: \"60x\" is not a time in ms, s, m or h (try 60s)"          },
         {{"--bind", "fd:2"},            "--bind: \"fd:2\" is not an inherited descriptor (fd:3 and above)"          },
         {{"--debug=maybe"},             "--debug: \"maybe\" is not on or off"                                       },
         {{"--help=x"},                  "--help: takes no value"                                                    },
