@@ -1,6 +1,7 @@
 /* check.c - the shapes of values, see check.h. */
 #include "check.h"
 
+#include <arpa/inet.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -101,6 +102,21 @@ bool check_is_v6(const char *host, size_t len)
            strspn(host + 1, DIGITS "abcdefABCDEF:.") == len - 2 && memchr(host, ':', len) != NULL;
 }
 
+/* No resolver: it would cost more memory than the gateway. */
+bool check_is_numeric(const char *host, size_t len)
+{
+    char text[INET6_ADDRSTRLEN];
+    unsigned char address[sizeof(struct in6_addr)];
+    bool v6 = check_is_v6(host, len);
+    host += v6 ? 1 : 0;
+    len -= v6 ? 2 : 0;
+    if (len >= sizeof(text))
+        return false;
+    memcpy(text, host, len);
+    text[len] = '\0';
+    return strcmp(text, "localhost") == 0 || inet_pton(v6 ? AF_INET6 : AF_INET, text, address) == 1;
+}
+
 const char *check_unix(struct check *c, const char *text)
 {
     const char *path = text + strlen("unix:");
@@ -153,6 +169,11 @@ const char *check_listen(struct check *c, const char *text)
         return check_wrong(c, "\"%s\" is not an address (%s)", text, forms);
     if (!check_is_port(colon + 1))
         return check_wrong(c, "\"%s\": \"%s\" is not a port (0 to 65535)", text, colon + 1);
+    if (len > 0 && !check_is_numeric(text, len)) {
+        return check_wrong(
+            c, "\"%s\": names are not looked up: give %.*s by its address, or :%s for every interface", text,
+            (int)len, text, colon + 1);
+    }
     return check_keep(c, text);
 }
 

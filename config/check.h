@@ -56,6 +56,7 @@ bool check_has_control(const char *text);
 /* Whether the text may be a host's name or IPv4 address; an IPv6 address in its brackets. */
 bool check_is_host(const char *host, size_t len);
 bool check_is_v6(const char *host, size_t len);
+bool check_is_numeric(const char *host, size_t len); /* or localhost */
 
 /* Whether `name` of `len` bytes can be a variable of the environment. */
 bool check_variable_name(const char *name, size_t len);

@@ -1,5 +1,4 @@
 /* check_app.c - the shapes of values of [app], see check.h. */
-#include <arpa/inet.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -178,21 +177,6 @@ const char *check_extension(struct check *c, const char *text)
     return *text == '.' ? check_keep(c, text) : check_wrong(c, "\"%s\" has no dot (try .%s)", text, text);
 }
 
-/* No resolver: it would cost more memory than the gateway. */
-static bool is_numeric(const char *host, size_t len)
-{
-    char text[INET6_ADDRSTRLEN];
-    unsigned char address[sizeof(struct in6_addr)];
-    bool v6 = check_is_v6(host, len);
-    host += v6 ? 1 : 0;
-    len -= v6 ? 2 : 0;
-    if (len >= sizeof(text))
-        return false;
-    memcpy(text, host, len);
-    text[len] = '\0';
-    return strcmp(text, "localhost") == 0 || inet_pton(v6 ? AF_INET6 : AF_INET, text, address) == 1;
-}
-
 const char *check_address(struct check *c, const char *text)
 {
     if (strncmp(text, "unix:", strlen("unix:")) == 0)
@@ -203,7 +187,7 @@ const char *check_address(struct check *c, const char *text)
         return check_wrong(c, "\"%s\" is not an address (unix:/path, 127.0.0.1:9000 or [::1]:9000)", text);
     if (!check_is_port(colon + 1) || colon[1 + strspn(colon + 1, "0")] == '\0')
         return check_wrong(c, "\"%s\": \"%s\" is not a port (1 to 65535)", text, colon + 1);
-    if (!is_numeric(text, len)) {
+    if (!check_is_numeric(text, len)) {
         return check_wrong(c, "\"%s\": names are not looked up: give %.*s by its address, or unix:/path",
                            text, (int)len, text);
     }

@@ -216,6 +216,10 @@ static void test_listen(void **state)
          "gateway.ini:2: [gateway] listen: \":65536\": \"65536\" is not a port (0 to 65535)"                                },
         {"[gateway]\nlisten = unix:x\n",
          "gateway.ini:2: [gateway] listen: \"unix:x\" needs an absolute path (unix:/path)"                                  },
+        {"[gateway]\nlisten = example.com:80\n",
+         "gateway.ini:2: [gateway] listen: \"example.com:80\": names are not looked up: give example.com by its address, or :80 for every interface"},
+        {"[gateway]\nlisten = 10.0.0.256:80\n",
+         "gateway.ini:2: [gateway] listen: \"10.0.0.256:80\": names are not looked up: give 10.0.0.256 by its address, or :80 for every interface"},
         {"[gateway]\nlisten = fd:2\n",
          "gateway.ini:2: [gateway] listen: \"fd:2\" is not an inherited descriptor (fd:3 and above)"                      },
         {"[gateway]\nlisten = fd:3x\n",
@@ -229,8 +233,8 @@ static void test_listen(void **state)
     };
     REFUSED(rows);
     assert_loads(
-        load_text("[gateway]\nlisten = :80 [::1]:0 unix:/run//x/./s\nlisten = www.x-y.org:65535\n" APP_FILE));
-    assert_list(&fx.conf->listen, ":80 [::1]:0 unix:/run/x/s www.x-y.org:65535");
+        load_text("[gateway]\nlisten = :80 [::1]:0 unix:/run//x/./s\nlisten = localhost:65535\n" APP_FILE));
+    assert_list(&fx.conf->listen, ":80 [::1]:0 unix:/run/x/s localhost:65535");
 }
 
 static void test_lists(void **state)
