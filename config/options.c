@@ -262,6 +262,8 @@ static bool is_word(struct loader *l, const char *arg)
 
 static bool positional(struct loader *l, const char *arg)
 {
+    if (*arg == '\0') /* an unset variable in quotes; as a path it would be the current directory */
+        return load_fail(l, "\"\" is not an app (leangate . serves this directory)");
     if (l->app == NULL && is_word(l, arg))
         return true;
     if (l->action == CONF_PROFILE && arg[0] == '/' && (l->app != NULL || l->file != NULL)) {

@@ -53,6 +53,13 @@ def test_wrong_usage(tmp_path, args):
     assert len(result.stderr.splitlines()) <= 2 and result.stdout == ""
 
 
+def test_an_empty_app_is_not_this_directory(tmp_path):
+    """leangate "$APP" with a variable that is not set: it would run every script here."""
+    for args in [("",), ("warm", ""), ("--", "")]:
+        result = run(tmp_path, *args)
+        assert result.returncode == USAGE and "is not an app" in result.stderr
+
+
 # --- what is wrong with a file: always file:line: [section] key: what
 
 
