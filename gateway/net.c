@@ -128,18 +128,21 @@ static int listen_tcp(const struct net_listen *l, char error[NET_ERROR_MAX])
     return fd;
 }
 
-/* Removes a socket file that nobody listens on. Anything else stays, and bind then says why. */
-static void remove_stale(const union address *a)
+/* Removes a socket file that nobody listens on. Anything else stays; false: it is no socket. */
+static bool remove_stale(const union address *a)
 {
     struct stat st;
-    if (lstat(a->un.sun_path, &st) == -1 || !S_ISSOCK(st.st_mode))
-        return;
+    if (lstat(a->un.sun_path, &st) == -1)
+        return true;
+    if (!S_ISSOCK(st.st_mode))
+        return false;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd == -1)
-        return;
+        return true;
     if (connect(fd, &a->any, sizeof(a->un)) == -1 && errno == ECONNREFUSED)
         unlink(a->un.sun_path);
     close(fd);
+    return true;
 }
 
 static int listen_unix(const struct net_listen *l, const char *path, char error[NET_ERROR_MAX])
@@ -152,7 +155,10 @@ static int listen_unix(const struct net_listen *l, const char *path, char error[
         return -1;
     }
     memcpy(a.un.sun_path, path, len + 1);
-    remove_stale(&a);
+    if (!remove_stale(&a)) {
+        snprintf(error, NET_ERROR_MAX, "a file of that name is there, and it is no socket");
+        return -1;
+    }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd == -1)
         return fail(fd, error, errno);

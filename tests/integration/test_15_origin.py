@@ -471,5 +471,5 @@ def test_a_file_that_is_no_socket_is_left_alone(tmp_path):
     path.write_text("precious")
     (tmp_path / "gateway.ini").write_text(ini({"gateway": {"listen": f"unix:{path}"}} | KITCHEN))
     result = subprocess.run([*WRAPPER, BINARY], cwd=tmp_path, env=clean_environ(), capture_output=True, text=True)
-    assert result.returncode == 3 and "address in use" in result.stderr
+    assert result.returncode == 3 and "a file of that name is there, and it is no socket" in result.stderr
     assert path.read_text() == "precious"
