@@ -174,11 +174,20 @@ static void change_logs(const struct conf *conf)
     log_change(&targets);
 }
 
+/* Whoever writes `user` into the file of a gateway that runs as root is not to believe that it holds. */
+static void warn_privileges(const struct conf *before, const struct conf *conf)
+{
+    if (strcmp(before->user, conf->user) != 0 || strcmp(before->group, conf->group) != 0)
+        log_warning(
+            "user and group are as they were: what the file says holds from the next start of leangate");
+}
+
 /* Everything that can fail has not. */
 static void commit(const struct reload *reload, const struct conn_pool *before)
 {
     const struct conf *conf = reload->pool->conf;
     change_logs(conf);
+    warn_privileges(before->conf, conf);
     reload->pool->app_shared->fleet.limit = conf->workers;
     change_apps(reload, before->apps, before->conf->app_count);
     router_free(before->router);

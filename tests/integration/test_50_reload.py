@@ -56,6 +56,16 @@ def versioned(tmp_path, **keys):
                       "env": [f"FILE={tmp_path}/go", "PYTHONDONTWRITEBYTECODE=1"]} | keys}
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_takes_a_start_and_the_log_says_so(launch):
+    gateway = launch(kitchen())
+    gateway.config.write_text(ini({"gateway": {"listen": "127.0.0.1:0", "user": "nobody"}} | kitchen()))
+    hup(gateway, "^warning: user and group are as they were: ")
+    told = gateway.err.text.count("as they were")
+    hup(gateway)
+    assert gateway.err.text.count("as they were") == told == 1
+
+
 # --- nothing changes
 
 
