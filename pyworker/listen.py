@@ -12,7 +12,7 @@ def parse(where):
     if where.startswith("unix:"):
         return socket.AF_UNIX, where[len("unix:") :]
     host, _, port = where.rpartition(":")
-    if not port.isdigit() or int(port) > 65535:
+    if not host or not port.isdigit() or int(port) > 65535:  # without a host it would be every address
         raise ValueError("neither HOST:PORT nor unix:PATH")
     host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     return (socket.AF_INET6 if ":" in host else socket.AF_INET), (host, int(port))

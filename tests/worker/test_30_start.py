@@ -82,6 +82,8 @@ def test_options(spawn, options):
     ([], None, "no app given: python -m pyworker"),
     (["--listen", "nonsense"], "main:app", "--listen nonsense: neither HOST:PORT nor unix:PATH"),
     (["--listen", "127.0.0.1:99999"], "main:app", "--listen 127.0.0.1:99999: neither"),
+    (["--listen", "9000"], "main:app", "--listen 9000: neither HOST:PORT nor unix:PATH"),
+    (["--listen", ":9000"], "main:app", "--listen :9000: neither HOST:PORT nor unix:PATH"),
     (["--listen", "unix:/nowhere/at/all"], "main:app", "--listen unix:/nowhere/at/all: No such file or directory"),
 ])
 def test_usage(spawn, options, spec, text):
