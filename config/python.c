@@ -1,8 +1,9 @@
 /* python.c - which interpreter runs an app, found by looking at files only.
  *
- *   python = auto     [$VIRTUAL_ENV of an app of the command line,] .venv, venv, [$VIRTUAL_ENV,] python3 of
- * $PATH python = NAME     a directory of that name in the app's: a venv; else NAME of $PATH python = a/path
- * a venv's directory or an interpreter
+ *   python = auto     .venv, venv, $VIRTUAL_ENV, python3 of $PATH;
+ *                     for an app of the command line $VIRTUAL_ENV goes first
+ *   python = NAME     a directory of that name in the app's: a venv; else NAME of $PATH
+ *   python = a/path   a venv's directory or an interpreter
  *
  * An interpreter inside a venv is never resolved: its own path is how Python finds the venv. */
 #include "config.h"

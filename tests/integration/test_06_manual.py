@@ -23,7 +23,7 @@ def manual():
     for line in (ROOT / "docs/gateway.ini.5").read_text().splitlines():
         if heading := re.match(r"\.Ss \[(\w+)\]$", line):
             section = heading[1]
-        elif item := re.match(r"\.It Cm (\w+) No = ?(.*)$", line):
+        elif item := re.match(r"\.It Cm (\w+) No = ?(?:\\&)?(.*)$", line):
             found.append((section, item[1], item[2]))
     return found
 
