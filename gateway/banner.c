@@ -2,6 +2,7 @@
 #include "banner.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,7 +90,9 @@ void banner_warn(const struct conf *conf)
     for (uint32_t i = 0; i < conf->app_count; i++)
         for (uint32_t n = 0; n < conf->apps[i].static_count; n++) {
             const char *directory = conf->apps[i].statics[n].directory;
-            if (access(directory, X_OK) == -1)
+            char inside[PATH_MAX];
+            int len = snprintf(inside, sizeof(inside), "%s/.", directory); /* a file is no directory */
+            if (len >= 0 && (size_t)len < sizeof(inside) && access(inside, X_OK) == -1)
                 log_warning("app %s: static %s: %s", conf->apps[i].name, directory, strerror(errno));
         }
 }

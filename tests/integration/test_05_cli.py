@@ -279,6 +279,10 @@ def test_static_files_that_are_not_there_are_told(launch, tmp_path):
     gateway.err.wait(r"warning: app hello: static \S*/nowhere: No such file or directory")
     result = run(write(tmp_path, ini(sections)), "-t")
     assert result.returncode == OK and "/nowhere: No such file or directory" in result.stderr
+    (tmp_path / "file").write_text("")
+    (tmp_path / "file").chmod(0o755)
+    result = run(write(tmp_path, ini({"app:hello": app("hello", static=f"/static {tmp_path}/file")})), "-t")
+    assert result.returncode == OK and "/file: Not a directory" in result.stderr
 
 
 def test_port_variable(launch, tmp_path):
