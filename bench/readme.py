@@ -63,7 +63,7 @@ def region(results):
     """What stands between the marks."""
     if not any(results.get(name) for name in NAMES):
         return "Nothing is measured yet: `make bench`."
-    lines = ["| hello, one worker | idle | warm | first request when idle | leangate's requests/s by its, 1 / 16 / 64 connections |",
+    lines = ["| hello, one worker | idle | warm | first request when idle | leangate's requests/s ÷ its, at 1 / 16 / 64 connections |",
              "| --- | --- | --- | --- | --- |",
              f"| leangate | {memory(results, 'leangate', 'after')} | {memory(results, 'leangate', 'warm')} | {cold(results)} | |"]
     for name, (row, app, peer) in PEERS.items():
