@@ -166,6 +166,21 @@ static bool loopback_only(struct loader *l)
     return true;
 }
 
+/* One address for both: opening the second one would be told that somebody else has it. */
+static bool status_is_apart(struct loader *l)
+{
+    const struct table_row *row = table_find(TABLE_STATUS, "listen");
+    const char *status = l->conf->status_listen;
+    size_t len = strlen(status);
+    bool any_port = len > 2 && strcmp(status + len - 2, ":0") == 0;
+    for (uint32_t i = 0; !any_port && i < l->conf->listen.count; i++)
+        if (strcmp(l->conf->listen.items[i], status) == 0)
+            return load_fail_at(l, &l->places[table_index(row)], NULL, row,
+                                "\"%s\" is where [gateway] listens: the status needs an address of its own",
+                                status);
+    return true;
+}
+
 /* "line 10", "conf.d/a.ini:10" seen from another file, "the command line". */
 static void where(const struct place *from, const struct place *other, char text[320])
 {
@@ -318,5 +333,5 @@ bool finish_all(struct loader *l)
             return false;
     }
     warn_overruled(l);
-    return limits(l) && loopback_only(l) && unique_routes(l) && build(l);
+    return limits(l) && loopback_only(l) && status_is_apart(l) && unique_routes(l) && build(l);
 }

@@ -235,6 +235,10 @@ static void test_listen(void **state)
     assert_loads(
         load_text("[gateway]\nlisten = :80 [::1]:0 unix:/run//x/./s\nlisten = localhost:65535\n" APP_FILE));
     assert_list(&fx.conf->listen, ":80 [::1]:0 unix:/run/x/s localhost:65535");
+    assert_fails(load_text("[status]\nlisten = 127.0.0.1:8000\n" APP_FILE),
+                 "gateway.ini:2: [status] listen: \"127.0.0.1:8000\" is where [gateway] listens: the status "
+                 "needs an address of its own");
+    assert_loads(load_text("[gateway]\nlisten = 127.0.0.1:0\n[status]\nlisten = 127.0.0.1:0\n" APP_FILE));
 }
 
 static void test_lists(void **state)
