@@ -225,12 +225,13 @@ fuzz: ## fuzz one parser with clang's libFuzzer (TARGET=http_head SECS=60)
 c_files = $(filter-out tests/unit/test_conf.c,$(wildcard gateway/*.[ch] fcgi/*.[ch] config/*.[ch] pyworker/*.[ch] \
                      tests/unit/*.[ch] tests/fuzz/*.[ch] tests/support/*.c bench/*.c))
 
-lint: ## layers, banned functions, self-contained headers, clang-tidy, cppcheck
+lint: ## layers, banned functions, self-contained headers, clang's warnings, clang-tidy, cppcheck
 	@tests/support/need-packages build lint
 	$(call say,LINT,'tests/lint')
 	$(Q)$(PYTHON) tests/lint/layers.py
 	$(Q)$(PYTHON) tests/lint/banned.py
 	$(Q)CC='$(CC)' $(PYTHON) tests/lint/headers.py
+	@$(MAKE) --no-print-directory -j$(JOBS) CC='$(CLANG)' B=$(B)/clang all
 	$(call say,TIDY,'gateway fcgi config')
 	$(Q)printf '%s\n' $(program_objects:%=%.c) | xargs -P $(JOBS) -I FILE \
 		clang-tidy --quiet FILE -- -std=gnu11 -D_GNU_SOURCE= -Igateway -Ifcgi -Iconfig 2>/dev/null

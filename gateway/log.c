@@ -284,6 +284,9 @@ static void put_stamp(void)
 }
 
 static void message(enum log_level level, const char *format, va_list ap)
+    __attribute__((format(printf, 2, 0)));
+
+static void message(enum log_level level, const char *format, va_list ap)
 {
     static const char *const prefix[] = {"debug: ", "", "warning: ", "error: "};
     int saved = errno;

@@ -4,29 +4,29 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool set(PyObject *environ, const char *key, PyObject *value)
+static bool set(PyObject *env, const char *key, PyObject *value)
 {
-    bool done = value != NULL && PyDict_SetItemString(environ, key, value) == 0;
+    bool done = value != NULL && PyDict_SetItemString(env, key, value) == 0;
     Py_XDECREF(value);
     return done;
 }
 
 PyObject *environ_base(const struct worker *w)
 {
-    PyObject *environ = PyDict_New();
+    PyObject *env = PyDict_New();
     Py_INCREF(w->file_wrapper_type);
     /* multiprocess: the gateway may run several workers of one app, and another web server may too.
      * SCRIPT_NAME, PATH_INFO: other web servers leave out what is empty, and many apps do not expect it. */
-    if (environ == NULL || !set(environ, "wsgi.file_wrapper", w->file_wrapper_type) ||
-        !set(environ, "SCRIPT_NAME", PyUnicode_FromString("")) ||
-        !set(environ, "PATH_INFO", PyUnicode_FromString("")) ||
-        !set(environ, "wsgi.version", Py_BuildValue("(ii)", 1, 0)) ||
-        !set(environ, "wsgi.url_scheme", PyUnicode_FromString("http")) ||
-        !set(environ, "wsgi.multiprocess", PyBool_FromLong(1)) ||
-        !set(environ, "wsgi.run_once", PyBool_FromLong(0)) ||
-        !set(environ, "wsgi.input_terminated", PyBool_FromLong(1)))
-        Py_CLEAR(environ);
-    return environ;
+    if (env == NULL || !set(env, "wsgi.file_wrapper", w->file_wrapper_type) ||
+        !set(env, "SCRIPT_NAME", PyUnicode_FromString("")) ||
+        !set(env, "PATH_INFO", PyUnicode_FromString("")) ||
+        !set(env, "wsgi.version", Py_BuildValue("(ii)", 1, 0)) ||
+        !set(env, "wsgi.url_scheme", PyUnicode_FromString("http")) ||
+        !set(env, "wsgi.multiprocess", PyBool_FromLong(1)) ||
+        !set(env, "wsgi.run_once", PyBool_FromLong(0)) ||
+        !set(env, "wsgi.input_terminated", PyBool_FromLong(1)))
+        Py_CLEAR(env);
+    return env;
 }
 
 static bool is(const char *name, size_t len, const char *expected)
@@ -104,28 +104,28 @@ PyObject *environ_variables(struct exchange *x)
     return variables;
 }
 
-static bool put(struct exchange *x, PyObject *environ, const char *name, size_t len, const char *text)
+static bool put(struct exchange *x, PyObject *env, const char *name, size_t len, const char *text)
 {
     PyObject *key = names_get(&x->worker->names, name, len);
     PyObject *value = key == NULL ? NULL : PyUnicode_DecodeLatin1(text, (Py_ssize_t)strlen(text), NULL);
-    bool done = value != NULL && PyDict_SetItem(environ, key, value) == 0;
+    bool done = value != NULL && PyDict_SetItem(env, key, value) == 0;
     Py_XDECREF(key);
     Py_XDECREF(value);
     return done;
 }
 
-static bool put_errors(const struct worker *w, PyObject *environ)
+static bool put_errors(const struct worker *w, PyObject *env)
 {
     PyObject *errors =
         PySys_GetObject("stderr"); /* borrowed; looked up each time, since the app may replace it */
-    return PyDict_SetItem(environ, w->errors_name, errors != NULL ? errors : Py_None) == 0;
+    return PyDict_SetItem(env, w->errors_name, errors != NULL ? errors : Py_None) == 0;
 }
 
 PyObject *environ_make(struct exchange *x)
 {
     bool https = false;
-    PyObject *environ = PyDict_Copy(x->worker->base_environ);
-    if (environ == NULL)
+    PyObject *env = PyDict_Copy(x->worker->base_environ);
+    if (env == NULL)
         return NULL;
     x->length = -1;
     x->taken = 0;
@@ -136,13 +136,12 @@ PyObject *environ_make(struct exchange *x)
         https = note(x, *p, len, *p + len + 1) || https;
         if (is_void(x, *p, len))
             continue;
-        if (!put(x, environ, *p, len, *p + len + 1)) {
-            Py_DECREF(environ);
+        if (!put(x, env, *p, len, *p + len + 1)) {
+            Py_DECREF(env);
             return NULL;
         }
     }
-    if (!put_errors(x->worker, environ) ||
-        (https && !set(environ, "wsgi.url_scheme", PyUnicode_FromString("https"))))
-        Py_CLEAR(environ);
-    return environ;
+    if (!put_errors(x->worker, env) || (https && !set(env, "wsgi.url_scheme", PyUnicode_FromString("https"))))
+        Py_CLEAR(env);
+    return env;
 }

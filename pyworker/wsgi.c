@@ -164,12 +164,12 @@ static bool send_answer(struct exchange *x, PyObject *result, bool has_close)
     return send_result(x, result) && answer_complete(x, has_close || !preset_at_end(&x->request));
 }
 
-static bool serve(struct exchange *x, PyObject *app, PyObject *environ, PyObject *responder)
+static bool serve(struct exchange *x, PyObject *app, PyObject *env, PyObject *responder)
 {
     bool interrupt = false;
     unsigned status = 0;
 
-    PyObject *result = PyObject_CallFunctionObjArgs(app, environ, responder, NULL);
+    PyObject *result = PyObject_CallFunctionObjArgs(app, env, responder, NULL);
     leave_child(result != NULL);
     PyObject *close = result == NULL ? NULL : find_close(x, result);
     bool done = result != NULL && send_answer(x, result, close != NULL);
@@ -192,12 +192,11 @@ bool wsgi_call(struct exchange *x, PyObject *app)
     bool go_on = true;
 
     answer_begin(x);
-    PyObject *environ = environ_make(x);
+    PyObject *env = environ_make(x);
     PyObject *input = handle_new(w->input_type, x);
     PyObject *responder = handle_new(w->responder_type, x);
-    if (environ != NULL && input != NULL && responder != NULL &&
-        PyDict_SetItem(environ, w->input_name, input) == 0) {
-        go_on = serve(x, app, environ, responder);
+    if (env != NULL && input != NULL && responder != NULL && PyDict_SetItem(env, w->input_name, input) == 0) {
+        go_on = serve(x, app, env, responder);
     } else {
         unsigned status = fail(x, &interrupt);
         answer_finish(x, status);
@@ -205,7 +204,7 @@ bool wsgi_call(struct exchange *x, PyObject *app)
     }
     handle_detach(input);
     handle_detach(responder);
-    Py_XDECREF(environ);
+    Py_XDECREF(env);
     Py_XDECREF(input);
     Py_XDECREF(responder);
     return go_on;
