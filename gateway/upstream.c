@@ -254,17 +254,13 @@ int upstream_start(struct upstream *up, struct request *r, bool ready)
 /* ---- receiving ---- */
 
 /* The head is not one. The client has its 502 at once; what the worker may still write has until
- * request_timeout. A worker whose head has no end is replaced. */
-static void refuse_head(struct upstream *up, const char *why, bool endless)
+ * request_timeout. */
+static void refuse_head(struct upstream *up, const char *why)
 {
     struct request *r = up->request;
     log_error("%s answered what is not HTTP: %s (id %s)", up->owner.app->name, why, r->id);
     request_fail(r, 502, NULL);
     upstream_orphan(up);
-    if (endless) {
-        up->reason = "an answer whose head has no end";
-        give_up(up, UPSTREAM_BROKEN);
-    }
 }
 
 /* Whether the bytes from `had` on end a header block: a cheap look, so that a head in many pieces is parsed
@@ -295,15 +291,14 @@ static size_t take_head(struct upstream *up, const char *data, size_t len)
     if (r->sent == 0) /* READY is still unread: the answer overtook it */
         r->sent = timeq_clock();
     if (!buf_put(&up->head, data, len < room ? len : room)) {
-        refuse_head(up, "no memory for its head", false);
+        refuse_head(up, "no memory for its head");
         return len;
     }
     if (len < room && !ends_head(&up->head, had))
         return len;
     enum http_parse parsed = cgi_reply_parse(&reply, up->head.data, up->head.len, &fields);
     if (parsed != HTTP_DONE) {
-        bool endless = parsed == HTTP_MORE;
-        refuse_head(up, endless ? "its head is larger than response_headers" : reply.error, endless);
+        refuse_head(up, parsed == HTTP_MORE ? "its head is larger than response_headers" : reply.error);
         return len;
     }
     if (!request_head(r, reply.status, reply.reason.len > 0 ? up->head.data + reply.reason.off : NULL,

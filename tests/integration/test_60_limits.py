@@ -272,6 +272,20 @@ def test_response_headers(launch):
     gateway.err.wait("response_headers")
 
 
+def test_a_head_that_is_too_large_costs_one_request(launch, tmp_path):
+    """Others of that worker are finished, and it goes on."""
+    gateway = launch(KITCHEN | {"limits": {"response_headers": "256"}})
+    pid = gateway.get("/pid").text
+    with gateway.connect() as connection:
+        connection.request("GET", f"/drip?file={tmp_path / 'go'}")
+        pieces = connection.pieces(connection.head())
+        assert next(pieces) == b"first"
+        assert gateway.get("/header?size=5000").status == 502
+        (tmp_path / "go").touch()
+        assert list(pieces) == [b"second"]
+    assert gateway.get("/pid").text == pid
+
+
 @pytest.mark.parametrize("memory, files", [("12m", 0), ("4k", 1)])
 def test_response_memory(launch, memory, files):
     gateway = launch(KITCHEN | {"limits": {"response_memory": memory, "response_headers": "1k"}})
