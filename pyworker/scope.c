@@ -140,10 +140,14 @@ static int hex(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Whether `len` bytes, percent-decoded, are `plain`. */
-static bool decodes_to(const char *encoded, size_t len, const char *plain)
+/* Whether `len` bytes, percent-decoded, are `plain` and then `rest`. */
+static bool decodes_to(const char *encoded, size_t len, const char *plain, const char *rest)
 {
     for (size_t i = 0; i < len; i++, plain++) {
+        if (*plain == '\0') {
+            plain = rest;
+            rest = "";
+        }
         char byte = encoded[i];
         if (byte == '%' && i + 2 < len && hex(encoded[i + 1]) >= 0 && hex(encoded[i + 2]) >= 0) {
             byte = (char)(hex(encoded[i + 1]) << 4 | hex(encoded[i + 2]));
@@ -152,7 +156,7 @@ static bool decodes_to(const char *encoded, size_t len, const char *plain)
         if (*plain == '\0' || byte != *plain)
             return false;
     }
-    return *plain == '\0';
+    return *plain == '\0' && *rest == '\0';
 }
 
 static PyObject *join(const char *a, size_t a_len, const char *b, size_t b_len)
@@ -165,14 +169,19 @@ static PyObject *join(const char *a, size_t a_len, const char *b, size_t b_len)
     return bytes;
 }
 
-/* The path as the client wrote it, without the query. A root_path that a proxy has removed is put before it,
+/* The path as the client wrote it, without the query. What of root_path a proxy has removed is put before it,
  * as it is before the decoded one. */
 static PyObject *raw_path(const struct facts *f)
 {
     size_t len = strcspn(f->uri, "?");
-    if (*f->script_name == '\0' || !decodes_to(f->uri, len, f->path_info))
-        return PyBytes_FromStringAndSize(f->uri, (Py_ssize_t)len);
-    return join(f->script_name, strlen(f->script_name), f->uri, len);
+    const char *kept = f->script_name;
+
+    while (!decodes_to(f->uri, len, kept, f->path_info)) {
+        if (*kept == '\0')
+            return PyBytes_FromStringAndSize(f->uri, (Py_ssize_t)len);
+        kept += 1 + strcspn(kept + 1, "/");
+    }
+    return join(f->script_name, (size_t)(kept - f->script_name), f->uri, len);
 }
 
 static PyObject *whole_path(const struct facts *f)

@@ -160,6 +160,8 @@ def test_headers_about_the_body_come_once(asgi):
     ("/scope", "/in", "/%73cope/in", "/scope/in", b"/%73cope/in"),
     ("/scope", "", "/scope", "/scope", b"/scope"),
     ("/scope/proxy", "/a b", "/a%20b", "/scope/proxy/a b", b"/scope/proxy/a%20b"),
+    ("/scope/m", "/a b", "/m/a%20b?q", "/scope/m/a b", b"/scope/m/a%20b"),
+    ("/scope", "/in", "/other", "/scope/in", b"/other"),
 ])
 def test_paths(asgi, script, info, uri, path, raw):
     scope = scope_of(asgi(), SCRIPT_NAME=script, PATH_INFO=info, REQUEST_URI=uri)
