@@ -202,12 +202,13 @@ void asgi_rest(struct asgi *a)
 /* CANCEL and STACK. A slot without a request has just become free. */
 static void tell_task(struct asgi *a, uint16_t slot, bool cancel)
 {
-    const struct call *c = a->calls;
+    struct call *c = a->calls;
 
     while (c != NULL && c->x.request.id != slot)
         c = c->next;
     if (c == NULL || c->task == NULL)
         return;
+    c->cancelled = c->cancelled || cancel;
     Py_XDECREF(cancel ? PyObject_CallMethodObjArgs(c->task, a->key[KEY_CANCEL], NULL)
                       : PyObject_CallFunctionObjArgs(a->show, c->task, NULL));
     complain();

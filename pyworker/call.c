@@ -180,6 +180,7 @@ static unsigned fail(struct call *c)
 static unsigned outcome(struct call *c)
 {
     bool raised = PyErr_Occurred() != NULL;
+    bool to_cancel = c->cancelled || c->x.broken; /* else nobody asked for it */
 
     if (!raised && (c->complete || c->x.broken || c->body_broken)) /* as it was told: http.disconnect */
         return c->complete ? 0 : 1;
@@ -187,7 +188,7 @@ static unsigned outcome(struct call *c)
         PyErr_SetString(PyExc_RuntimeError, c->x.status == 0
                                                 ? "the app returned without an answer"
                                                 : "the app returned without completing its answer");
-    } else if (PyErr_ExceptionMatches(c->asgi->cancelled) ||
+    } else if ((to_cancel && PyErr_ExceptionMatches(c->asgi->cancelled)) ||
                PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
         PyErr_Fetch(&c->error[0], &c->error[1], &c->error[2]);
         return c->complete ? 0 : 1;

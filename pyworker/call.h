@@ -27,6 +27,7 @@ struct call {
     PyObject *error[3];  /* to be raised when the request has ended */
     struct waiter waiter;
     struct waiter *waiters; /* all who wait for this connection */
+    bool cancelled;         /* by the gateway */
     bool returned;          /* the app has, or has raised */
     unsigned app_status;    /* to end with, then */
     bool over;              /* the connection is not ours any more */

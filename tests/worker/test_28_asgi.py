@@ -450,6 +450,8 @@ def test_senders_in_parallel_do_not_mix(asgi):
     ("await send(piece(b'x'))", "RuntimeError: send(): expected message 'http.response.start', but got 'http.response.body'"),
     ("await send(start()); await send(start())", "RuntimeError: send(): expected message 'http.response.body', but got"),
     ("await send({'type': 'websocket.accept'})", "expected message 'http.response.start', but got 'websocket.accept'"),
+    ("future = asyncio.Future(); future.cancel(); await future", "CancelledError"),
+    ("asyncio.current_task().cancel(); await asyncio.sleep(0)", "CancelledError"),
     ("await send('text')", "TypeError: send() takes a dict"),
     ("await send({})", "TypeError: send() takes a dict"),
     ("await send(start('200'))", "ValueError: http.response.start: status must be an int from 200 to 999, not '200'"),
