@@ -459,6 +459,21 @@ def test_the_old_cgi_module(script):
     assert b"the failure" in worker.ask(flags=0, QUERY_STRING="fail=1").body
 
 
+def test_cgitb_begins_the_answer(script):
+    """Its page begins with what is a header and a comment."""
+    pytest.importorskip("cgitb")
+    worker = script("""
+        import warnings
+        warnings.simplefilter("ignore")
+        import cgitb
+        cgitb.enable()
+        raise ValueError("the failure")
+    """)
+    answer = worker.ask(flags=0)
+    assert (answer.status, answer.header("Content-Type")) == ("200 OK", "text/html")
+    assert b"the failure" in answer.body
+
+
 # --- files ---
 
 WSGI = """
