@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 
 _Static_assert(offsetof(FCGX_Request, ipcFd) == 2 * sizeof(int) + 5 * sizeof(void *), "libfcgi moved ipcFd");
 _Static_assert(offsetof(FCGX_Request, keepConnection) == offsetof(FCGX_Request, ipcFd) + 2 * sizeof(int),
@@ -208,6 +209,8 @@ bool preset_drain_now(struct preset *p)
 
 bool preset_end(struct preset *p, bool keep)
 {
+    if (!keep)
+        (void)shutdown(p->fd, SHUT_WR); /* a process that the app has forked may still have it */
     FCGX_Free(&p->fcgi, !keep);
     free(p->piece);
     p->piece = NULL;

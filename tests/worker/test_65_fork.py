@@ -271,6 +271,35 @@ def test_kill_ends_the_copy_of_a_slot_and_what_it_started(copies):
     assert worker.stop() == 0
 
 
+@pytest.mark.parametrize("kind", ["wsgi", "asgi"])
+def test_a_process_that_was_forked_does_not_hold_the_connection(copies, kind):
+    app = {"wsgi": """
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            return [fork()]
+    """, "asgi": """
+        async def app(scope, receive, send):
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body", "body": fork()})
+    """}
+    worker = copies("""
+        import os, time
+        def fork():
+            pid = os.fork()
+            if pid == 0:
+                time.sleep(100)
+                os._exit(0)
+            return b"%d" % pid
+    """ + app[kind], options=("--lifespan", "off"))
+    with worker.connect() as connection:
+        pid = int(connection.ask(flags=0).body)
+        try:
+            assert connection.at_end()
+            assert not ended(pid)
+        finally:
+            os.kill(pid, signal.SIGKILL)
+
+
 def answer_pids(content):
     parts = content.rpartition(b"\n")[2].split()
     return [int(part) for part in parts] if len(parts) == 2 and all(part.isdigit() for part in parts) else None
