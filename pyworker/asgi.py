@@ -33,7 +33,7 @@ class Lifespan:
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
         try:
             await self.app(scope, self.receive, self.send)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             self.error = error
         finally:
             for event in (STARTUP, SHUTDOWN):
@@ -110,7 +110,7 @@ def last_line(text):
 
 
 def describe(error):
-    return " ".join(("%s: %s" % (type(error).__name__, error)).split())
+    return " ".join(("%s: %s" % (type(error).__name__, error)).split()).rstrip(":")
 
 
 def awaited(step):

@@ -106,6 +106,18 @@ def test_on_takes_it_for_a_failure(spawn):
     assert details.startswith("Traceback") and "in startup" in details
 
 
+def test_a_startup_that_was_cancelled_is_an_exception(spawn):
+    cancelled = RAISES.replace('KeyError("no database")', "asyncio.CancelledError")
+    summary, details = spawn(cancelled, options=["--lifespan", "on"]).failed()
+    assert summary == "the app's lifespan failed: CancelledError" and "in startup" in details
+    worker = spawn(cancelled)
+    assert worker.message() == "START"
+    assert worker.message() == "NOTE the app has no lifespan (CancelledError); lifespan = off spares the question"
+    assert worker.message().startswith("READY ")
+    assert worker.stop() == 0
+    assert worker.stderr == ""
+
+
 @pytest.mark.parametrize("mode", ["auto", "on"])
 def test_startup_failed(spawn, mode):
     summary, details = spawn(FAILS, options=["--lifespan", mode]).failed()
