@@ -131,40 +131,13 @@ static bool start(struct call *c)
     return c->steps != NULL;
 }
 
-/* Whether an exception only says that the client is gone, or came of that: an OSError stands behind it. */
-static bool is_disconnect(PyObject *error, int depth)
-{
-    if (error == NULL || error == Py_None || depth == 0)
-        return false;
-    if (PyObject_IsInstance(error, PyExc_OSError) == 1)
-        return true;
-    PyObject *context = PyException_GetContext(error);
-    bool found = is_disconnect(context, depth - 1);
-    Py_XDECREF(context);
-    return found;
-}
-
-static bool is_expected(struct call *c)
-{
-    enum { DEPTH = 16 };
-    PyObject *type, *value, *traceback;
-
-    if (!c->x.broken)
-        return false;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    bool expected = is_disconnect(value, DEPTH);
-    PyErr_Restore(type, value, traceback);
-    return expected;
-}
-
 /* Logs the exception and prepares the answer that is left to give; returns the appStatus to end with. */
 static unsigned fail(struct call *c)
 {
     static const char server_error[] = "Internal Server Error\n";
     PyObject *text = NULL;
 
-    if (is_expected(c))
+    if (exchange_was_left(&c->x))
         PyErr_Clear();
     else
         exchange_log(&c->x, c->asgi->worker->debug ? &text : NULL);

@@ -98,6 +98,33 @@ static PyObject *format_exception(PyObject *type, PyObject *value, PyObject *tra
     return bytes;
 }
 
+/* Whether it is an OSError, or one stands behind it. */
+static bool is_disconnect(PyObject *error, int depth)
+{
+    if (error == NULL || error == Py_None || depth == 0)
+        return false;
+    if (PyObject_IsInstance(error, PyExc_OSError) == 1)
+        return true;
+    PyObject *context = PyException_GetContext(error);
+    bool found = is_disconnect(context, depth - 1);
+    Py_XDECREF(context);
+    return found;
+}
+
+bool exchange_was_left(const struct exchange *x)
+{
+    enum { DEPTH = 16 };
+    PyObject *type, *value, *traceback;
+
+    if (!x->broken)
+        return false;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    bool expected = is_disconnect(value, DEPTH);
+    PyErr_Restore(type, value, traceback);
+    return expected;
+}
+
 void exchange_log(struct exchange *x, PyObject **text)
 {
     PyObject *type, *value, *traceback;

@@ -78,6 +78,9 @@ void exchange_leave(struct exchange *x);
 /* Enters as soon as a thread of the app that is inside has left: the request must not go away under it. */
 void exchange_claim(struct exchange *x);
 
+/* Whether the exception that is set only says that the client is gone, or came of that. */
+bool exchange_was_left(const struct exchange *x);
+
 /* Writes the exception to sys.stderr, with what was asked for, through sys.excepthook; none is set
  * afterwards. If `text` is not NULL it gets the traceback as bytes (a new reference) or NULL. */
 void exchange_log(struct exchange *x, PyObject **text);

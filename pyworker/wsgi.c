@@ -100,6 +100,10 @@ static unsigned fail(struct exchange *x, bool *interrupt)
     *interrupt = PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) != 0;
     if (*interrupt)
         return 1;
+    if (exchange_was_left(x)) {
+        PyErr_Clear();
+        return 1;
+    }
     exchange_log(x, x->worker->debug ? &text : NULL);
     if (text != NULL) {
         page = PyBytes_AsString(text);
