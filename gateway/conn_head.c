@@ -216,6 +216,9 @@ bool conn_head_step(struct conn *c)
         if (!conn_state_open(c))
             return true;
         conn_state_move(c, CONN_HEAD);
+    } else if (n > c->request->in.cap - c->request->in.len && memory_short(c->pool)) {
+        conn_state_refuse(c, 503, NULL); /* it was let in for its first bytes, and holds what it has */
+        return true;
     }
     if (!buf_put(&c->request->in, memory_scratch, n)) {
         conn_state_refuse(c, 431, NULL);

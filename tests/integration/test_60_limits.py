@@ -3,6 +3,7 @@ else when clients are slow, many or gone, when descriptors, memory or the disk a
 
 import os
 import resource
+import select
 import signal
 import socket
 import statistics
@@ -365,6 +366,27 @@ def test_buffers_new_heads_wait(launch):
             client.send(b"x")
         assert other.answer().text == "GET /x"
         assert len({client.answer().text for client in slow}) == 1
+
+
+def test_buffers_heads_that_come_in_pieces(launch):
+    """Let in for a few bytes each, they do not grow beyond what there is for all: those that would are refused."""
+    gateway = launch(KITCHEN | {"limits": {"buffers": "1m"}})
+    with ExitStack() as stack:
+        slow = [stack.enter_context(gateway.connect()) for _ in range(60)]
+        for client in slow:
+            client.send(b"GET /x HTTP/1.1\r\nHost: x\r\nX-Long: ")
+        for client in slow:
+            client.send(b"x" * 30_000)
+        def refused():
+            return select.select([client.socket for client in slow], [], [], 0)[0]
+        wait_until(lambda: len(refused()) > 20, "refusals")
+        told = refused()
+        for client in slow:
+            if client.socket not in told:
+                client.send(b"\r\n\r\n")
+        statuses = [client.answer().status for client in slow]
+        assert statuses.count(503) >= len(told) and statuses.count(200) >= 20 and len(set(statuses)) == 2
+        assert gateway.get("/x").status == 200
 
 
 def test_buffers_that_one_exchange_uses_up_alone(launch):
