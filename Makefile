@@ -95,7 +95,8 @@ FUZZ_LIBS_conf     = -l:libinih.a
 
 warnings = -Wall -Wextra $(WERROR) -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-qual \
            -Wformat=2 -Wvla
-must_cflags   = -std=gnu11 -D_GNU_SOURCE= -ffunction-sections -fdata-sections $(warnings) -Igateway -Ifcgi -Iconfig -MMD -MP
+# 64: a file of 2 GB and the year 2038 on a 32-bit machine.
+must_cflags   = -std=gnu11 -D_GNU_SOURCE= -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64 -ffunction-sections -fdata-sections $(warnings) -Igateway -Ifcgi -Iconfig -MMD -MP
 must_libs     = -Wl,--wrap=epoll_wait -l:libev.a -l:libinih.a -lm
 harden_cflags = -fPIE -fstack-protector-strong -fno-asynchronous-unwind-tables
 harden_ldflags = -Wl,-z,relro,-z,now -Wl,--gc-sections
