@@ -13,9 +13,9 @@
 #include "pyapi.h"
 
 enum {
-    STEP = 16,   /* between the sizes of blocks, with either allocator */
-    SMALL = 512, /* CPython has what is larger from malloc */
-    RUN = 3500,  /* bytes, for blocks of any size fewer than the smallest pools have, of one page each */
+    STEP = 2 * sizeof(void *), /* between the sizes of blocks, with either allocator */
+    SMALL = 512,               /* CPython has what is larger from malloc */
+    RUN = 3500, /* bytes, for blocks of any size fewer than the smallest pools have, of one page each */
     PROBES = 64,
     TAKEN_MAX = 4 << 20,    /* bytes of one size, should no end be seen */
     LARGE = 64 << 10,       /* a size that malloc does not map by itself */
