@@ -177,8 +177,10 @@ static void work(struct threads *t, PyThreadState **state)
     struct exchange *x = exchange_new(t->worker);
     unsigned long turn = t->turn;
     while (x != NULL && t->inside && t->turn == turn && !t->leading && !t->ended && t->serving < t->limit) {
-        if (lead(t, x) != CORE_REQUEST)
+        if (lead(t, x) != CORE_REQUEST) {
+            wake_importing(t); /* nobody may lead now, and the handlers of signals run there */
             continue;
+        }
         if (t->inside) {
             serve(t, x, state);
         } else {
@@ -240,17 +242,20 @@ static enum core_event take_handed(struct threads *t)
 
 enum core_event threads_next(struct threads *t)
 {
-    enum core_event event = CORE_SIGNAL;
+    enum core_event event = CORE_SIGNAL; /* one has come, or has made the leader go */
+    bool waited = false;
     bool signalled = false;
 
     lock(t);
-    while (t->handed == NULL && !t->ended && t->leading && !signalled)
+    while (t->handed == NULL && !t->ended && t->leading && !signalled) {
         signalled = wait_idle(t);
+        waited = true;
+    }
     if (t->handed != NULL)
         event = take_handed(t);
     else if (t->ended)
         event = t->end;
-    else if (!signalled)
+    else if (!waited)
         event = lead(t, t->own);
     t->inside = event == CORE_REQUEST;
     t->turn += t->inside;

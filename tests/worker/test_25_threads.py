@@ -29,6 +29,8 @@ APP = """
         elif path == "wait":
             while not os.path.exists(rest):
                 time.sleep(0.001)
+        elif path == "sleep":
+            time.sleep(float(rest))
         elif path == "inside":
             while environ["PATH_INFO"][7:] not in inside:
                 time.sleep(0.001)
@@ -47,6 +49,12 @@ def switches(worker):
     tasks = Path("/proc/%d/task" % worker.process.pid)
     return sum(int((task / "status").read_text().partition("nvoluntary_ctxt_switches:")[2].split()[0])
                for task in tasks.iterdir())
+
+
+def all_in_state(worker, state):
+    """Whether all threads are: S, asleep in the kernel; T, stopped."""
+    tasks = Path("/proc/%d/task" % worker.process.pid)
+    return all((task / "stat").read_text().rpartition(")")[2].split()[0] == state for task in tasks.iterdir())
 
 
 class Waiting:
@@ -178,6 +186,17 @@ signal.signal(signal.SIGUSR1, usr1)
     assert first.release() == [b"importing"]
     worker.process.send_signal(signal.SIGUSR1)
     eventually(lambda: worker.stdout == "handled\n")
+    assert worker.ask().body == b"importing"
+
+
+def test_a_worker_that_was_stopped_and_continued_while_another_thread_leads(serve):
+    """epoll_wait() ends with EINTR then, and with no handler of anybody's; a suspended machine, a frozen container do the same."""
+    worker = serve(APP)
+    assert worker.ask(path="/sleep/0.3").body == b"importing"  # long enough for another thread to lead from now on
+    eventually(lambda: all_in_state(worker, "S"))
+    for number, state in (signal.SIGSTOP, "T"), (signal.SIGCONT, "S"):
+        worker.process.send_signal(number)
+        eventually(lambda: all_in_state(worker, state))
     assert worker.ask().body == b"importing"
 
 
