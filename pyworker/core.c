@@ -270,6 +270,19 @@ static enum conn_state conn_look(struct core *core, int fd, struct preset *reque
     return state;
 }
 
+/* There is a place for a request that has waited: its event is asked for again. Everybody gets a turn. */
+static void let_one_in(struct core *core)
+{
+    size_t fd = core->turn;
+    do {
+        fd = fd + 1 < core->conns_size ? fd + 1 : 0;
+    } while (!core->conns[fd].waits && fd != core->turn);
+    core->turn = fd;
+    struct conn *conn = &core->conns[fd];
+    if (conn->waits && !set_events(core, EPOLL_CTL_MOD, (int)fd, CONN_EVENTS, conn->generation))
+        conn_close(core, (int)fd);
+}
+
 /* Something has come on a connection without a request. */
 static enum core_event free_event(struct core *core, int fd, uint32_t events, struct preset *request)
 {
@@ -289,6 +302,8 @@ static enum core_event free_event(struct core *core, int fd, uint32_t events, st
     else
         core->conns[fd].busy = state == CONN_BEGUN;
     core->serving += state == CONN_BEGUN;
+    if (core->waiting > 0 && core->serving < core->requests)
+        let_one_in(core); /* it was let in, and did not take its place: half a head, or its peer has left */
     return state == CONN_BEGUN ? CORE_REQUEST : CORE_NOTHING;
 }
 
@@ -307,19 +322,6 @@ static enum core_event conn_event(struct core *core, const struct epoll_event *e
         core->waiting--;
     }
     return free_event(core, fd, event->events, request);
-}
-
-/* There is a place for a request that has waited: its event is asked for again. Everybody gets a turn. */
-static void let_one_in(struct core *core)
-{
-    size_t fd = core->turn;
-    do {
-        fd = fd + 1 < core->conns_size ? fd + 1 : 0;
-    } while (!core->conns[fd].waits && fd != core->turn);
-    core->turn = fd;
-    struct conn *conn = &core->conns[fd];
-    if (conn->waits && !set_events(core, EPOLL_CTL_MOD, (int)fd, CONN_EVENTS, conn->generation))
-        conn_close(core, (int)fd);
 }
 
 /* --- the loop --- */

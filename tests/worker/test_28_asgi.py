@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import time
 
 import pytest
 
@@ -668,6 +669,26 @@ def test_as_many_at_once_as_concurrency_says(asgi):
         connection.close()
     assert max(int(line.split()[1]) for line in worker.stdout.splitlines()) <= 3
     assert worker.stdout.count("in") == 7  # who has left while waiting was not served
+
+
+def test_half_a_head_does_not_take_the_place_of_a_whole_one(asgi):
+    worker = asgi("""
+    async def gate(scope, receive, send):
+        print("in", flush=True)
+        while not os.path.exists("go"):
+            await asyncio.sleep(0.001)
+        await hello(scope, receive, send)
+    """, options=["--concurrency", "1"])
+    with worker.connect() as first, worker.connect() as half, worker.connect() as whole:
+        first.send(request(cgi_params(path="/gate")))
+        eventually(lambda: worker.stdout == "in\n")
+        half.send(begin(1))
+        whole.send(request(cgi_params(path="/hello")))
+        time.sleep(0.1)  # long enough for both to be noted: they wait
+        (worker.directory / "go").touch()
+        assert first.read_answer().body == whole.read_answer().body == b"hello"
+        half.send(request(cgi_params(path="/hello"))[len(begin(1)):])
+        assert half.read_answer().body == b"hello"
 
 
 def test_two_hundred_streams_on_one_thread(asgi):
