@@ -130,12 +130,15 @@ void exchange_log(struct exchange *x, PyObject **text)
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback != NULL && PyException_SetTraceback(value, traceback) == -1) /* 3.12 has it there already */
+        PyErr_Clear();
     if (text != NULL)
         *text = format_exception(type, value, traceback);
     PyObject *errors = PySys_GetObject("stderr"); /* borrowed */
     if (errors != NULL && errors != Py_None)
         log_headline(x, errors, " failed", ":");
-    PyObject *hook = PySys_GetObject("excepthook"); /* borrowed; the app may have set its own */
+    PyObject *hook = PySys_GetObject("excepthook"); /* the app may have set its own */
+    Py_XINCREF(hook);                               /* borrowed, and it may set another one */
     PyObject *done =
         hook == NULL
             ? NULL
@@ -143,6 +146,7 @@ void exchange_log(struct exchange *x, PyObject **text)
     if (done == NULL)
         PyErr_Clear();
     Py_XDECREF(done);
+    Py_XDECREF(hook);
     Py_XDECREF(type);
     Py_XDECREF(value);
     Py_XDECREF(traceback);

@@ -646,10 +646,10 @@ def test_request_lines_in_the_log_cannot_be_forged(serve):
 def test_excepthook_of_the_app_is_used(serve):
     worker = serve("""
     import sys
-    sys.excepthook = lambda kind, value, trace: print("hooked", kind.__name__, trace is not None)
+    sys.excepthook = lambda kind, value, trace: print("hooked", kind.__name__, trace is not None, value.__traceback__ is trace)
     """ + RAISING)
     worker.ask(path="/before")
-    assert worker.stdout == "hooked ValueError True\n"
+    assert worker.stdout == "hooked ValueError True True\n"
 
 
 def test_broken_stderr_and_excepthook(serve):
