@@ -94,6 +94,7 @@ static void on_ready(struct worker *w, const struct control_message *message)
 {
     struct list *node, *after;
     w->ready = timeq_clock();
+    w->start_expired = false; /* while its stacks were written it went on after all */
     w->concurrency = message->concurrency;
     w->import_us = message->import_us;
     w->link = message->kind == CONF_KIND_FASTCGI ? UPSTREAM_SINGLE

@@ -265,6 +265,14 @@ def test_never_ready(play, notes):
     gateway.no_worker()
 
 
+def test_ready_at_the_last_moment_is_an_ordinary_worker(play):
+    """READY came while the stacks of its start were written down: its end is its own, and not that start's."""
+    gateway = play("ready-at-last", "good", start_timeout="400ms")
+    assert gateway.get("/").text == "good"
+    assert gateway.post("/", b"x").status == 502
+    gateway.err.wait("worker [0-9]+ exited with status 3$")
+
+
 # --- starts that fail
 
 

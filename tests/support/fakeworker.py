@@ -316,16 +316,25 @@ def fork(peer):
     peer.connection.shutdown(socket.SHUT_RDWR)
 
 
+def ready_at_last(peer):
+    """Its start is late_ready; the second request is its end."""
+    if answered:
+        os._exit(3)
+    answered.append(peer.id)
+    peer.answer()
+
+
 SCRIPTS = {function.__name__.replace("_", "-"): function for function in (
     good, half_header, silence, end_without_stdout, empty_stdout, no_empty_stdout, wrong_version, wrong_id, garbage,
     wrong_length, full_records, byte_by_byte, management, stderr_flood, endless_header, no_header_end, bad_status, split_head,
     smuggled_framing, short_length, long_length, death_before, death_mid_head, death_mid_body, close_without_end,
-    close_after_stdout, stdout_after_end, overloaded, leaves, leaves_on_cue, slow, stops_reading, nonsense_control, ignores_stop, early, fork)}
+    close_after_stdout, stdout_after_end, overloaded, leaves, leaves_on_cue, slow, stops_reading, nonsense_control, ignores_stop, early, fork,
+    ready_at_last)}
 UNREAD = {early}
 
 MODES = {"fork": ("fork", 4), "leaves-on-cue": ("persistent", 2)}
 
-# Scripts about the start, played before any connection; they do not return.
+# Scripts about the start, played before any connection; but for late_ready they do not return.
 
 
 def never_ready():
@@ -341,13 +350,17 @@ def fails():
     os._exit(1)
 
 
-STARTS = {"never-ready": never_ready, "exits-at-once": exits_at_once, "fails": fails}
+def late_ready():
+    signal.pause()  # start_timeout is over, and the gateway asks for the stacks
+
+
+STARTS = {"never-ready": never_ready, "ready-at-last": late_ready, "exits-at-once": exits_at_once, "fails": fails}
 
 
 # --- the worker's side
 
 control = None
-answered = []  # script leaves
+answered = []  # scripts leaves, ready-at-last
 copies = {}  # mode fork: the peer of each slot
 
 
