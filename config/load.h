@@ -55,8 +55,7 @@ struct loader {
     struct draft *drafts;           /* in order */
     struct draft **drafts_end;
     uint32_t draft_count;
-    struct draft *typed;        /* the app of the command line; NULL: none */
-    const char *last_directory; /* apps beside each other often share it */
+    struct draft *typed; /* the app of the command line; NULL: none */
     uint32_t file_count;
     /* the command line */
     enum conf_action action;

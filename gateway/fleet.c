@@ -161,7 +161,6 @@ void fleet_set_idle(struct fleet *fleet, struct worker *w, bool idle)
         drop_idle(fleet, w);
         return;
     }
-    w->idle_since = timeq_now();
     list_append(&fleet->idle, &w->in_idle);
     fleet->idle_count++;
     if (!list_empty(&fleet->starving))

@@ -51,13 +51,12 @@ struct worker {
     struct list in_idle;     /* of those with nothing to do */
     struct timeq_entry idle; /* runs while nothing is under way that keeps it awake */
     struct timeq_entry age;
-    double idle_since; /* on timeq_now's clock */
-    double looked;     /* at its memory last */
-    uint32_t given;    /* requests */
-    uint32_t served;   /* of these, finished */
-    const char *worn;  /* why a successor is to take over; NULL: nothing */
-    bool successor;    /* it was started to take over */
-    bool outdated;     /* its configuration is not the current one */
+    double looked;    /* at its memory last */
+    uint32_t given;   /* requests */
+    uint32_t served;  /* of these, finished */
+    const char *worn; /* why a successor is to take over; NULL: nothing */
+    bool successor;   /* it was started to take over */
+    bool outdated;    /* its configuration is not the current one */
 
     char *failure;        /* text of FAILED: a summary line, then the traceback; owned, or NULL */
     char *live;           /* what of the app was alive when it stopped; owned, or NULL */

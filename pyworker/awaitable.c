@@ -27,12 +27,6 @@ static void dealloc(PyObject *self)
     Py_DECREF(type); /* an instance of a heap type owns a reference to it */
 }
 
-static PyObject *itself(PyObject *self)
-{
-    Py_INCREF(self);
-    return self;
-}
-
 PyObject *awaitable_result(PyObject *step)
 {
     if (step == NULL && PyErr_Occurred() == NULL)
@@ -87,12 +81,12 @@ PyObject *awaitable_type(const char *name, iternextfunc step)
         {NULL,    NULL,            0,            NULL                        },
     };
     PyType_Slot slots[] = {
-        {Py_tp_dealloc,  (void *)dealloc},
-        {Py_tp_iter,     (void *)itself },
-        {Py_am_await,    (void *)itself },
-        {Py_tp_iternext, (void *)step   },
-        {Py_tp_methods,  (void *)methods},
-        {0,              NULL           },
+        {Py_tp_dealloc,  (void *)dealloc          },
+        {Py_tp_iter,     (void *)PyObject_SelfIter},
+        {Py_am_await,    (void *)PyObject_SelfIter},
+        {Py_tp_iternext, (void *)step             },
+        {Py_tp_methods,  (void *)methods          },
+        {0,              NULL                     },
     };
     PyType_Spec spec = {name, sizeof(struct awaitable), 0, Py_TPFLAGS_DEFAULT, slots};
     return PyType_FromSpec(&spec);

@@ -319,12 +319,6 @@ static PyObject *call_getattr(PyObject *self, PyObject *name)
     return PyObject_GetAttr(c->coroutine, name);
 }
 
-static PyObject *itself(PyObject *self)
-{
-    Py_INCREF(self);
-    return self;
-}
-
 PyObject *call_type(void)
 {
     static PyMethodDef methods[] = {
@@ -334,13 +328,13 @@ PyObject *call_type(void)
         {NULL,    NULL,       0,            NULL                           },
     };
     static PyType_Slot slots[] = {
-        {Py_tp_dealloc,  (void *)call_dealloc},
-        {Py_tp_getattro, (void *)call_getattr},
-        {Py_tp_iter,     (void *)itself      },
-        {Py_am_await,    (void *)itself      },
-        {Py_tp_iternext, (void *)step        },
-        {Py_tp_methods,  (void *)methods     },
-        {0,              NULL                },
+        {Py_tp_dealloc,  (void *)call_dealloc     },
+        {Py_tp_getattro, (void *)call_getattr     },
+        {Py_tp_iter,     (void *)PyObject_SelfIter},
+        {Py_am_await,    (void *)PyObject_SelfIter},
+        {Py_tp_iternext, (void *)step             },
+        {Py_tp_methods,  (void *)methods          },
+        {0,              NULL                     },
     };
     static PyType_Spec spec = {"pyworker.request", sizeof(struct call), 0, Py_TPFLAGS_DEFAULT, slots};
     return PyType_FromSpec(&spec);

@@ -18,14 +18,6 @@ bool control_is_channel(int fd)
            getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len) == 0 && type == SOCK_SEQPACKET;
 }
 
-uid_t control_peer_uid(int fd)
-{
-    struct ucred peer;
-    socklen_t len = sizeof(peer);
-
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 ? peer.uid : (uid_t)-1;
-}
-
 bool control_send(int fd, const char *text, size_t len)
 {
     if (fd == -1)

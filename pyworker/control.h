@@ -5,7 +5,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 enum {
     CONTROL_FD = 3,             /* where the gateway leaves it */
@@ -21,9 +20,6 @@ enum control_event {
 
 /* Whether `fd` is a control channel: a unix socket of type SOCK_SEQPACKET. */
 bool control_is_channel(int fd);
-
-/* The uid of the process that made the channel, or (uid_t)-1. */
-uid_t control_peer_uid(int fd);
 
 /* Sends one message, waiting for room; true without a channel (fd -1). False: errno says why. */
 bool control_send(int fd, const char *text, size_t len);

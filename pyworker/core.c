@@ -118,7 +118,7 @@ void core_take_control(struct core *core)
     core->control = inherit_control();
     core->guarded = core->control != -1;
     if (core->guarded)
-        core->gateway_uid = control_peer_uid(core->control);
+        core->gateway_uid = peer_uid(core->control);
 }
 
 void core_become_copy(struct core *core, int control)
@@ -158,8 +158,10 @@ bool core_open(struct core *core, unsigned requests)
     core->peek = malloc(CONN_PEEK_MAX);
     core->epoll = epoll_create1(EPOLL_CLOEXEC);
     core->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (core->peek == NULL || core->epoll == -1 || core->wake == -1 || !take_sigterm(core->wake) ||
-        pthread_atfork(NULL, NULL, on_fork) != 0)
+    if (core->peek == NULL || core->epoll == -1 || core->wake == -1 || !take_sigterm(core->wake))
+        return false;
+    errno = pthread_atfork(NULL, NULL, on_fork);
+    if (errno != 0)
         return false;
     core->listening = watch(core, core->listener, EPOLLIN, 0);
     return core->listening && watch(core, core->wake, EPOLLIN, 0) &&

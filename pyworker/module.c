@@ -367,8 +367,8 @@ static PyMethodDef methods[] = {
      "fork(ready, limit, awaited): sends `ready`, or has the first copy do it when it has started, and forks "
      "copies; True in each of them, False when stopped, None when one could not start."                                                               },
     {"serve",       (PyCFunction)(void (*)(void))module_serve, METH_VARARGS | METH_KEYWORDS,
-     "serve(app, ready, debug=False, concurrency=1): sends the message `ready`, then serves until it is to "
-     "stop."                                                                                                                                          },
+     "serve(app, ready, debug=False, concurrency=1, scripts=False): sends the message `ready`, then serves "
+     "until it is to stop; `scripts`: app is a Scripts object."                                                                                       },
     {"asgi_open",   module_asgi_open,                          METH_VARARGS,
      "asgi_open(app, loop, state, ready, debug, concurrency, show, pause, cancelled, task): see asgi.h."                                              },
     {"asgi_poll",   module_asgi_poll,                          METH_NOARGS,

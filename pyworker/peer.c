@@ -21,7 +21,7 @@ bool peer_is_unix(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
 }
 
-static uid_t peer_uid(int fd)
+uid_t peer_uid(int fd)
 {
     struct ucred peer;
     socklen_t len = sizeof(peer);

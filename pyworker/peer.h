@@ -8,6 +8,9 @@
 
 bool peer_is_unix(int fd);
 
+/* The uid of the process that has made the other end of a unix socket, or (uid_t)-1. */
+uid_t peer_uid(int fd);
+
 /* Whether the peer of a unix connection runs as root, as ourselves or as `gateway`. */
 bool peer_is_trusted(int fd, uid_t gateway);
 

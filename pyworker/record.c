@@ -2,8 +2,8 @@
  *
  * message_inspect() looks at what a connection holds (by MSG_PEEK) before libfcgi reads it, for four
  * reasons: libfcgi overruns a stack buffer on a GET_VALUES with repeated names; it aborts the process when it
- * cannot allocate what the length of a parameter says; it blocks until a head is complete; and the role, the
- * id and the keep flag are needed to refuse a request without reading it. */
+ * cannot allocate what the length of a parameter says; it blocks until a head is complete; and the role
+ * and the id are needed to refuse a request without reading it. */
 #include "record.h"
 
 #include <stdio.h>
@@ -152,7 +152,6 @@ enum message_kind message_inspect(const uint8_t *data, size_t len, struct messag
         return MESSAGE_MORE;
     m->id = r.id;
     m->role = (uint16_t)(data[8] << 8 | data[9]);
-    m->keep = (data[10] & FCGI_KEEP_CONN) != 0;
 
     size_t at = r.len;
     enum message_kind kind = inspect_stream(data, len, &at, FCGI_PARAMS, r.id);

@@ -28,9 +28,8 @@ enum message_kind {
 };
 
 struct message {
-    uint16_t id; /* id, role, keep: as soon as BEGIN is there, else id is 0 */
+    uint16_t id; /* id and role: as soon as BEGIN is there, else id is 0 */
     uint16_t role;
-    bool keep;
     bool whole;  /* REQUEST: everything to the empty STDIN is there */
     size_t head; /* REQUEST: of BEGIN to the empty PARAMS, in bytes */
     size_t len;  /* MANAGEMENT: of the record; REQUEST and whole: of the request; in bytes */

@@ -7,7 +7,6 @@ import re
 import socket
 import struct
 import subprocess
-import sys
 
 import pytest
 
