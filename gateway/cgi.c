@@ -479,14 +479,10 @@ static bool cut_all_listed(struct params *p, const char *list, size_t len)
 static bool cut_connection_fields(struct params *p)
 {
     const struct cgi_request *r = p->request;
-    struct http_field field;
-    for (uint32_t cursor = 0; http_head_next_field(r->head, r->base, &cursor, &field);) {
-        const char *name = r->base + field.name.off;
-        if (field.name.len == sizeof("Connection") - 1 &&
-            strncasecmp(name, "Connection", field.name.len) == 0 &&
-            !cut_all_listed(p, r->base + field.value.off, field.value.len))
+    struct slice list;
+    for (uint32_t cursor = 0; http_head_next_named(r->head, r->base, "Connection", &cursor, &list);)
+        if (!cut_all_listed(p, r->base + list.off, list.len))
             return false;
-    }
     return true;
 }
 

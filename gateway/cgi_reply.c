@@ -37,37 +37,10 @@ struct answer {
     size_t connection_count;
 };
 
-/* tchar of RFC 9110 5.6.2 */
-static const bool is_token_byte[256] = {
-    ['0' ... '9'] = true, ['A' ... 'Z'] = true, ['a' ... 'z'] = true, ['!'] = true,  ['#'] = true,
-    ['$'] = true,         ['%'] = true,         ['&'] = true,         ['\''] = true, ['*'] = true,
-    ['+'] = true,         ['-'] = true,         ['.'] = true,         ['^'] = true,  ['_'] = true,
-    ['`'] = true,         ['|'] = true,         ['~'] = true,
-};
-
 static char *append(char *to, const char *from, size_t len)
 {
     memcpy(to, from, len);
     return to + len;
-}
-
-static bool is_token(const char *text, size_t len)
-{
-    for (size_t i = 0; i < len; i++)
-        if (!is_token_byte[(unsigned char)text[i]])
-            return false;
-    return len > 0;
-}
-
-/* field-value of RFC 9110 5.5, obs-text included: Latin-1 and UTF-8 pass as they are. */
-static bool is_value(const char *text, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if ((c < ' ' && c != '\t') || c == 0x7f)
-            return false;
-    }
-    return true;
 }
 
 static struct line split_line(const char *data, uint32_t off, uint32_t len)
@@ -82,7 +55,7 @@ static struct line split_line(const char *data, uint32_t off, uint32_t len)
         line.error = "answer begins with an HTTP status line: \"Status: 200 OK\" is the form of CGI";
     else if (colon == NULL)
         line.error = "header line without a colon";
-    else if (!is_token(start, (size_t)(colon - start)))
+    else if (colon == start || http_token(start, (size_t)(colon - start)) < (size_t)(colon - start))
         line.error = "invalid header name";
     if (line.error != NULL)
         return line;
@@ -93,7 +66,7 @@ static struct line split_line(const char *data, uint32_t off, uint32_t len)
         end--;
     line.name = (struct slice){off, (uint32_t)(colon - start)};
     line.value = (struct slice){(uint32_t)(value - data), (uint32_t)(end - value)};
-    if (!is_value(value, line.value.len))
+    if (!http_valid_value(value, line.value.len))
         line.error = "control character in a header value";
     return line;
 }

@@ -3,7 +3,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "log.h"
 
@@ -146,15 +145,10 @@ static void take_address(struct request *r, const struct forwarded_facts *facts)
 static void take_id(struct request *r)
 {
     const char *name = r->conf->request_id, *data = r->in.data;
-    size_t len = strlen(name);
     struct slice id = {0, 0};
-    struct http_field field;
     unsigned count = 0;
-    for (uint32_t cursor = 0; len > 0 && http_head_next_field(&r->head, data, &cursor, &field);)
-        if (field.name.len == len && strncasecmp(data + field.name.off, name, len) == 0) {
-            id = field.value;
-            count++;
-        }
+    for (uint32_t cursor = 0; *name != '\0' && http_head_next_named(&r->head, data, name, &cursor, &id);)
+        count++;
     if (count != 1 || id.len > REQUEST_ID_MAX)
         return;
     for (uint32_t i = 0; i < id.len; i++) {

@@ -84,7 +84,7 @@ static bool read_small(int fd, const struct file_rules_verdict *v)
 static bool transmit(struct request *r, const struct file_found *found, const struct fields *f,
                      const struct file_rules_verdict *v)
 {
-    bool body = r->head.method.len != 4; /* HEAD */
+    bool body = !request_method_is(r, "HEAD");
     bool small = found->facts.size <= FILE_FIND_SMALL;
     if (small && body && !read_small(found->fd, v)) {
         request_fail(r, 503, "the file changes just now");
@@ -142,16 +142,10 @@ static void refuse(struct request *r, int error)
 
 /* ---- the handler's three verbs ---- */
 
-static bool is_method(const struct request *r, const char *name)
-{
-    return r->head.method.len == strlen(name) &&
-           memcmp(r->in.data + r->head.method.off, name, r->head.method.len) == 0;
-}
-
 static void handle_start(struct request *r)
 {
     const struct file_found *found;
-    if (!is_method(r, "GET") && !is_method(r, "HEAD")) {
+    if (!request_method_is(r, "GET") && !request_method_is(r, "HEAD")) {
         request_refuse(r, 405, NULL, "Allow: GET, HEAD\r\n");
         return;
     }

@@ -68,19 +68,6 @@ struct question {
     time_t now;
 };
 
-/* The next line of that name; *cursor as in http_head_next_field. */
-static bool next_line(const struct question *q, const char *name, uint32_t *cursor, struct slice *value)
-{
-    struct http_field field;
-    size_t len = strlen(name);
-    while (http_head_next_field(q->head, q->data, cursor, &field))
-        if (field.name.len == len && strncasecmp(q->data + field.name.off, name, len) == 0) {
-            *value = field.value;
-            return true;
-        }
-    return false;
-}
-
 enum presence { ABSENT, ONCE, REPEATED };
 
 /* A field that may be there once. */
@@ -88,9 +75,9 @@ static enum presence single(const struct question *q, const char *name, struct s
 {
     uint32_t cursor = 0;
     struct slice more;
-    if (!next_line(q, name, &cursor, value))
+    if (!http_head_next_named(q->head, q->data, name, &cursor, value))
         return ABSENT;
-    return next_line(q, name, &cursor, &more) ? REPEATED : ONCE;
+    return http_head_next_named(q->head, q->data, name, &cursor, &more) ? REPEATED : ONCE;
 }
 
 /* A date that comes twice or is none is as good as absent (RFC 9110 13.1.3, 13.1.4). */
@@ -110,7 +97,7 @@ static int weight_of(const struct question *q, const char *name)
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         uint32_t cursor = 0;
         struct slice value;
-        while (next_line(q, "Accept-Encoding", &cursor, &value)) {
+        while (http_head_next_named(q->head, q->data, "Accept-Encoding", &cursor, &value)) {
             int weight = http_accept_weight(q->data + value.off, value.len, names[i]);
             if (weight >= 0)
                 return weight;
@@ -175,7 +162,7 @@ static enum outcome etag_listed(const struct question *q, const char *name, bool
     enum outcome outcome = NOT_ASKED;
     uint32_t cursor = 0;
     struct slice value;
-    while (outcome != TRUE && next_line(q, name, &cursor, &value))
+    while (outcome != TRUE && http_head_next_named(q->head, q->data, name, &cursor, &value))
         outcome = list_holds(q->data + value.off, value.len, q->etag, weak_too) ? TRUE : FALSE;
     return outcome;
 }
@@ -275,10 +262,10 @@ struct file_rules_verdict file_rules_judge(const struct http_head *head, const c
     struct file_rules_verdict verdict = {.status = 200, .length = facts->size};
     struct slice range;
     uint16_t refusal = precondition(&q);
-    bool is_get = head->method.len == 3 && memcmp(data + head->method.off, "GET", 3) == 0;
     if (refusal != 0)
         verdict.status = refusal;
-    else if (is_get && single(&q, "Range", &range) == ONCE && range_counts(&q))
+    else if (http_head_method_is(head, data, "GET") && single(&q, "Range", &range) == ONCE &&
+             range_counts(&q))
         verdict.status = read_range(data + range.off, range.len, facts->size, &verdict);
     return verdict;
 }

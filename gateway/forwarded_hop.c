@@ -193,11 +193,6 @@ bool forwarded_hop_prefix(const char *base, struct slice s, struct slice *prefix
 
 /* ---- one element of Forwarded ---- */
 
-static bool is_token_byte(char c)
-{
-    return is_alnum(c) || (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
-}
-
 struct pair {
     struct slice name;
     struct slice value; /* without its quotes */
@@ -207,9 +202,7 @@ struct pair {
 /* token [ "=" ( token / quoted-string ) ] at *at, which is moved behind it. */
 static bool take_pair(const char *base, uint32_t *at, uint32_t end, struct pair *pair)
 {
-    uint32_t p = *at;
-    while (p < end && is_token_byte(base[p]))
-        p++;
+    uint32_t p = *at + (uint32_t)http_token(base + *at, end - *at);
     *pair = (struct pair){
         .name = {*at, p - *at}
     };
@@ -228,8 +221,7 @@ static bool take_pair(const char *base, uint32_t *at, uint32_t end, struct pair 
         *at = p + 1;
         return true;
     }
-    while (p < end && is_token_byte(base[p]))
-        p++;
+    p += (uint32_t)http_token(base + p, end - p);
     pair->value = (struct slice){start, p - start};
     *at = p;
     return p > start;

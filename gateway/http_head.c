@@ -102,6 +102,14 @@ bool http_list_has(const char *value, size_t len, const char *token)
     return false;
 }
 
+size_t http_token(const char *text, size_t n)
+{
+    size_t i = 0;
+    while (i < n && is_class(text[i], T))
+        i++;
+    return i;
+}
+
 /* ---- authority ---- */
 
 /* Length of a bracketed IPv6 address (RFC 3986 3.2.2) at the start of text[0..n), brackets included; 0: it is
@@ -147,7 +155,7 @@ bool http_head_valid_authority(const char *text, size_t n)
 
 /* ---- request line ---- */
 
-static bool method_is(const struct http_head *h, const char *data, const char *method)
+bool http_head_method_is(const struct http_head *h, const char *data, const char *method)
 {
     return h->method.len == strlen(method) && memcmp(data + h->method.off, method, h->method.len) == 0;
 }
@@ -195,7 +203,7 @@ static bool take_target(struct http_head *h, const char *data)
     }
     if (h->target.len > 1 || target[0] != '*')
         return absolute_target(h, data);
-    if (!method_is(h, data, "OPTIONS"))
+    if (!http_head_method_is(h, data, "OPTIONS"))
         return fail(h, 400, "the target * goes with OPTIONS only");
     h->path = h->target;
     return true;
@@ -237,7 +245,7 @@ static bool request_line(struct http_head *h, const char *data, uint32_t cr)
     h->target = (struct slice){target, end - target};
     if (!take_version(h, data + end + 1, cr - end - 1))
         return false;
-    if (method_is(h, data, "CONNECT") || method_is(h, data, "TRACE"))
+    if (http_head_method_is(h, data, "CONNECT") || http_head_method_is(h, data, "TRACE"))
         return fail(h, 405, "CONNECT and TRACE are not served");
     h->fields.off = cr + 2;
     return take_target(h, data);
@@ -299,9 +307,7 @@ static bool take_length(struct http_head *h, const char *data, struct slice valu
 /* One element of Transfer-Encoding: true for "chunked" (RFC 9112 7). */
 static bool known_coding(struct http_head *h, const char *coding, size_t n)
 {
-    size_t name = 0;
-    while (name < n && is_class(coding[name], T))
-        name++;
+    size_t name = http_token(coding, n);
     bool is_chunked = name == 7 && strncasecmp(coding, "chunked", 7) == 0;
     if (is_chunked && name == n)
         return true;
@@ -392,8 +398,8 @@ static void add_control_bytes(byte16 *flaws, const char *text)
     *flaws |= (byte16)(((x < ' ') & (x != '\t')) | (x == 0x7f));
 }
 
-/* Whether text[0..n) has no control bytes; the last group of sixteen overlaps the one before it. */
-static bool valid_text(const char *text, size_t n)
+/* The last group of sixteen overlaps the one before it. */
+bool http_valid_value(const char *text, size_t n)
 {
     byte16 flaws = {0};
     uint64_t halves[2];
@@ -441,7 +447,7 @@ static bool field_line(struct http_head *h, const char *data, uint32_t cr)
     size_t name = (size_t)(p - line);
     if (name == 0 || *p != ':')
         return fail(h, 400, name_flaw(h, line, p, end));
-    if (!valid_text(p, (size_t)(end - p)))
+    if (!http_valid_value(p, (size_t)(end - p)))
         return fail(h, 400, "control byte in a field value");
     h->field_count++;
     if (name >= sizeof(known_fields) / sizeof(known_fields[0]))
@@ -533,4 +539,17 @@ bool http_head_next_field(const struct http_head *h, const char *data, uint32_t 
     field->value = trim(data, colon + 1, lf - 1);
     *cursor += (uint32_t)(lf + 1 - line);
     return true;
+}
+
+bool http_head_next_named(const struct http_head *h, const char *data, const char *name, uint32_t *cursor,
+                          struct slice *value)
+{
+    struct http_field field;
+    size_t len = strlen(name);
+    while (http_head_next_field(h, data, cursor, &field))
+        if (field.name.len == len && strncasecmp(data + field.name.off, name, len) == 0) {
+            *value = field.value;
+            return true;
+        }
+    return false;
 }

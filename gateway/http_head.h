@@ -69,8 +69,22 @@ static inline bool http_head_has_body(const struct http_head *h)
 bool http_head_next_field(const struct http_head *h, const char *data, uint32_t *cursor,
                           struct http_field *field);
 
+/* The same, but for lines of that name alone (any case), of which there is the value. */
+bool http_head_next_named(const struct http_head *h, const char *data, const char *name, uint32_t *cursor,
+                          struct slice *value);
+
+/* Whether the method, of which case counts, is this one. */
+bool http_head_method_is(const struct http_head *h, const char *data, const char *method);
+
 /* Whether text[0..n) is host[:port] as Host may hold it; an empty one is not. */
 bool http_head_valid_authority(const char *text, size_t n);
+
+/* How many bytes at the start of text[0..n) are a token (RFC 9110 5.6.2). */
+size_t http_token(const char *text, size_t n);
+
+/* Whether text[0..n) may be the value of a field (RFC 9110 5.5): no control bytes but HTAB, obs-text as it
+ * is. */
+bool http_valid_value(const char *text, size_t n);
 
 /* Whether the comma-separated list `value` holds `token`, ignoring case (Connection, Upgrade, ...). */
 bool http_list_has(const char *value, size_t len, const char *token);

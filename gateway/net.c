@@ -12,13 +12,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-union address {
-    struct sockaddr any;
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-    struct sockaddr_un un;
-};
-
 /* Splits host:port at the last colon; false when there is no port or a part is too long. */
 static bool split(const char *spec, char host[NET_ADDRESS_MAX], uint16_t *port)
 {
@@ -44,30 +37,30 @@ static bool split(const char *spec, char host[NET_ADDRESS_MAX], uint16_t *port)
     return true;
 }
 
-/* Fills in the address of a TCP specification; 0 for one that cannot be read. `dual`: both families were
+/* Fills in the address of a TCP specification; false for one that cannot be read. `dual`: both families were
  * asked for. */
-static socklen_t tcp_address(const char *spec, union address *a, bool *dual)
+static bool tcp_address(const char *spec, struct net_address *a, bool *dual)
 {
     char host[NET_ADDRESS_MAX];
     uint16_t port;
-    *dual = false;
     memset(a, 0, sizeof(*a));
+    *dual = false;
     if (!split(spec, host, &port))
-        return 0;
+        return false;
     const char *name = strcmp(host, "localhost") == 0 ? "127.0.0.1"
                        : strcmp(host, "*") == 0       ? "0.0.0.0"
                                                       : host;
-    if (*name == '\0' || inet_pton(AF_INET6, name, &a->v6.sin6_addr) == 1) {
+    if (*name == '\0' || inet_pton(AF_INET6, name, &a->to.v6.sin6_addr) == 1) {
         *dual = *name == '\0';
-        a->v6.sin6_family = AF_INET6;
-        a->v6.sin6_port = htons(port);
-        return sizeof(a->v6);
+        a->to.v6.sin6_family = AF_INET6;
+        a->to.v6.sin6_port = htons(port);
+        a->len = sizeof(a->to.v6);
+    } else if (inet_pton(AF_INET, name, &a->to.v4.sin_addr) == 1) {
+        a->to.v4.sin_family = AF_INET;
+        a->to.v4.sin_port = htons(port);
+        a->len = sizeof(a->to.v4);
     }
-    if (inet_pton(AF_INET, name, &a->v4.sin_addr) != 1)
-        return 0;
-    a->v4.sin_family = AF_INET;
-    a->v4.sin_port = htons(port);
-    return sizeof(a->v4);
+    return a->len > 0;
 }
 
 static void explain(char error[NET_ERROR_MAX], int code)
@@ -98,63 +91,60 @@ static int fail(int fd, char error[NET_ERROR_MAX], int code)
 
 static int listen_tcp(const struct net_listen *l, char error[NET_ERROR_MAX])
 {
-    union address a;
+    struct net_address a;
     bool dual;
     int on = 1, off = 0;
-    socklen_t len = tcp_address(l->spec, &a, &dual);
-    if (len == 0) {
+    if (!tcp_address(l->spec, &a, &dual)) {
         snprintf(error, NET_ERROR_MAX,
                  "not an address (try 127.0.0.1:8000, [::1]:8000, :8000 or unix:/path)");
         return -1;
     }
-    int fd = socket(a.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket(a.to.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd == -1 && dual) { /* a kernel without IPv6 */
-        uint16_t port = a.v6.sin6_port;
+        uint16_t port = a.to.v6.sin6_port;
         memset(&a, 0, sizeof(a));
-        a.v4.sin_family = AF_INET;
-        a.v4.sin_port = port;
-        len = sizeof(a.v4);
+        a.len = sizeof(a.to.v4);
+        a.to.v4.sin_family = AF_INET;
+        a.to.v4.sin_port = port;
         fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     }
     if (fd == -1)
         return fail(fd, error, errno);
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == -1)
         return fail(fd, error, errno);
-    if (a.any.sa_family == AF_INET6 &&
+    if (a.to.any.sa_family == AF_INET6 &&
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, dual ? &off : &on, sizeof(on)) == -1)
         return fail(fd, error, errno);
-    if (bind(fd, &a.any, len) == -1 || listen(fd, l->backlog) == -1)
+    if (bind(fd, &a.to.any, a.len) == -1 || listen(fd, l->backlog) == -1)
         return fail(fd, error, errno);
     return fd;
 }
 
 /* Removes a socket file that nobody listens on. Anything else stays; false: it is no socket. */
-static bool remove_stale(const union address *a)
+static bool remove_stale(const struct net_address *a)
 {
     struct stat st;
-    if (lstat(a->un.sun_path, &st) == -1)
+    if (lstat(a->to.un.sun_path, &st) == -1)
         return true;
     if (!S_ISSOCK(st.st_mode))
         return false;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd == -1)
         return true;
-    if (connect(fd, &a->any, sizeof(a->un)) == -1 && errno == ECONNREFUSED)
-        unlink(a->un.sun_path);
+    if (connect(fd, &a->to.any, a->len) == -1 && errno == ECONNREFUSED)
+        unlink(a->to.un.sun_path);
     close(fd);
     return true;
 }
 
 static int listen_unix(const struct net_listen *l, const char *path, char error[NET_ERROR_MAX])
 {
-    union address a = {.un = {.sun_family = AF_UNIX}};
-    size_t len = strlen(path);
-    if (len >= sizeof(a.un.sun_path)) {
+    struct net_address a;
+    if (!net_unix_address(path, &a)) {
         snprintf(error, NET_ERROR_MAX, "the path of a unix socket has at most %zu bytes",
-                 sizeof(a.un.sun_path) - 1);
+                 sizeof(a.to.un.sun_path) - 1);
         return -1;
     }
-    memcpy(a.un.sun_path, path, len + 1);
     if (!remove_stale(&a)) {
         snprintf(error, NET_ERROR_MAX, "a file of that name is there, and it is no socket");
         return -1;
@@ -164,7 +154,7 @@ static int listen_unix(const struct net_listen *l, const char *path, char error[
         return fail(fd, error, errno);
     /* The mode by umask, not by chmod afterwards: the name may be another file by then. */
     mode_t before = umask(0777 & ~(mode_t)l->mode);
-    int bound = bind(fd, &a.any, sizeof(a.un));
+    int bound = bind(fd, &a.to.any, a.len);
     int code = errno;
     umask(before);
     if (bound == -1)
@@ -183,48 +173,46 @@ int net_listen(const struct net_listen *l, char error[NET_ERROR_MAX])
 
 void net_peer_address(const struct sockaddr *peer, socklen_t len, char address[NET_ADDRESS_MAX], char port[8])
 {
-    union address a;
+    struct net_address a;
     address[0] = port[0] = '\0';
-    if (len > sizeof(a))
+    if (len > sizeof(a.to))
         return;
-    memcpy(&a, peer, len);
-    if (len >= sizeof(a.v4) && a.any.sa_family == AF_INET) {
-        inet_ntop(AF_INET, &a.v4.sin_addr, address, NET_ADDRESS_MAX);
-        snprintf(port, 8, "%u", ntohs(a.v4.sin_port));
-    } else if (len >= sizeof(a.v6) && a.any.sa_family == AF_INET6) {
-        if (IN6_IS_ADDR_V4MAPPED(&a.v6.sin6_addr))
-            inet_ntop(AF_INET, &a.v6.sin6_addr.s6_addr[12], address, NET_ADDRESS_MAX);
+    memcpy(&a.to, peer, len);
+    if (len >= sizeof(a.to.v4) && a.to.any.sa_family == AF_INET) {
+        inet_ntop(AF_INET, &a.to.v4.sin_addr, address, NET_ADDRESS_MAX);
+        snprintf(port, 8, "%u", ntohs(a.to.v4.sin_port));
+    } else if (len >= sizeof(a.to.v6) && a.to.any.sa_family == AF_INET6) {
+        if (IN6_IS_ADDR_V4MAPPED(&a.to.v6.sin6_addr))
+            inet_ntop(AF_INET, &a.to.v6.sin6_addr.s6_addr[12], address, NET_ADDRESS_MAX);
         else
-            inet_ntop(AF_INET6, &a.v6.sin6_addr, address, NET_ADDRESS_MAX);
-        snprintf(port, 8, "%u", ntohs(a.v6.sin6_port));
+            inet_ntop(AF_INET6, &a.to.v6.sin6_addr, address, NET_ADDRESS_MAX);
+        snprintf(port, 8, "%u", ntohs(a.to.v6.sin6_port));
     }
 }
 
 void net_own_address(int fd, char address[NET_ADDRESS_MAX], char port[8])
 {
-    union address a = {.any = {.sa_family = AF_UNSPEC}};
-    socklen_t len = sizeof(a);
+    struct net_address a = {.len = sizeof(a.to)}; /* AF_UNSPEC is 0 */
     address[0] = port[0] = '\0';
-    if (getsockname(fd, &a.any, &len) == -1)
+    if (getsockname(fd, &a.to.any, &a.len) == -1)
         return;
-    if (a.any.sa_family == AF_UNIX)
+    if (a.to.any.sa_family == AF_UNIX)
         snprintf(address, NET_ADDRESS_MAX, "unix");
     else
-        net_peer_address(&a.any, len, address, port);
+        net_peer_address(&a.to.any, a.len, address, port);
 }
 
 void net_url(int fd, char url[NET_URL_MAX])
 {
-    union address a = {.any = {.sa_family = AF_UNSPEC}};
-    socklen_t len = sizeof(a);
+    struct net_address a = {.len = sizeof(a.to)}; /* AF_UNSPEC is 0 */
     char address[NET_ADDRESS_MAX], port[8];
-    bool known = getsockname(fd, &a.any, &len) == 0;
-    if (known && a.any.sa_family == AF_UNIX) {
+    bool known = getsockname(fd, &a.to.any, &a.len) == 0;
+    if (known && a.to.any.sa_family == AF_UNIX) {
         size_t head = offsetof(struct sockaddr_un, sun_path);
-        bool abstract = len > head && a.un.sun_path[0] == '\0';
-        size_t n = len > head ? (abstract ? len - head : strnlen(a.un.sun_path, len - head)) : 0;
+        bool abstract = a.len > head && a.to.un.sun_path[0] == '\0';
+        size_t n = a.len > head ? (abstract ? a.len - head : strnlen(a.to.un.sun_path, a.len - head)) : 0;
         snprintf(url, NET_URL_MAX, "unix:%s%.*s", abstract ? "@" : "", (int)(n - abstract),
-                 a.un.sun_path + abstract);
+                 a.to.un.sun_path + abstract);
         return;
     }
     net_own_address(fd, address, port);
@@ -234,14 +222,13 @@ void net_url(int fd, char url[NET_URL_MAX])
 
 bool net_is_loopback(const char *spec)
 {
-    union address a;
+    struct net_address a;
     bool dual;
-    socklen_t len = strncmp(spec, "unix:", 5) == 0 ? 0 : tcp_address(spec, &a, &dual);
-    if (len == 0 || dual)
+    if (strncmp(spec, "unix:", 5) == 0 || !tcp_address(spec, &a, &dual) || dual)
         return false;
-    if (a.any.sa_family == AF_INET)
-        return (ntohl(a.v4.sin_addr.s_addr) >> 24) == 127;
-    return IN6_IS_ADDR_LOOPBACK(&a.v6.sin6_addr);
+    if (a.to.any.sa_family == AF_INET)
+        return (ntohl(a.to.v4.sin_addr.s_addr) >> 24) == 127;
+    return IN6_IS_ADDR_LOOPBACK(&a.to.v6.sin6_addr);
 }
 
 bool net_unix_address(const char *path, struct net_address *address)
@@ -257,13 +244,9 @@ bool net_unix_address(const char *path, struct net_address *address)
 
 bool net_address(const char *spec, struct net_address *address)
 {
-    union address a;
     bool dual;
-    if (strncmp(spec, "unix:", 5) == 0)
-        return net_unix_address(spec + 5, address);
-    *address = (struct net_address){.len = tcp_address(spec, &a, &dual)};
-    memcpy(&address->to, &a, address->len);
-    return address->len > 0;
+    return strncmp(spec, "unix:", 5) == 0 ? net_unix_address(spec + 5, address)
+                                          : tcp_address(spec, address, &dual);
 }
 
 int net_connect(const struct net_address *address)

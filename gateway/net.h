@@ -11,7 +11,7 @@
 
 enum { NET_ADDRESS_MAX = 64, NET_ERROR_MAX = 256, NET_URL_MAX = 128 };
 
-/* Where to connect to. */
+/* An address of a socket. */
 struct net_address {
     union {
         struct sockaddr any;
@@ -29,8 +29,8 @@ struct net_listen {
 };
 
 /* A listening, non-blocking, close-on-exec socket for the specification. Returns it, or -1 with the reason in
- * error[]
- * ("address in use"). A socket file is removed first if nobody answers on it; an answered one is in use. */
+ * error[] ("address in use"). A socket file is removed first if nobody answers on it; an answered one is in
+ * use. */
 int net_listen(const struct net_listen *listen, char error[NET_ERROR_MAX]);
 
 /* Address and port of a socket's own end as text; a unix socket gives "unix" and no port. */

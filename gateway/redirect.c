@@ -41,10 +41,7 @@ static bool put_location(struct buf *b, const struct request *r)
 /* GET and HEAD as browsers and caches have it since ever, all else so that its method stays. */
 static unsigned status_of(const struct request *r)
 {
-    const char *method = r->in.data + r->head.method.off;
-    bool get = r->head.method.len == 3 && memcmp(method, "GET", 3) == 0;
-    bool head = r->head.method.len == 4 && memcmp(method, "HEAD", 4) == 0;
-    return get || head ? 301 : 308;
+    return request_method_is(r, "GET") || request_method_is(r, "HEAD") ? 301 : 308;
 }
 
 static void handle_start(struct request *r)

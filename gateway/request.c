@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
@@ -183,17 +182,13 @@ enum request_intake request_take(struct request *r, char *data, size_t len, size
 
 bool request_field(const struct request *r, const char *name, struct slice *value)
 {
-    struct http_field field;
     uint32_t cursor = 0;
-    size_t len = strlen(name);
-    if (r->head.size == 0)
-        return false;
-    while (http_head_next_field(&r->head, r->in.data, &cursor, &field))
-        if (field.name.len == len && strncasecmp(r->in.data + field.name.off, name, len) == 0) {
-            *value = field.value;
-            return true;
-        }
-    return false;
+    return r->head.size > 0 && http_head_next_named(&r->head, r->in.data, name, &cursor, value);
+}
+
+bool request_method_is(const struct request *r, const char *method)
+{
+    return http_head_method_is(&r->head, r->in.data, method);
 }
 
 static double between(double least, double value, double most)
@@ -246,7 +241,7 @@ bool request_head(struct request *r, unsigned status, const char *reason, size_t
         .content_length = content_length,
         .has_date = has_date,
         .has_server = has_server,
-        .head_request = r->head.method.len == 4 && memcmp(r->in.data + r->head.method.off, "HEAD", 4) == 0,
+        .head_request = request_method_is(r, "HEAD"),
         .minor = r->head.minor,
         .keep_alive = r->keep_alive,
         .server = r->conf->server_header ? "leangate/" LEANGATE_VERSION : NULL,
@@ -378,10 +373,5 @@ void request_refuse(struct request *r, unsigned status, const char *detail, cons
 
 bool request_repeats(const struct request *r)
 {
-    static const char *const safe[] = {"GET", "HEAD", "OPTIONS"};
-    const char *method = r->in.data + r->head.method.off;
-    for (size_t i = 0; i < sizeof(safe) / sizeof(safe[0]); i++)
-        if (r->head.method.len == strlen(safe[i]) && memcmp(method, safe[i], r->head.method.len) == 0)
-            return true;
-    return false;
+    return request_method_is(r, "GET") || request_method_is(r, "HEAD") || request_method_is(r, "OPTIONS");
 }

@@ -198,4 +198,7 @@ bool request_repeats(const struct request *r);
 /* The value of a header field of the request by its name; false when there is none. */
 bool request_field(const struct request *r, const char *name, struct slice *value);
 
+/* Whether its method is this one. */
+bool request_method_is(const struct request *r, const char *method);
+
 #endif

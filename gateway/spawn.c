@@ -17,9 +17,9 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include "net.h"
 #include "prefetch.h"
 
 enum {
@@ -62,14 +62,12 @@ static int private_directory(char path[4096])
 
 static int bind_path(int fd, const char *path)
 {
-    struct sockaddr_un a = {.sun_family = AF_UNIX};
-    size_t len = strlen(path);
-    if (len >= sizeof(a.sun_path)) {
+    struct net_address a;
+    if (!net_unix_address(path, &a)) {
         errno = ENAMETOOLONG;
         return -1;
     }
-    memcpy(a.sun_path, path, len + 1);
-    return bind(fd, (const struct sockaddr *)&a, sizeof(a));
+    return bind(fd, &a.to.any, a.len);
 }
 
 /* Binds through the directory's descriptor, so that the length of its path does not matter, then forgets the

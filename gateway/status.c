@@ -22,12 +22,6 @@ static const char plain[] = "Content-Type: text/plain; charset=utf-8\r\nCache-Co
 
 /* ---- short answers ---- */
 
-static bool is_method(const struct request *r, const char *method)
-{
-    return r->head.method.len == strlen(method) &&
-           memcmp(r->in.data + r->head.method.off, method, r->head.method.len) == 0;
-}
-
 static void answer(struct request *r, unsigned status, const char *more, const char *text)
 {
     char fields[sizeof(plain) + 64];
@@ -130,7 +124,7 @@ static void begin(struct request *r, const struct status_format *format)
         request_fail(r, 500, NULL);
     else if (!request_head(r, 200, NULL, 0, fields, (size_t)n, -1, false, false))
         return;
-    else if (is_method(r, "HEAD"))
+    else if (request_method_is(r, "HEAD"))
         request_end(r);
     else
         go_on(r, format);
@@ -201,7 +195,7 @@ const struct handler *status_find(const struct status_facts *facts, const struct
         return &here;
     if (!health && !is_path(r, facts->conf->ready_path))
         return NULL;
-    if (!is_method(r, "GET") && !is_method(r, "HEAD"))
+    if (!request_method_is(r, "GET") && !request_method_is(r, "HEAD"))
         return &wrong_method;
     return health ? &ok : readiness(facts);
 }
@@ -217,7 +211,7 @@ const struct handler *status_find_all(const struct status_facts *facts, const st
         {"/metrics",     &metrics},
         {"/livez",       &ok     }
     };
-    if (!is_method(r, "GET") && !is_method(r, "HEAD"))
+    if (!request_method_is(r, "GET") && !request_method_is(r, "HEAD"))
         return &wrong_method;
     for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
         if (is_path(r, paths[i].path))
