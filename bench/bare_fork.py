@@ -11,14 +11,11 @@ import os
 import sys
 
 sys.path[:0] = ["", sys.argv[1]]  # the directory of the package pyworker
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../tests/support"))
 
 from main import app  # noqa: E402
+from measure import rollup  # noqa: E402
 from pyworker.zygote import import_first_use  # noqa: E402
-
-
-def private():
-    with open("/proc/self/smaps_rollup", encoding="ascii") as file:
-        return sum(int(line.split()[1]) for line in file if line.startswith("Private_")) / 1024
 
 
 async def lifespan(loop, asked):
@@ -47,7 +44,8 @@ async def ask():
 
     async def send(message):
         if message.get("body"):
-            print(private(), flush=True)
+            fields = rollup("self")
+            print((fields["Private_Dirty"] + fields["Private_Clean"]) / 1024, flush=True)
             os._exit(0)
 
     path = {"path": "/pid", "raw_path": b"/pid", "root_path": "", "query_string": b""}

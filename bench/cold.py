@@ -26,7 +26,11 @@ import time
 from pathlib import Path
 
 import record
-from serving import BINARY, FAIR, free_port, get
+from serving import BINARY, FAIR, ROOT, free_port, get
+
+sys.path.insert(0, str(ROOT / "tests/support"))
+
+from measure import rollup  # noqa: E402
 
 APPS = Path(__file__).resolve().parent / "apps"
 SPECS = {"hello": "hello_wsgi", "flask": "hello_flask", "fastapi": "hello_fastapi", "django": "hello_django"}
@@ -92,8 +96,7 @@ def wait(condition, what):
 
 def private(pid):
     """MB of memory that are the process's own; pages of files are not, though nobody else may map them at the moment."""
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_Dirty")) / 1024
+    return rollup(pid)["Private_Dirty"] / 1024
 
 
 class Chain:

@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT / "tests/support"))
 
 import record  # noqa: E402
 from fcgi_client import KEEP_CONN, cgi_params, request  # noqa: E402
+from measure import rollup  # noqa: E402
 from worker import WORKER_DIR, Worker  # noqa: E402
 
 HELLO = """
@@ -131,10 +132,9 @@ def private(started, path):
             body = connection.read_record()[2].partition(b"\r\n\r\n")[2]
         time.sleep(0.05)  # until it is
         pid = int(body)
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        fields = rollup(pid)
         os.kill(pid, signal.SIGKILL)  # it would stay in one of the places for copies
-    fields = {line.split(":")[0]: int(line.split()[1]) / 1024 for line in lines[1:]}
-    return {"dirty": fields["Private_Dirty"], "clean": fields["Private_Clean"]}
+    return {"dirty": fields["Private_Dirty"] / 1024, "clean": fields["Private_Clean"] / 1024}
 
 
 def bare_fork(directory):

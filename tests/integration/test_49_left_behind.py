@@ -8,6 +8,7 @@ import pytest
 
 from gateway import SLOW, app, proc_file, wait_until
 from load import Load
+from measure import rollup
 
 UNRULY = '''
 import os, socket, subprocess, sys, threading, time
@@ -86,7 +87,7 @@ def unruly(launch, tmp_path):
 
 def private(pid):
     """Private dirty memory in bytes."""
-    return sum(int(kb) for kb in re.findall(r"^Private_Dirty: +(\d+) kB", proc_file(pid, "smaps_rollup"), re.M)) * 1024
+    return rollup(pid)["Private_Dirty"] * 1024
 
 
 def alive(pid):

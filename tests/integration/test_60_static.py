@@ -13,6 +13,7 @@ from email.utils import formatdate, parsedate_to_datetime
 import pytest
 
 from gateway import app, wait_until
+from measure import rollup
 from rawhttp import Cut
 
 SECRET = b"the secret"
@@ -573,8 +574,8 @@ def test_a_large_file(gateway, large):
 
 
 def memory(gateway):
-    lines = open(f"/proc/{gateway.pid}/smaps_rollup").read().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty"))
+    """Private dirty, in kB."""
+    return rollup(gateway.pid)["Private_Dirty"]
 
 
 def test_a_slow_reader_of_a_large_file(gateway, large):

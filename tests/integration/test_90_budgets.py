@@ -8,7 +8,8 @@ import time
 import pytest
 
 import rawhttp
-from gateway import app, proc_file, wait_until
+from gateway import app, wait_until
+from measure import memory, switches
 
 pytestmark = pytest.mark.release
 
@@ -24,13 +25,6 @@ IDLE_SECONDS = 130 if os.environ.get("LEANGATE_LONG") else 12
 THREE_APPS = {f"app:app{n}": app("hello", path=f"/app{n}") for n in range(3)}
 
 
-def memory(pid):
-    """RSS, PSS and private dirty in kB."""
-    fields = dict(line.split(":") for line in proc_file(pid, "smaps_rollup").splitlines() if line.endswith(" kB"))
-    number = {name: int(value.split()[0]) for name, value in fields.items()}
-    return number["Rss"], number["Pss"], number["Private_Dirty"]
-
-
 def settled(pid):
     """Its memory once the gateway has come to rest: three looks in a row at RSS and private dirty agree."""
     looks = []
@@ -42,11 +36,6 @@ def settled(pid):
 
     wait_until(at_rest, "memory comes to rest")
     return looks[-1]
-
-
-def switches(pid):
-    lines = dict(line.split(":\t") for line in proc_file(pid, "status").splitlines() if ":\t" in line)
-    return int(lines["voluntary_ctxt_switches"])
 
 
 def in_chroot():

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fcgi_client import cgi_params, request
+from measure import switches
 from worker import eventually
 
 # Answers with the thread it ran on. /meet waits for others inside the app, /wait for a file to appear.
@@ -44,11 +45,9 @@ def threads(worker):
     return len(os.listdir("/proc/%d/task" % worker.process.pid))
 
 
-def switches(worker):
+def all_switches(worker):
     """Voluntary context switches of all threads so far."""
-    tasks = Path("/proc/%d/task" % worker.process.pid)
-    return sum(int((task / "status").read_text().partition("nvoluntary_ctxt_switches:")[2].split()[0])
-               for task in tasks.iterdir())
+    return sum(switches("%d/task/%s" % (worker.process.pid, task)) for task in os.listdir("/proc/%d/task" % worker.process.pid))
 
 
 def all_in_state(worker, state):
@@ -145,14 +144,14 @@ def test_an_idle_worker_does_not_wake(serve):
     waiting.release()
 
     def quiet():
-        before = switches(worker)
+        before = all_switches(worker)
         time.sleep(0.3)
-        return switches(worker) == before
+        return all_switches(worker) == before
 
     eventually(quiet)
-    before = switches(worker)
+    before = all_switches(worker)
     time.sleep(1)
-    assert switches(worker) == before
+    assert all_switches(worker) == before
 
 
 def test_stop_waits_for_all_that_are_inside(serve):

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from fcgi_client import cgi_params, request
+from measure import rollup, switches
 from worker import PYTHON, HELLO, Worker, eventually
 
 pytestmark = pytest.mark.release
@@ -137,21 +138,13 @@ def test_idle_worker_sleeps(serve):
     worker.ask()
     eventually(worker.sleeps)
 
-    def switches():
-        with open("/proc/%d/status" % worker.process.pid) as status:
-            return [line for line in status if "voluntary_ctxt_switches" in line][0]
-
-    before = switches()
+    before = switches(worker.process.pid)
     time.sleep(1)
-    assert switches() == before
+    assert switches(worker.process.pid) == before
 
 
 def test_memory_of_a_hello_worker(serve):
     """Against a Python that has imported the same app and sleeps."""
-    def pss(pid):
-        with open("/proc/%d/smaps_rollup" % pid) as rollup:
-            return [int(line.split()[1]) for line in rollup if line.startswith("Pss:")][0]
-
     first = serve()  # compiles, which leaves traces in memory
     first.stop()
     worker = serve(None, prefix=["sh", "-c", 'cd "$0" && exec "$@"', str(first.directory)])
@@ -160,7 +153,7 @@ def test_memory_of_a_hello_worker(serve):
                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=Worker.environ({}))
     try:
         plain.stdout.readline()
-        assert pss(worker.process.pid) - pss(plain.pid) < 800
+        assert rollup(worker.process.pid)["Pss"] - rollup(plain.pid)["Pss"] < 800
     finally:
         plain.communicate()
 
