@@ -1,8 +1,9 @@
 /* environ.c - the parameters of a request as a WSGI environ: native strings that hold Latin-1 (PEP 3333). */
 #include "wsgi.h"
 
-#include <stdlib.h>
 #include <string.h>
+
+#include "field.h"
 
 static bool set(PyObject *env, const char *key, PyObject *value)
 {
@@ -29,30 +30,18 @@ PyObject *environ_base(const struct worker *w)
     return env;
 }
 
-static bool is(const char *name, size_t len, const char *expected)
-{
-    return len == strlen(expected) && memcmp(name, expected, len) == 0;
-}
-
-/* CONTENT_LENGTH: -1 if it is absent, empty (as some web servers send it for no body) or no number (as Caddy
- * sends -1 for a chunked body). */
-static long long parse_length(const char *value)
-{
-    char *end = NULL;
-    long long length = strtoll(value, &end, 10);
-    return *value < '0' || *value > '9' || *end != '\0' ? -1 : length;
-}
-
-/* Notes what the exchange itself needs. Returns whether this parameter says that the scheme is https. */
+/* Notes what the exchange itself needs. Returns whether this parameter says that the scheme is https. A
+ * CONTENT_LENGTH may be empty, as some web servers send it for no body, or no number, as Caddy's -1 for a
+ * chunked body. */
 static bool note(struct exchange *x, const char *name, size_t len, const char *value)
 {
-    if (is(name, len, "CONTENT_LENGTH"))
-        x->length = parse_length(value);
-    else if (is(name, len, "REQUEST_METHOD"))
+    if (field_is(name, len, "CONTENT_LENGTH"))
+        x->length = field_length(value, strlen(value));
+    else if (field_is(name, len, "REQUEST_METHOD"))
         x->head_only = strcmp(value, "HEAD") == 0;
-    else if (is(name, len, "REQUEST_SCHEME"))
+    else if (field_is(name, len, "REQUEST_SCHEME"))
         return strcmp(value, "https") == 0;
-    else if (is(name, len, "HTTPS"))
+    else if (field_is(name, len, "HTTPS"))
         return strcmp(value, "on") == 0 || strcmp(value, "1") == 0;
     return false;
 }
@@ -73,7 +62,7 @@ static size_t name_length(const char *parameter)
 /* CONTENT_LENGTH without a number, when it has been noted: apps read it as a number. */
 static bool is_void(const struct exchange *x, const char *name, size_t len)
 {
-    return x->length == -1 && is(name, len, "CONTENT_LENGTH");
+    return x->length == -1 && field_is(name, len, "CONTENT_LENGTH");
 }
 
 void environ_scan(struct exchange *x)

@@ -4,10 +4,11 @@
 
 #include <string.h>
 
+#include "field.h"
+
 enum {
     STATUS_CODE = 3, /* digits */
-    STATUS_FINAL = 200,
-    LENGTH_DIGITS = 18 /* fit into a long long */
+    STATUS_FINAL = 200
 };
 
 bool head_append(struct buffer *b, const char *data, size_t len)
@@ -17,28 +18,6 @@ bool head_append(struct buffer *b, const char *data, size_t len)
         return false;
     }
     return true;
-}
-
-/* Header text must be able to stand in a CGI header block: no control character can be smuggled in. */
-static bool is_field_value(const char *p, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)p[i];
-        if ((c < 0x20 && c != '\t') || c == 0x7f)
-            return false;
-    }
-    return true;
-}
-
-static bool is_token(const char *p, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        char c = p[i];
-        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-';
-        if (!letter && (c == '\0' || strchr("!#$%&'*+.^_`|~", c) == NULL))
-            return false;
-    }
-    return len > 0;
 }
 
 /* Latin-1 bytes of a str; NULL with an exception that names `what`. */
@@ -63,7 +42,7 @@ static unsigned status_code(const char *p, size_t len)
     unsigned code = 0;
     for (size_t i = 0; i < STATUS_CODE && i < len && p[i] >= '0' && p[i] <= '9'; i++)
         code = code * 10 + (unsigned)(p[i] - '0');
-    return len > STATUS_CODE && p[STATUS_CODE] == ' ' && is_field_value(p, len) && code >= 100 ? code : 0;
+    return len > STATUS_CODE && p[STATUS_CODE] == ' ' && field_is_value(p, len) && code >= 100 ? code : 0;
 }
 
 static unsigned put_status(struct buffer *b, PyObject *status)
@@ -85,30 +64,6 @@ static unsigned put_status(struct buffer *b, PyObject *status)
     }
     Py_DECREF(bytes);
     return code;
-}
-
-static bool is_named(const char *name, size_t len, const char *lower)
-{
-    if (len != strlen(lower))
-        return false;
-    for (size_t i = 0; i < len; i++) {
-        char c = name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] + 32) : name[i];
-        if (c != lower[i])
-            return false;
-    }
-    return true;
-}
-
-static bool parse_length(const char *p, size_t len, long long *length)
-{
-    long long n = 0;
-    for (size_t i = 0; i < len; i++) {
-        if (p[i] < '0' || p[i] > '9' || i == LENGTH_DIGITS)
-            return false;
-        n = n * 10 + (p[i] - '0');
-    }
-    *length = n;
-    return len > 0;
 }
 
 /* For a code without a reason of its own, that of its class, as RFC 9110 says (section 15). */
@@ -187,17 +142,22 @@ bool head_line(struct buffer *b, PyObject *name, PyObject *value, long long *dec
     size_t n_len = (size_t)PyBytes_Size(name);
     size_t v_len = (size_t)PyBytes_Size(value);
 
-    if (!is_token(n, n_len) || is_named(n, n_len, "status")) {
+    if (!field_is_token(n, n_len) || field_is_named(n, n_len, "status")) {
         PyErr_Format(PyExc_ValueError, "%R cannot be the name of a header", name);
         return false;
     }
-    if (!is_field_value(v, v_len)) {
+    if (!field_is_value(v, v_len)) {
         PyErr_Format(PyExc_ValueError, "header %s: control characters in its value %R", n, value);
         return false;
     }
-    if (is_named(n, n_len, "content-length") && (*declared != -1 || !parse_length(v, v_len, declared))) {
-        PyErr_Format(PyExc_ValueError, "header Content-Length: %R is not a length, or a second one", value);
-        return false;
+    if (field_is_named(n, n_len, "content-length")) {
+        bool second = *declared != -1;
+        *declared = field_length(v, v_len);
+        if (second || *declared == -1) {
+            PyErr_Format(PyExc_ValueError, "header Content-Length: %R is not a length, or a second one",
+                         value);
+            return false;
+        }
     }
     return head_append(b, n, n_len) && head_append(b, ": ", 2) && head_append(b, v, v_len) &&
            head_append(b, "\r\n", 2);

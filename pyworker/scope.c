@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "field.h"
+
 /* What is needed of the parameters, besides headers; "" if it is not there. */
 struct facts {
     const char *method, *protocol, *scheme, *https;
@@ -59,11 +61,6 @@ PyObject *scope_header_name(const char *parameter, size_t len)
     return name;
 }
 
-static bool is(const char *name, size_t len, const char *expected)
-{
-    return len == strlen(expected) && memcmp(name, expected, len) == 0;
-}
-
 static bool add_header(struct call *c, PyObject *headers, const char *name, size_t len, const char *value)
 {
     PyObject *key = names_get(&c->asgi->headers, name, len);
@@ -74,14 +71,6 @@ static bool add_header(struct call *c, PyObject *headers, const char *name, size
     Py_XDECREF(text);
     Py_XDECREF(pair);
     return done;
-}
-
-/* CONTENT_LENGTH: -1 if it is absent, empty (as some web servers send it for no body) or no number. */
-static long long parse_length(const char *value)
-{
-    char *end = NULL;
-    long long length = strtoll(value, &end, 10);
-    return *value < '0' || *value > '9' || *end != '\0' ? -1 : length;
 }
 
 static void note(struct facts *facts, const char *name, size_t len, const char *value)
@@ -99,13 +88,13 @@ static bool take(struct call *c, struct facts *facts, PyObject *headers, const c
 {
     if (len > PREFIX && memcmp(name, prefix, PREFIX) == 0) {
         /* Some web servers send these both ways. */
-        bool twice = is(name, len, "HTTP_CONTENT_LENGTH") || is(name, len, "HTTP_CONTENT_TYPE");
+        bool twice = field_is(name, len, "HTTP_CONTENT_LENGTH") || field_is(name, len, "HTTP_CONTENT_TYPE");
         return twice || add_header(c, headers, name, len, value);
     }
-    bool length = is(name, len, "CONTENT_LENGTH");
+    bool length = field_is(name, len, "CONTENT_LENGTH");
     if (length)
-        c->x.length = parse_length(value);
-    if ((length || is(name, len, "CONTENT_TYPE")) && *value != '\0')
+        c->x.length = field_length(value, strlen(value));
+    if ((length || field_is(name, len, "CONTENT_TYPE")) && *value != '\0')
         return add_header(c, headers, name, len, value);
     note(facts, name, len, value);
     return true;

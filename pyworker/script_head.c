@@ -3,14 +3,10 @@
 #include "script_head.h"
 
 #include <string.h>
-#include <strings.h>
 
-enum {
-    STATUS_DIGITS = 3,
-    STATUS_FIRST = 200,
-    STATUS_LAST = 599,
-    LENGTH_DIGITS = 18 /* fit into a long long */
-};
+#include "field.h"
+
+enum { STATUS_DIGITS = 3, STATUS_FIRST = 200, STATUS_LAST = 599 };
 
 struct field {
     const char *name;
@@ -30,27 +26,6 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t';
 }
 
-static bool is_token(const char *p, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        char c = p[i];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-';
-        if (!plain && (c == '\0' || strchr("!#$%&'*+.^_`|~", c) == NULL))
-            return false;
-    }
-    return len > 0;
-}
-
-static bool is_value(const char *p, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)p[i];
-        if ((c < ' ' && c != '\t') || c == 0x7f)
-            return false;
-    }
-    return true;
-}
-
 /* NULL, or what is wrong with the line. */
 static const char *split(const char *line, size_t len, struct field *f)
 {
@@ -61,7 +36,7 @@ static const char *split(const char *line, size_t len, struct field *f)
         return "a header line has no colon";
     f->name = line;
     f->name_len = (size_t)(colon - line);
-    if (!is_token(f->name, f->name_len))
+    if (!field_is_token(f->name, f->name_len))
         return "a header line has a name with characters that are not allowed";
     f->value = colon + 1;
     while (f->value < end && is_blank(*f->value))
@@ -69,12 +44,7 @@ static const char *split(const char *line, size_t len, struct field *f)
     while (f->value < end && is_blank(end[-1]))
         end--;
     f->value_len = (size_t)(end - f->value);
-    return is_value(f->value, f->value_len) ? NULL : "a header line has control characters";
-}
-
-static bool is_named(const struct field *f, const char *name)
-{
-    return f->name_len == strlen(name) && strncasecmp(f->name, name, f->name_len) == 0;
+    return field_is_value(f->value, f->value_len) ? NULL : "a header line has control characters";
 }
 
 static const char *take_status(struct block *b, const struct field *f)
@@ -95,17 +65,10 @@ static const char *take_status(struct block *b, const struct field *f)
 
 static const char *take_length(struct block *b, const struct field *f)
 {
-    long long n = 0;
-
-    for (size_t i = 0; i < f->value_len; i++) {
-        if (f->value[i] < '0' || f->value[i] > '9' || i == LENGTH_DIGITS)
-            return "Content-Length is no length";
-        n = n * 10 + (f->value[i] - '0');
-    }
-    if (f->value_len == 0 || b->head->declared != -1)
-        return "Content-Length is empty, or there are two";
-    b->head->declared = n;
-    return NULL;
+    if (b->head->declared != -1)
+        return "there are two Content-Length lines";
+    b->head->declared = field_length(f->value, f->value_len);
+    return b->head->declared != -1 ? NULL : "Content-Length is no length";
 }
 
 static bool put(struct script_head *head, const char *data, size_t len)
@@ -132,12 +95,14 @@ static const char *take_line(struct block *b, const char *line, size_t len, bool
     if (error != NULL)
         return error;
     if (write)
-        return is_named(&f, "status") || put_field(b->head, &f) ? NULL : "the header block is too long";
-    if (is_named(&f, "status"))
+        return field_is_named(f.name, f.name_len, "status") || put_field(b->head, &f)
+                   ? NULL
+                   : "the header block is too long";
+    if (field_is_named(f.name, f.name_len, "status"))
         return take_status(b, &f);
-    if (is_named(&f, "location"))
+    if (field_is_named(f.name, f.name_len, "location"))
         b->redirects = f.value_len > 0;
-    return is_named(&f, "content-length") ? take_length(b, &f) : NULL;
+    return field_is_named(f.name, f.name_len, "content-length") ? take_length(b, &f) : NULL;
 }
 
 static const char *take_lines(struct block *b, const char *data, size_t len, bool write)

@@ -202,7 +202,8 @@ def test_header_blocks(script, output, status, headers, body):
     ("Status: 100 Continue\n\n", "Status is not a number from 200 to 599"),
     ("Status: 200\nStatus: 201\n\n", "there are two Status lines"),
     ("Content-Length: -1\n\n", "Content-Length is no length"),
-    ("Content-Length: 1\nContent-Length: 2\n\n", "Content-Length is empty, or there are two"),
+    ("Content-Length:\n\n", "Content-Length is no length"),
+    ("Content-Length: 1\nContent-Length: 2\n\n", "there are two Content-Length lines"),
     ("x" * 70000, "it has no empty line, which would end a header block"),
     ("A: " + "x" * 66000 + "\n\n", "it has no empty line, which would end a header block"),
 ])
