@@ -23,14 +23,14 @@ JOBS       ?= $(shell nproc)
 
 # What runs while nothing happens. It is linked first, with libev: so it stands beside the table of calls into libc, and an
 # idle gateway keeps few pages of its text (the kernel maps 16 of them around one that is touched).
-IDLE    = gateway gateway_end notify timeq task epoll memory log
+IDLE    = gateway_loop gateway_end notify timeq task epoll memory log
 # The rest of the program, by level (docs/ARCHITECTURE.md): from the command line down to the leaves.
-GATEWAY = main profile warm gateway_apps banner privileges reload listener \
+GATEWAY = main profile warm gateway gateway_apps banner privileges reload listener \
           conn conn_proxy conn_head conn_body conn_answer conn_state \
           router status status_json status_metrics status_page status_view \
           app app_outcome app_supply app_state succession fleet tell roster \
-          ignored remote queue worker_slots worker upstream file file_find redirect script access \
-          client encode cgi_reply cgi request file_rules launch command cache spawn prefetch \
+          ignored remote queue worker_slots worker upstream upstream_answer upstream_state file file_find redirect script access \
+          client encode cgi_reply cgi cgi_rows request file_rules launch command cache spawn prefetch \
           backoff control output reaper forwarded forwarded_hop proxy_protocol http_chunked http_head http_path \
           http_reply http_date file_open file_type body worker_fsm \
           json tail library buf net inherit proc stats
@@ -64,7 +64,7 @@ UNIT_forwarded     = gateway/forwarded gateway/forwarded_hop gateway/http_head c
 UNIT_proxy_protocol = gateway/proxy_protocol config/network config/units
 UNIT_http_chunked  = gateway/http_chunked
 UNIT_http_reply    = gateway/http_reply gateway/buf
-UNIT_cgi           = gateway/cgi gateway/forwarded gateway/forwarded_hop config/network config/units gateway/cgi_reply gateway/http_head gateway/http_path gateway/http_reply gateway/buf fcgi/fcgi_record
+UNIT_cgi           = gateway/cgi gateway/cgi_rows gateway/forwarded gateway/forwarded_hop config/network config/units gateway/cgi_reply gateway/http_head gateway/http_path gateway/http_reply gateway/buf fcgi/fcgi_record
 UNIT_http_date     = gateway/http_date
 UNIT_file_open     = gateway/file_open
 UNIT_file_rules    = gateway/file_rules gateway/file_type gateway/http_date gateway/http_head gateway/http_path gateway/http_reply gateway/buf
@@ -85,7 +85,7 @@ FUZZ_http_head     = gateway/http_head gateway/http_path
 FUZZ_http_chunked  = gateway/http_chunked
 FUZZ_forwarded     = gateway/forwarded gateway/forwarded_hop gateway/http_head config/network config/units
 FUZZ_proxy_protocol = gateway/proxy_protocol config/network config/units
-FUZZ_cgi_params    = gateway/cgi gateway/forwarded gateway/forwarded_hop config/network config/units gateway/http_head gateway/http_path gateway/http_reply gateway/buf fcgi/fcgi_record
+FUZZ_cgi_params    = gateway/cgi gateway/cgi_rows gateway/forwarded gateway/forwarded_hop config/network config/units gateway/http_head gateway/http_path gateway/http_reply gateway/buf fcgi/fcgi_record
 FUZZ_cgi_reply     = gateway/cgi_reply gateway/http_head gateway/http_reply gateway/buf
 FUZZ_fcgi_client   = fcgi/fcgi_client
 FUZZ_conf          = $(CONFIG:%=config/%)

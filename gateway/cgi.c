@@ -1,5 +1,5 @@
-/* cgi.c - see cgi.h: a request as variables, first the fixed ones, then the header fields. cgi_reply.c has
- * the answer.
+/* cgi.c - see cgi.h: a request as variables, first the fixed ones (cgi_rows.c), then the header fields.
+ * cgi_reply.c has the answer.
  *
  * Pairs are written straight into `out`, and what is written is the only table there is: a repeated
  * header is joined to its first pair in place, and what Connection names is cut out again. Both are rare; a
@@ -10,10 +10,9 @@
 #include <strings.h>
 
 #include "ascii.h"
+#include "cgi_rows.h"
 #include "fcgi_record.h"
 #include "forwarded.h"
-#include "http_reply.h"
-#include "version.h"
 
 struct name {
     const char *text;
@@ -24,202 +23,6 @@ struct name {
     {                                                                                                        \
         text, sizeof(text) - 1                                                                               \
     }
-
-/* ---- values of the fixed variables: one function per row; false leaves the variable out ---- */
-
-struct value {
-    const char *text;
-    size_t len;
-    const char *tail; /* goes behind text */
-    size_t tail_len;
-    const char *end; /* and behind that */
-    size_t end_len;
-    char digits[20]; /* UINT64_MAX has 20 */
-};
-
-static bool set(struct value *v, const char *text, size_t len)
-{
-    v->text = text;
-    v->len = len;
-    return true;
-}
-
-static bool set_text(struct value *v, const char *text)
-{
-    return text != NULL && set(v, text, strlen(text));
-}
-
-static bool set_slice(struct value *v, const struct cgi_request *r, struct slice s)
-{
-    return set(v, r->base + s.off, s.len);
-}
-
-static bool request_method(const struct cgi_request *r, struct value *v)
-{
-    return set_slice(v, r, r->head->method);
-}
-
-static bool request_uri(const struct cgi_request *r, struct value *v)
-{
-    return set_slice(v, r, r->head->target);
-}
-
-static bool script_name(const struct cgi_request *r, struct value *v)
-{
-    v->tail = r->path;
-    v->tail_len = r->script_len;
-    v->end = r->script_index;
-    v->end_len = r->script_index != NULL ? strlen(r->script_index) : 0;
-    return r->prefix.len > 0 ? set_slice(v, r, r->prefix) : set_text(v, r->root_path);
-}
-
-static bool path_info(const struct cgi_request *r, struct value *v)
-{
-    return set(v, r->path + r->script_len, r->path_len - r->script_len);
-}
-
-static bool query_string(const struct cgi_request *r, struct value *v)
-{
-    return set_slice(v, r, r->head->query);
-}
-
-static bool server_protocol(const struct cgi_request *r, struct value *v)
-{
-    return set_text(v, r->head->minor == 0 ? "HTTP/1.0" : "HTTP/1.1");
-}
-
-/* How many bytes of the authority are the host; an IPv6 literal keeps its brackets (RFC 3875 4.1.14). */
-static size_t host_len(const char *authority, size_t len)
-{
-    const char *from = authority;
-    if (len > 0 && authority[0] == '[')
-        from = memchr(authority, ']', len);
-    const char *colon = from == NULL ? NULL : memchr(from, ':', len - (size_t)(from - authority));
-    return colon == NULL ? len : (size_t)(colon - authority);
-}
-
-static bool server_name(const struct cgi_request *r, struct value *v)
-{
-    struct slice authority = r->head->authority;
-    const char *text = r->base + authority.off;
-    size_t host = host_len(text, authority.len);
-    return host > 0 ? set(v, text, host) : set_text(v, r->server_addr);
-}
-
-static bool is_https(const struct cgi_request *r)
-{
-    return strcmp(r->scheme, "https") == 0;
-}
-
-static bool server_port(const struct cgi_request *r, struct value *v)
-{
-    struct slice authority = r->head->authority;
-    if (authority.len == 0)
-        return set_text(v, r->server_port);
-    const char *text = r->base + authority.off;
-    size_t port = host_len(text, authority.len) + 1; /* behind the colon; RFC 3986 3.2.3: may be empty */
-    if (port < authority.len)
-        return set(v, text + port, authority.len - port);
-    return set_text(v, is_https(r) ? "443" : "80");
-}
-
-static bool server_software(const struct cgi_request *r, struct value *v)
-{
-    (void)r;
-    return set_text(v, "leangate/" LEANGATE_VERSION);
-}
-
-static bool gateway_interface(const struct cgi_request *r, struct value *v)
-{
-    (void)r;
-    return set_text(v, "CGI/1.1");
-}
-
-static bool request_scheme(const struct cgi_request *r, struct value *v)
-{
-    return set_text(v, r->scheme);
-}
-
-static bool https(const struct cgi_request *r, struct value *v)
-{
-    return is_https(r) && set_text(v, "on");
-}
-
-static bool remote_addr(const struct cgi_request *r, struct value *v)
-{
-    return set_text(v, r->remote_addr);
-}
-
-static bool remote_port(const struct cgi_request *r, struct value *v)
-{
-    return r->remote_port[0] != '\0' && set_text(v, r->remote_port);
-}
-
-static bool content_length(const struct cgi_request *r, struct value *v)
-{
-    size_t at = sizeof(v->digits);
-    uint64_t n = r->body_len;
-    do {
-        v->digits[--at] = (char)('0' + n % 10);
-        n /= 10;
-    } while (n > 0);
-    return r->has_body && set(v, v->digits + at, sizeof(v->digits) - at);
-}
-
-static bool document_root(const struct cgi_request *r, struct value *v)
-{
-    return set_text(v, r->document_root != NULL && *r->document_root == '\0' ? "/" : r->document_root);
-}
-
-static bool script_filename(const struct cgi_request *r, struct value *v)
-{
-    if (r->script_file == NULL)
-        return set_text(v, r->script_filename);
-    v->tail = r->script_file;
-    v->tail_len = strlen(r->script_file);
-    v->end = r->script_tail;
-    v->end_len = strlen(r->script_tail);
-    return set_text(v, r->document_root);
-}
-
-/* RFC 3875 4.1.6: of PATH_INFO as if it were a path of its own. */
-static bool path_translated(const struct cgi_request *r, struct value *v)
-{
-    v->tail = r->path + r->script_len;
-    v->tail_len = r->path_len - r->script_len;
-    return v->tail_len > 0 && set_text(v, r->document_root);
-}
-
-/* The authority that was decided on: an absolute-form target wins over Host (RFC 9112 3.2.2). */
-static bool http_host(const struct cgi_request *r, struct value *v)
-{
-    return r->head->authority.len > 0 && set_slice(v, r, r->head->authority);
-}
-
-static const struct row {
-    struct name name;
-    bool (*value)(const struct cgi_request *, struct value *);
-} rows[] = {
-    {NAME("REQUEST_METHOD"),    request_method   },
-    {NAME("REQUEST_URI"),       request_uri      },
-    {NAME("SCRIPT_NAME"),       script_name      },
-    {NAME("PATH_INFO"),         path_info        },
-    {NAME("QUERY_STRING"),      query_string     },
-    {NAME("SERVER_PROTOCOL"),   server_protocol  },
-    {NAME("SERVER_NAME"),       server_name      },
-    {NAME("SERVER_PORT"),       server_port      },
-    {NAME("SERVER_SOFTWARE"),   server_software  },
-    {NAME("GATEWAY_INTERFACE"), gateway_interface},
-    {NAME("REQUEST_SCHEME"),    request_scheme   },
-    {NAME("HTTPS"),             https            },
-    {NAME("REMOTE_ADDR"),       remote_addr      },
-    {NAME("REMOTE_PORT"),       remote_port      },
-    {NAME("CONTENT_LENGTH"),    content_length   },
-    {NAME("DOCUMENT_ROOT"),     document_root    },
-    {NAME("SCRIPT_FILENAME"),   script_filename  },
-    {NAME("PATH_TRANSLATED"),   path_translated  },
-    {NAME("HTTP_HOST"),         http_host        },
-};
 
 /* ---- name-value pairs ---- */
 
@@ -261,7 +64,7 @@ static bool reserve_pair(struct buf *out, size_t name_len, size_t value_len)
 }
 
 /* Reserved before. `name` may lie in that same room: it is moved to its place. */
-static void put_pair(struct buf *out, const char *name, size_t name_len, const struct value *v)
+static void put_pair(struct buf *out, const char *name, size_t name_len, const struct cgi_value *v)
 {
     uint8_t lengths[FCGI_PAIR_LENGTHS_MAX];
     size_t n = fcgi_put_lengths(lengths, name_len, v->len + v->tail_len + v->end_len);
@@ -420,7 +223,7 @@ static bool is_unbelieved(const struct cgi_request *r, const struct http_field *
 static bool put_field(struct params *p, const struct http_field *field, struct cgi_dropped *dropped)
 {
     const char *base = p->request->base;
-    const struct value v = {.text = base + field->value.off, .len = field->value.len};
+    const struct cgi_value v = {.text = base + field->value.off, .len = field->value.len};
     size_t len = HEADER_PREFIX + (size_t)field->name.len;
     if (!reserve_pair(p->out, len, v.len))
         return false;
@@ -499,13 +302,14 @@ static bool put_fields(struct params *p, struct cgi_dropped *dropped)
 
 static bool put_rows(const struct params *p)
 {
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        struct value v = {.tail_len = 0, .end_len = 0};
-        if (!rows[i].value(p->request, &v))
+    for (size_t i = 0; i < cgi_row_count; i++) {
+        const struct cgi_row *row = &cgi_rows[i];
+        struct cgi_value v = {.tail_len = 0, .end_len = 0};
+        if (!row->value(p->request, &v))
             continue;
-        if (!reserve_pair(p->out, rows[i].name.len, v.len + v.tail_len + v.end_len))
+        if (!reserve_pair(p->out, row->name_len, v.len + v.tail_len + v.end_len))
             return false;
-        put_pair(p->out, rows[i].name.text, rows[i].name.len, &v);
+        put_pair(p->out, row->name, row->name_len, &v);
     }
     return true;
 }
@@ -516,7 +320,7 @@ static bool put_request_id(struct params *p)
     if (r->request_id_name == NULL)
         return true;
     size_t len = strlen(r->request_id_name);
-    const struct value v = {.text = r->request_id, .len = strlen(r->request_id)};
+    const struct cgi_value v = {.text = r->request_id, .len = strlen(r->request_id)};
     if (!reserve_pair(p->out, HEADER_PREFIX + len, v.len))
         return false;
     char *name = p->out->data + p->out->len + FCGI_PAIR_LENGTHS_MAX;

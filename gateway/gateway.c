@@ -1,22 +1,18 @@
 /* gateway.c - see gateway.h.
  *
  *   start: logs, limits, loop -> bind -> drop privileges -> check apps -> accept
- *   SIGHUP: reload.c
+ *   run:   gateway_loop.c; at SIGHUP reload.c
  *   end:   gateway_end.c */
 #include "gateway.h"
 
 #include <errno.h>
 #include <ev.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "app.h"
 #include "banner.h"
@@ -24,6 +20,7 @@
 #include "forwarded.h"
 #include "gateway_apps.h"
 #include "gateway_end.h"
+#include "gateway_loop.h"
 #include "gateway_state.h"
 #include "inherit.h"
 #include "library.h"
@@ -36,154 +33,9 @@
 #include "reload.h"
 #include "router.h"
 #include "spawn.h"
-#include "stats.h"
 #include "timeq.h"
 
-enum {
-    STATUS_CONNECTIONS = 8,
-    BURST = 64, /* connections gone that make it worth while to give memory back */
-    FEW = 8,    /* connections whose memory is not worth a look at the heap */
-    REST_MS = 1000
-};
-
-static struct reload reload_of(struct gateway *g)
-{
-    return (struct reload){
-        .input = g->input,
-        .pool = &g->pool,
-        .inside = &g->inside,
-        .facts = &g->facts,
-        .listeners = &g->listeners,
-        .status_listeners = &g->status_listeners,
-        .retired = &g->retired,
-    };
-}
-
-static void load_anew(struct gateway *g)
-{
-    const struct reload reload = reload_of(g);
-    g->reload = false;
-    notify_reloading();
-    bool good = reload_run(&reload);
-    stats_globals[good ? STATS_RELOADS : STATS_RELOADS_FAILED]++;
-    if (good) {
-        gateway_apps_start(g);
-        gateway_end_when_idle(g);
-    }
-    notify_ready(g->pool.conf->app_count, g->shared.fleet.count);
-}
-
-static void resume_listeners(struct gateway *g)
-{
-    struct list *node, *after;
-    LIST_EACH (node, after, &g->listeners)
-        listener_resume(LIST_OBJECT(node, struct listener, node));
-    LIST_EACH (node, after, &g->status_listeners)
-        listener_resume(LIST_OBJECT(node, struct listener, node));
-}
-
-/* While others go on: gives back what a burst needed. Each time half of its connections are gone, so that the
- * cost of looking stays small against that of the connections. */
-static void trim_after_burst(struct gateway *g)
-{
-    if (g->most_connections < 2 * g->pool.count + FEW)
-        return;
-    g->most_connections = g->pool.count;
-    memory_trim();
-}
-
-/* Gives back what was needed, when nothing goes on: at once if it is much, else once in REST_MS, for who asks
- * again needs it again. */
-static void rest(struct gateway *g)
-{
-    if (g->shared.fleet.count > 0 || !list_empty(&g->pool.active)) {
-        trim_after_burst(g);
-        return;
-    }
-    bool much = g->shared.fell_asleep || g->most_connections > g->pool.count + BURST;
-    uint32_t made = g->pool.made + g->inside.made;
-    if (!much && (made == g->rested_after || g->inside.count > 0))
-        return;
-    if (!much && timeq_now() - g->rested < REST_MS / 1e3) {
-        timeq_start(timeq_get(REST_MS), &g->pause, &g->task);
-        return;
-    }
-    g->shared.fell_asleep = false;
-    g->rested_after = made;
-    g->most_connections = g->pool.count;
-    g->rested = timeq_now();
-    memory_give_back();
-}
-
-/* Runs after a signal, a passed deadline, a closed connection, an app whose last worker went. */
-static void run(struct task *task)
-{
-    struct gateway *g = LIST_OBJECT(task, struct gateway, task);
-    resume_listeners(g);
-    gateway_apps_free_retired(g);
-    if (g->reload && !g->ending)
-        load_anew(g);
-    for (; g->signals_seen < g->signal_count; g->signals_seen++)
-        gateway_end_signal(g, g->signal);
-    rest(g);
-    gateway_end_step(g);
-}
-
-static void on_signal(EV_P_ ev_signal *signal, int events)
-{
-    (void)EV_A;
-    (void)events;
-    struct gateway *g = signal->data;
-    g->signal = signal->signum;
-    g->signal_count++;
-    task_wake(&g->task);
-}
-
-static void on_hup(EV_P_ ev_signal *signal, int events)
-{
-    (void)EV_A;
-    (void)events;
-    struct gateway *g = signal->data;
-    g->reload = g->input != NULL;
-    task_wake(&g->task);
-}
-
-static void on_reopen(EV_P_ ev_signal *signal, int events)
-{
-    (void)EV_A;
-    (void)events;
-    const struct gateway *g = signal->data;
-    log_reopen(g->pool.conf->access, g->pool.conf->error);
-}
-
-static void on_idle(EV_P_ ev_idle *idle, int events)
-{
-    (void)EV_A;
-    (void)idle;
-    (void)events;
-}
-
-void gateway_work(struct gateway *g)
-{
-    if (task_run())
-        ev_idle_start(g->loop, &g->more);
-    else
-        ev_idle_stop(g->loop, &g->more);
-    if (g->pool.count > g->most_connections)
-        g->most_connections = g->pool.count;
-    gateway_end_watch(g);
-    notify_numbers(g->pool.conf->app_count, g->shared.fleet.count);
-    timeq_sync();
-    log_flush();
-}
-
-/* Before the loop sleeps. */
-static void on_prepare(EV_P_ ev_prepare *prepare, int events)
-{
-    (void)EV_A;
-    (void)events;
-    gateway_work(prepare->data);
-}
+enum { STATUS_CONNECTIONS = 8 };
 
 /* ---- building ---- */
 
@@ -196,26 +48,6 @@ static void raise_limits(void)
         files.rlim_cur = files.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &files);
     }
-}
-
-static void watch_signals(struct gateway *g)
-{
-    static const int numbers[GATEWAY_SIGNALS] = {SIGTERM, SIGINT, SIGQUIT};
-    for (int i = 0; i < GATEWAY_SIGNALS; i++) {
-        ev_signal_init(&g->signals[i], on_signal, numbers[i]);
-        g->signals[i].data = g;
-        ev_signal_start(g->loop, &g->signals[i]);
-    }
-    ev_signal_init(&g->reopen, on_reopen, SIGUSR1);
-    g->reopen.data = g;
-    ev_signal_start(g->loop, &g->reopen);
-    ev_signal_init(&g->hup, on_hup, SIGHUP);
-    g->hup.data = g;
-    ev_signal_start(g->loop, &g->hup);
-    ev_idle_init(&g->more, on_idle);
-    ev_prepare_init(&g->prepare, on_prepare);
-    g->prepare.data = g;
-    ev_prepare_start(g->loop, &g->prepare);
 }
 
 /* libev wakes every 60 s to look for clock jumps as long as no periodic watcher was ever started. */
@@ -251,7 +83,7 @@ static bool fill_pools(struct gateway *g, struct conf *conf)
     g->pool.app_shared = &g->shared;
     g->inside.limit = STATUS_CONNECTIONS;
     g->inside.inside = true;
-    const struct reload reload = reload_of(g);
+    const struct reload reload = gateway_loop_reload(g);
     return reload_build(&reload, conf);
 }
 
@@ -263,7 +95,6 @@ static enum gateway_exit build(struct gateway *g, struct conf *conf, const struc
     list_init(&g->retired);
     init_pool(&g->pool);
     init_pool(&g->inside);
-    task_init(&g->task, run);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes is one more "disk full" */
     memory_init();
@@ -296,7 +127,7 @@ static enum gateway_exit build(struct gateway *g, struct conf *conf, const struc
         return GATEWAY_INTERNAL;
     raise_limits();
     reaper_init(g->loop);
-    watch_signals(g);
+    gateway_loop_watch(g);
     return GATEWAY_DRAINED;
 }
 
@@ -323,12 +154,7 @@ static void destroy(struct gateway *g)
     if (g->loop != NULL) {
         log_close();
         timeq_free();
-        for (int i = 0; i < GATEWAY_SIGNALS; i++)
-            ev_signal_stop(g->loop, &g->signals[i]);
-        ev_signal_stop(g->loop, &g->reopen);
-        ev_signal_stop(g->loop, &g->hup);
-        ev_prepare_stop(g->loop, &g->prepare);
-        ev_idle_stop(g->loop, &g->more);
+        gateway_loop_unwatch(g);
         ev_timer_stop(g->loop, &g->quiet);
         ev_loop_destroy(g->loop);
     }

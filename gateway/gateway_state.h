@@ -1,6 +1,7 @@
 /* gateway_state.h - all that one gateway is; for the files gateway*.c, which divide its work.
  *
- *   gateway.c       the loop: built, run, taken down; signals
+ *   gateway.c       built, run, taken down
+ *   gateway_loop.c  what is done while it runs: signals, reload, memory
  *   gateway_apps.c  apps as a whole: started early, checked, stopped
  *   gateway_end.c   the end: drain, kill, idle_exit */
 #ifndef LEANGATE_GATEWAY_STATE_H

@@ -13,14 +13,14 @@ ROOT = Path(__file__).resolve().parents[2]
 # Reading order. Within a level from the upper row to the lower one.
 LEVELS = {
     10: ["main"],
-    9: ["profile", "warm", "gateway", "gateway_end", "gateway_apps", "gateway_state", "reload", "banner", "privileges"],
+    9: ["profile", "warm", "gateway", "gateway_loop", "gateway_end", "gateway_apps", "gateway_state", "reload", "banner", "privileges"],
     8: ["listener"],
     7: ["conn", "conn_proxy", "conn_head", "conn_body", "conn_answer", "conn_state", "conn_pool"],
     6: ["router"],
     5: ["status", "status_json", "status_metrics", "status_page", "status_view"],
     4: ["app", "app_outcome", "app_supply", "app_state", "succession", "fleet", "tell", "roster"],
-    3: ["ignored", "remote", "queue", "worker_slots", "worker", "upstream", "file", "file_find", "redirect", "script", "access"],
-    2: ["client", "encode", "cgi_reply", "cgi", "request", "file_rules", "launch", "command", "cache", "spawn", "prefetch"],
+    3: ["ignored", "remote", "queue", "worker_slots", "worker", "upstream", "upstream_answer", "upstream_state", "file", "file_find", "redirect", "script", "access"],
+    2: ["client", "encode", "cgi_reply", "cgi", "cgi_rows", "cgi_request", "request", "file_rules", "launch", "command", "cache", "spawn", "prefetch"],
     1: ["backoff", "forwarded", "forwarded_hop", "proxy_protocol", "http_chunked", "http_head", "http_path", "http_reply", "http_date", "file_open", "file_type", "body", "control", "output", "reaper", "worker_fsm"],
     0: ["buf", "task", "timeq", "log", "memory", "epoll", "net", "inherit", "notify", "stats", "json", "proc", "tail", "library", "list", "slice", "http_parse", "ascii", "version"],
 }
