@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from gateway import APPS, Gateway, app, children, ini, proc_file, wait_until
+from gateway import APPS, Gateway, app, children, proc_file, wait_until
 from load import Load
 from rawhttp import Cut
 

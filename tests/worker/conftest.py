@@ -2,6 +2,7 @@
 
 import pytest
 
+from asgi_app import FRAME
 from worker import PRELOAD, Worker
 
 
@@ -30,3 +31,9 @@ def spawn(tmp_path):
 def serve(spawn):
     """serve(source, ...): a worker that is ready."""
     return lambda *arguments, **named: spawn(*arguments, **named).ready()
+
+
+@pytest.fixture
+def asgi(serve):
+    """asgi(source, ...): a worker with the ASGI app of asgi_app.py and what the source adds to it, ready."""
+    return lambda source="", *arguments, **named: serve(FRAME + source, *arguments, **named)
