@@ -41,6 +41,7 @@ struct fcgi_client {
     uint32_t padding;
 };
 
+/* For a connection on which nothing has come yet. */
 void fcgi_client_init(struct fcgi_client *c);
 
 /* Expect the answer to request `id` (1 to 65535) from now on. Only between requests. */

@@ -13,7 +13,7 @@ struct buf {
     char *data;   /* owned; NULL while nothing was ever put in */
     uint32_t len; /* bytes in use */
     uint32_t cap; /* bytes allocated */
-    uint32_t max; /* ceiling in bytes, never changes */
+    uint32_t max; /* ceiling in bytes; set while it is empty */
 };
 
 /* An empty buffer of at most `max` bytes; allocates nothing. */

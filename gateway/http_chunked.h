@@ -27,6 +27,7 @@ struct http_chunked {
     const char *reason; /* HTTP_BAD: static text */
 };
 
+/* Makes ready for the first byte of a body. */
 void http_chunked_init(struct http_chunked *c);
 
 /* Decodes data[0..len): the body bytes found are moved to data[0..*produced), *consumed raw bytes were taken.

@@ -34,6 +34,7 @@ void log_change(const struct log_targets *targets);
 /* Writes what waits, as far as it goes without blocking, and closes what log_open opened. */
 void log_close(void);
 
+/* One message at its level, without its newline; of a very long one the first 2 KB. errno stays as it is. */
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -15,6 +15,7 @@ struct roster {
 
 void roster_init(struct roster *roster);
 
+/* The worker is the roster's from now on. */
 void roster_add(struct roster *roster, struct worker *w);
 
 /* Frees the worker. */

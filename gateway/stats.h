@@ -125,6 +125,7 @@ void stats_unref(struct stats *s);        /* frees at the last; NULL is ignored 
 extern struct stats stats_unrouted;
 extern uint64_t stats_globals[STATS_GLOBALS];
 
+/* Counts one more of what the histogram is about. */
 void stats_observe(struct stats *s, enum stats_histogram histogram, double seconds);
 
 /* A worker is ready that was spawned at `spawned` (monotonic). */

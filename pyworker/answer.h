@@ -6,6 +6,7 @@
 
 #include "exchange.h"
 
+/* Makes ready for the answer of a request that has just begun. */
 void answer_begin(struct exchange *x);
 
 /* Sets, or replaces, the head: "Status: ..." and the header lines. */

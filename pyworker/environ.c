@@ -46,19 +46,6 @@ static bool note(struct exchange *x, const char *name, size_t len, const char *v
     return false;
 }
 
-/* The first parameter; libfcgi puts its own FCGI_ROLE before it. */
-static char **first(const struct exchange *x)
-{
-    return x->request.fcgi.envp + 1;
-}
-
-/* Of "NAME=value"; 0 for a name that was empty or cut by a NUL byte. */
-static size_t name_length(const char *parameter)
-{
-    const char *equals = strchr(parameter, '=');
-    return equals == NULL ? 0 : (size_t)(equals - parameter);
-}
-
 /* CONTENT_LENGTH without a number, when it has been noted: apps read it as a number. */
 static bool is_void(const struct exchange *x, const char *name, size_t len)
 {
@@ -69,8 +56,8 @@ void environ_scan(struct exchange *x)
 {
     x->length = -1;
     x->taken = 0;
-    for (char **p = first(x); *p != NULL; p++) {
-        size_t len = name_length(*p);
+    for (char **p = preset_parameters(&x->request); *p != NULL; p++) {
+        size_t len = preset_name_length(*p);
         if (len > 0)
             (void)note(x, *p, len, *p + len + 1);
     }
@@ -79,8 +66,8 @@ void environ_scan(struct exchange *x)
 PyObject *environ_variables(struct exchange *x)
 {
     PyObject *variables = PyDict_New();
-    for (char **p = first(x); variables != NULL && *p != NULL; p++) {
-        size_t len = name_length(*p);
+    for (char **p = preset_parameters(&x->request); variables != NULL && *p != NULL; p++) {
+        size_t len = preset_name_length(*p);
         if (len == 0 || is_void(x, *p, len))
             continue;
         PyObject *key = PyUnicode_DecodeFSDefaultAndSize(*p, (Py_ssize_t)len);
@@ -118,8 +105,8 @@ PyObject *environ_make(struct exchange *x)
         return NULL;
     x->length = -1;
     x->taken = 0;
-    for (char **p = first(x); *p != NULL; p++) {
-        size_t len = name_length(*p);
+    for (char **p = preset_parameters(&x->request); *p != NULL; p++) {
+        size_t len = preset_name_length(*p);
         if (len == 0)
             continue;
         https = note(x, *p, len, *p + len + 1) || https;

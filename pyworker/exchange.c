@@ -59,7 +59,7 @@ void exchange_claim(struct exchange *x)
 
 static const char *parameter(const struct exchange *x, const char *name)
 {
-    const char *value = FCGX_GetParam(name, x->request.fcgi.envp);
+    const char *value = preset_parameter(&x->request, name);
     return value != NULL ? value : "";
 }
 

@@ -1,4 +1,5 @@
-/* exchange.h - one request with its answer, and the worker that serves it: what the WSGI files share. */
+/* exchange.h - one request with its answer, and the worker that serves it: what the files that
+ * serve requests share. */
 #ifndef PYWORKER_EXCHANGE_H
 #define PYWORKER_EXCHANGE_H
 

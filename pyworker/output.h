@@ -33,6 +33,8 @@ struct output {
     uint8_t headers[OUTPUT_RECORDS][RECORD_HEADER];
 };
 
+/* Makes ready for one piece of the answer to request `id`; then what it consists of; all of it stays the
+ * caller's until output_run() has written it. */
 void output_begin(struct output *o, int fd, uint16_t id);
 void output_add(struct output *o, const void *data, size_t len); /* at most twice */
 void output_close_stream(struct output *o);                      /* the empty STDOUT record */

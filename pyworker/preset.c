@@ -97,6 +97,22 @@ bool preset_begin_apart(struct preset *p, int fd, const void *head, size_t len, 
     return true;
 }
 
+char **preset_parameters(const struct preset *p)
+{
+    return p->fcgi.envp + 1; /* libfcgi puts its own FCGI_ROLE before them */
+}
+
+const char *preset_parameter(const struct preset *p, const char *name)
+{
+    return FCGX_GetParam(name, p->fcgi.envp);
+}
+
+size_t preset_name_length(const char *parameter)
+{
+    const char *equals = strchr(parameter, '=');
+    return equals == NULL ? 0 : (size_t)(equals - parameter);
+}
+
 size_t preset_available(const struct preset *p, const char **data)
 {
     const FCGX_Stream *in = p->fcgi.in;

@@ -1,5 +1,5 @@
-/* preset.h - one FastCGI request from a connection that we accepted. The only user of libfcgi, which reads
- * nothing but what conn.c has judged. No call here needs the GIL. */
+/* preset.h - one FastCGI request from a connection that we accepted. Nobody else calls libfcgi, which
+ * reads nothing but what conn.c has judged. No call here needs the GIL. */
 #ifndef PYWORKER_PRESET_H
 #define PYWORKER_PRESET_H
 
@@ -13,8 +13,8 @@
 enum { PRESET_BUFFER = 8192 }; /* of libfcgi's reader; what it reads at once */
 
 struct preset {
-    FCGX_Request fcgi; /* fcgi.envp: the parameters, "NAME=value", after libfcgi's own FCGI_ROLE */
-    int fd;            /* the connection; -1: no request */
+    FCGX_Request fcgi;
+    int fd; /* the connection; -1: no request */
     uint16_t id;
     bool apart; /* libfcgi has got the head alone: the body is `upload`'s; else it has all of it */
     struct upload upload;
@@ -31,6 +31,12 @@ bool preset_begin(struct preset *p, int fd);
 /* The same for any other. `head`: BEGIN to the empty PARAMS, `len` bytes, which were read from `fd`. `waits`:
  * whether reads of the body wait for the peer. */
 bool preset_begin_apart(struct preset *p, int fd, const void *head, size_t len, bool waits);
+
+/* The parameters, each "NAME=value", with a NULL behind; the value of one of them, or NULL; and the length of
+ * a parameter's name, 0 if that was empty or is cut by a NUL byte. */
+char **preset_parameters(const struct preset *p);
+const char *preset_parameter(const struct preset *p, const char *name);
+size_t preset_name_length(const char *parameter);
 
 /* What can be had of the body without reading, and taking from it. From here on down: not if it is apart and
  * does not wait. */

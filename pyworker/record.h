@@ -14,6 +14,7 @@ enum {
     RECORD_REPLY_MAX = 72       /* the longest answer to a management record */
 };
 
+/* Write a record's header, with no padding, and a whole END_REQUEST. */
 void record_put_header(uint8_t out[RECORD_HEADER], uint8_t type, uint16_t id, size_t content);
 void record_put_end(uint8_t out[RECORD_END], uint16_t id, uint32_t app_status, uint8_t protocol_status);
 

@@ -104,11 +104,9 @@ static bool take(struct call *c, struct facts *facts, PyObject *headers, const c
 static PyObject *read_parameters(struct call *c, struct facts *facts)
 {
     PyObject *headers = PyList_New(0);
-    /* The first one is libfcgi's own FCGI_ROLE. */
-    for (char **p = c->x.request.fcgi.envp + 1; headers != NULL && *p != NULL; p++) {
-        const char *equals = strchr(*p, '=');
-        size_t len = equals == NULL ? 0 : (size_t)(equals - *p);
-        if (len > 0 && !take(c, facts, headers, *p, len, equals + 1))
+    for (char **p = preset_parameters(&c->x.request); headers != NULL && *p != NULL; p++) {
+        size_t len = preset_name_length(*p);
+        if (len > 0 && !take(c, facts, headers, *p, len, *p + len + 1))
             Py_CLEAR(headers);
     }
     return headers;

@@ -246,7 +246,7 @@ static bool serve_script(struct exchange *x, PyObject *script)
 /* find() of scripts.py: a tuple (kind, thing), a new reference; NULL with an exception. */
 static PyObject *find(struct exchange *x, int *kind, PyObject **thing)
 {
-    const char *file = FCGX_GetParam("SCRIPT_FILENAME", x->request.fcgi.envp);
+    const char *file = preset_parameter(&x->request, "SCRIPT_FILENAME");
     PyObject *name = file == NULL ? NULL : PyUnicode_DecodeFSDefault(file);
     if (name == NULL && PyErr_Occurred() != NULL)
         return NULL;

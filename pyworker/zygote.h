@@ -47,6 +47,7 @@ enum zygote_event zygote_next(struct zygote *z);
  * failure is tried again by the next ZYGOTE_FORK. */
 pid_t zygote_fork(struct zygote *z);
 
+/* Closes what zygote_open() has opened, as far as it came; not the channels of copies. */
 void zygote_close(struct zygote *z);
 
 /* In a copy whose request is over: it must end soon, for its place is another's. */
