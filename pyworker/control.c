@@ -33,17 +33,15 @@ bool control_send(int fd, const char *text, size_t len)
     return sent != -1;
 }
 
-/* Whether the text is `word`, a blank and the number of a slot. */
-static bool names_slot(const char *text, const char *word, uint16_t *slot)
+int control_slot(const char *text, const char *word)
 {
     size_t len = strlen(word);
     char *end = NULL;
 
-    if (strncmp(text, word, len) != 0 || text[len] < '0' || text[len] > '9')
-        return false;
-    unsigned long number = strtoul(text + len, &end, 10);
-    *slot = (uint16_t)number;
-    return *end == '\0' && number <= UINT16_MAX;
+    if (strncmp(text, word, len) != 0 || text[len] != ' ' || text[len + 1] < '0' || text[len + 1] > '9')
+        return -1;
+    unsigned long number = strtoul(text + len + 1, &end, 10);
+    return *end == '\0' && number <= UINT16_MAX ? (int)number : -1;
 }
 
 enum control_event control_receive(int fd, uint16_t *slot)
@@ -60,7 +58,10 @@ enum control_event control_receive(int fd, uint16_t *slot)
         return CONTROL_NOTHING;
     if (strcmp(text, "STOP") == 0)
         return CONTROL_STOP;
-    if (names_slot(text, "CANCEL ", slot))
-        return CONTROL_CANCEL;
-    return names_slot(text, "STACK ", slot) ? CONTROL_STACK : CONTROL_NOTHING;
+    int cancelled = control_slot(text, "CANCEL");
+    int shown = control_slot(text, "STACK");
+    if (cancelled == -1 && shown == -1)
+        return CONTROL_NOTHING;
+    *slot = (uint16_t)(cancelled != -1 ? cancelled : shown);
+    return cancelled != -1 ? CONTROL_CANCEL : CONTROL_STACK;
 }

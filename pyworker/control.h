@@ -24,6 +24,10 @@ bool control_is_channel(int fd);
 /* Sends one message, waiting for room; true without a channel (fd -1). False: errno says why. */
 bool control_send(int fd, const char *text, size_t len);
 
+/* What a message says of a slot: the number behind `word` and a blank, 0 to 65535; -1: it is another message.
+ */
+int control_slot(const char *text, const char *word);
+
 /* Takes one message without waiting; `slot` if it has one. */
 enum control_event control_receive(int fd, uint16_t *slot);
 

@@ -145,18 +145,6 @@ static void tell(const struct zygote *z, const char *note)
 
 /* --- messages --- */
 
-/* The number after `word` and a space; -1: it is another message. */
-static int number_after(const char *text, const char *word)
-{
-    size_t len = strlen(word);
-    char *end = NULL;
-
-    if (strncmp(text, word, len) != 0 || text[len] != ' ' || text[len + 1] < '0' || text[len + 1] > '9')
-        return -1;
-    long number = strtol(text + len + 1, &end, 10);
-    return *end == '\0' && number <= UINT16_MAX ? (int)number : -1;
-}
-
 /* A copy could not start, and nor would the next one: who supervises this process has to know. */
 static void fail(struct zygote *z)
 {
@@ -178,7 +166,7 @@ static void take_failure(struct zygote *z, const struct copy *copy, const char *
 /* A copy's word. A slot is served by one copy at a time: one that told it before only has its end to do. */
 static void take_word(struct zygote *z, struct copy *copy, const char *text, size_t len)
 {
-    int slot = number_after(text, "SLOT");
+    int slot = control_slot(text, "SLOT");
 
     if (strcmp(text, "ACCEPTED") == 0) {
         copy->accepted = true;
@@ -222,10 +210,10 @@ static void control_event(struct zygote *z)
     if (n == -1 && (errno == EAGAIN || errno == EINTR))
         return;
     text[n > 0 ? n : 0] = '\0';
-    int slot = number_after(text, "KILL");
+    int slot = control_slot(text, "KILL");
     if (slot != -1)
         kill_slot(z, slot);
-    slot = number_after(text, "STACK");
+    slot = control_slot(text, "STACK");
     if (slot != -1)
         ask_stacks(z, slot);
     if (n <= 0 || strcmp(text, "STOP") == 0)
