@@ -183,6 +183,7 @@ signal.signal(signal.SIGUSR1, usr1)
     first = Waiting(worker, 1)
     worker.ask(path="/inside/wait/%s" % first.file)  # a helper leads from now on
     assert first.release() == [b"importing"]
+    eventually(lambda: all_in_state(worker, "S"))
     worker.process.send_signal(signal.SIGUSR1)
     eventually(lambda: worker.stdout == "handled\n")
     assert worker.ask().body == b"importing"

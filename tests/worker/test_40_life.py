@@ -350,15 +350,17 @@ def test_strangers_are_refused(serve):
     ours, theirs = socket.socketpair()
     child = os.fork()
     if child == 0:
-        os.setgid(65534)
-        os.setuid(65534)
-        connection = worker.connect()
         try:
+            os.setgid(65534)
+            os.setuid(65534)
+            connection = worker.connect()
             connection.ask()
             theirs.send(b"served")
         except (EOFError, ConnectionResetError, BrokenPipeError):
             theirs.send(b"refused")
-        os._exit(0)
+        finally:
+            os._exit(0)  # whatever else goes wrong: it must not go on as a second run of the tests
+    theirs.close()
     assert ours.recv(100) == b"refused"
     os.waitpid(child, 0)
     assert worker.message() == "NOTE refused a connection from uid 65534"
