@@ -82,7 +82,8 @@ class Lifespan:
         if self.failure is not None:
             await asyncio.wait([self.task], timeout=LAST_WORDS)
             error = LoadError("the app's startup failed: %s" % (last_line(self.failure) or self.error or "it gave no reason"))
-            error.details = self.failure
+            if "\n" in self.failure.strip():
+                error.details = self.failure
             raise error from self.error
         if self.error is not None and self.mode == "on":
             raise LoadError("the app's lifespan failed: %s" % describe(self.error)) from self.error

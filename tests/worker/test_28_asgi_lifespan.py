@@ -138,7 +138,7 @@ def test_startup_failed_without_a_gateway(spawn):
         await send({"type": "lifespan.startup.failed", "message": "no database"})
     """, control=False)
     assert worker.wait() == 1
-    assert worker.stderr == "no database\npyworker: the app's startup failed: no database\n"
+    assert worker.stderr == "pyworker: the app's startup failed: no database\n"
 
 
 def test_shutdown_failures_are_told(serve):
