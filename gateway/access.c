@@ -34,6 +34,13 @@ static const char *start_of(const struct request *r)
     return r->cold ? "cold" : "warm";
 }
 
+/* Body bytes that the client has taken: of an answer that was broken off not what still waits. */
+static uint64_t sent_of(const struct request *r)
+{
+    uint64_t left = body_left(&r->out);
+    return left < r->answer_bytes ? r->answer_bytes - left : 0;
+}
+
 static const char *phrase_of(const struct request *r)
 {
     return r->status != 0 ? http_reason(r->status) : "Client Gone";
@@ -120,8 +127,8 @@ static bool put_combined(struct buf *out, const struct request *r, time_t now)
     size_t agent_len =
         put_slice(agent, r, request_field(r, "User-Agent", &field) ? field : (struct slice){0, 0});
     return buf_printf(out, "%s - - [%s] \"%.*s\" %u %llu \"%.*s\" \"%.*s\"\n", peer(r), stamp, (int)n, line,
-                      status_of(r), (unsigned long long)r->answer_bytes, (int)referer_len, referer,
-                      (int)agent_len, agent);
+                      status_of(r), (unsigned long long)sent_of(r), (int)referer_len, referer, (int)agent_len,
+                      agent);
 }
 
 static bool put_member(struct buf *out, const char *name, const char *text, size_t len)
@@ -163,13 +170,12 @@ static bool put_json(struct buf *out, const struct request *r, double ended, tim
     if (gmtime_r(&now, &tm) != NULL)
         strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", &tm);
     const char *base = r->in.data;
-    bool ok = buf_printf(out, "{\"time\":\"%s\",\"status\":%u,\"bytes_in\":%llu,\"bytes_out\":%llu", stamp,
-                         status_of(r), (unsigned long long)body_len(&r->body),
-                         (unsigned long long)r->answer_bytes) &&
-              buf_printf(out, ",\"duration_s\":%.6f,\"queue_s\":%.6f,\"start_s\":%.6f,\"app_s\":%.6f",
-                         ended - r->began, p.queue, p.start, p.app) &&
-              put_member(out, "client", peer(r), strlen(peer(r))) &&
-              put_member(out, "id", r->id, strlen(r->id));
+    bool ok =
+        buf_printf(out, "{\"time\":\"%s\",\"status\":%u,\"bytes_in\":%llu,\"bytes_out\":%llu", stamp,
+                   status_of(r), (unsigned long long)body_len(&r->body), (unsigned long long)sent_of(r)) &&
+        buf_printf(out, ",\"duration_s\":%.6f,\"queue_s\":%.6f,\"start_s\":%.6f,\"app_s\":%.6f",
+                   ended - r->began, p.queue, p.start, p.app) &&
+        put_member(out, "client", peer(r), strlen(peer(r))) && put_member(out, "id", r->id, strlen(r->id));
     if (ok && r->head.size > 0)
         ok = put_member(out, "method", base + r->head.method.off, r->head.method.len) &&
              put_member(out, "target", base + r->head.target.off, r->head.target.len) && put_trace(out, r);
@@ -195,7 +201,7 @@ void access_count(const struct request *r, double ended)
     s->counts[r->status == 0 ? STATS_GONE : STATS_2XX + r->status / 100 - 2]++;
     s->counts[STATS_COLD] += r->cold;
     s->counts[STATS_RECEIVED] += body_len(&r->body);
-    s->counts[STATS_SENT] += r->answer_bytes;
+    s->counts[STATS_SENT] += sent_of(r);
     stats_observe(s, STATS_DURATION, ended - r->began);
     if (r->sent > 0)
         stats_observe(s, STATS_QUEUE, p.queue);

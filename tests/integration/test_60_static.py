@@ -14,7 +14,7 @@ import pytest
 
 from gateway import app, wait_until
 from measure import rollup
-from rawhttp import Cut
+from rawhttp import Connection, Cut
 
 SECRET = b"the secret"
 STAMP = 784111777  # Sun, 06 Nov 1994 08:49:37 GMT
@@ -755,6 +755,19 @@ def test_access_lines_as_json(launch, public):
     gateway.get("/static/hello.txt")
     line = json.loads(gateway.out.wait(r"^\{.*\}$")[0])
     assert (line["app"], line["start"], line["status"], line["bytes_out"]) == ("site", "static", 200, 13)
+
+
+def test_bytes_of_a_client_that_leaves(launch, public, large):
+    """What it has not taken was not sent, neither in the log nor in the counters."""
+    gateway = launch(static(public) | {"log": {"format": "json"}, "status": {"listen": "127.0.0.1:0"}})
+    with gateway.connect() as connection:
+        connection.request("GET", "/static/large")
+        connection.need(1 << 20)
+    line = json.loads(gateway.out.wait(r"^\{.*\}$")[0])
+    assert line["status"] == 200 and 1 << 20 <= line["bytes_out"] + 1024 < large.stat().st_size
+    address = re.search(r"status on http://(\S+):([0-9]+)", gateway.err.text)
+    with Connection((address[1], int(address[2]))) as inside:
+        assert json.loads(inside.get("/status.json").text)["apps"][0]["bytes"]["sent"] == line["bytes_out"]
 
 
 def test_spooled_answers_go_out_whole(launch):
