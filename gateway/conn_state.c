@@ -93,6 +93,10 @@ void conn_state_dispatch(struct conn *c, const struct handler *handler)
     r->handler->start(r);
 }
 
+/* Goes with every 405 (RFC 9110 15.5.6). The one of a head is about no app yet: which of these an app takes,
+ * only it knows. */
+static const char allowed[] = "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n";
+
 void conn_state_refuse(struct conn *c, unsigned status, const char *detail)
 {
     struct request *r = c->request;
@@ -101,7 +105,7 @@ void conn_state_refuse(struct conn *c, unsigned status, const char *detail)
         r->keep_alive = false;
         c->unread = true;
     }
-    request_fail(r, status, detail);
+    request_refuse(r, status, detail, status == 405 ? allowed : "");
     conn_state_move(c, CONN_FLUSH);
 }
 

@@ -397,7 +397,8 @@ def test_strictness(gateway, head):
 def test_limits_and_methods(gateway, head, status):
     with gateway.connect() as connection:
         connection.send(head)
-        assert connection.answer().status == status
+        answer = connection.answer()
+        assert answer.status == status and (answer.get("Allow") is not None) == (status == 405)
     assert not gateway.workers
 
 
