@@ -233,6 +233,19 @@ static char *put_framing(char *at, const struct http_reply *reply, enum http_fra
     return at;
 }
 
+/* Whether `fields` holds a line of this name. */
+static bool has_field(const struct http_reply *reply, const char *name)
+{
+    size_t n = strlen(name), left;
+    const char *line = reply->fields;
+    for (left = reply->fields_len; left > n; left = reply->fields_len - (size_t)(line - reply->fields)) {
+        if (line[n] == ':' && strncasecmp(line, name, n) == 0)
+            return true;
+        line = (const char *)memchr(line, '\n', left) + 1;
+    }
+    return false;
+}
+
 bool http_reply_head(struct buf *out, const struct http_reply *reply, enum http_framing *framing,
                      bool *keep_alive)
 {
@@ -243,7 +256,8 @@ bool http_reply_head(struct buf *out, const struct http_reply *reply, enum http_
     bool server = reply->server != NULL && !reply->has_server;
     if (server)
         most += strlen(reply->server);
-    if (reply->id_name != NULL)
+    bool id = reply->id_name != NULL && !has_field(reply, reply->id_name);
+    if (id)
         most += strlen(reply->id_name) + strlen(reply->id);
     if (reply->timing != NULL)
         most += strlen("Server-Timing: \r\n") + strlen(reply->timing);
@@ -259,7 +273,7 @@ bool http_reply_head(struct buf *out, const struct http_reply *reply, enum http_
         at = put_field(at, "Server", reply->server);
     if (reply->fields_len > 0)
         at = put(at, reply->fields, reply->fields_len);
-    if (reply->id_name != NULL)
+    if (id)
         at = put_field(at, reply->id_name, reply->id);
     if (reply->timing != NULL)
         at = put_field(at, "Server-Timing", reply->timing);

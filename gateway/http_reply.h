@@ -32,7 +32,7 @@ struct http_reply {
     uint8_t minor;          /* the request's HTTP/1.minor */
     bool keep_alive;        /* the connection may go on, if the framing allows it */
     const char *server;     /* text for Server, or NULL */
-    const char *id_name;    /* name of the request-id field, or NULL */
+    const char *id_name;    /* name of the request-id field, or NULL; not repeated if `fields` holds it */
     const char *id;
     const char *timing; /* value for Server-Timing, or NULL */
     time_t now;

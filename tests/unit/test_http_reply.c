@@ -57,14 +57,20 @@ static void test_head(void **state)
 static void test_what_the_fields_hold_is_not_repeated(void **state)
 {
     (void)state;
-    static const char fields[] = "Date: then\r\nServer: other\r\n";
+    static const char fields[] = "Date: then\r\nServer: other\r\nx-request-id: its own\r\n";
     struct http_reply reply = plain;
     reply.fields = fields;
     reply.fields_len = sizeof(fields) - 1;
     reply.has_date = reply.has_server = true;
     reply.server = "leangate";
+    reply.id_name = "X-Request-ID";
+    reply.id = "0af";
     reply.content_length = 0;
-    assert_head(&reply, "beforeHTTP/1.1 200 OK\r\nDate: then\r\nServer: other\r\nContent-Length: 0\r\n\r\n");
+    assert_head(&reply, "beforeHTTP/1.1 200 OK\r\nDate: then\r\nServer: other\r\nx-request-id: its own\r\n"
+                        "Content-Length: 0\r\n\r\n");
+    reply.id_name = "X-Request";
+    assert_head(&reply, "beforeHTTP/1.1 200 OK\r\nDate: then\r\nServer: other\r\nx-request-id: its own\r\n"
+                        "X-Request: 0af\r\nContent-Length: 0\r\n\r\n");
 }
 
 static void test_reason(void **state)
