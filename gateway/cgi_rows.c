@@ -27,9 +27,16 @@ static bool request_method(const struct cgi_request *r, struct cgi_value *v)
     return set_slice(v, r, r->head->method);
 }
 
+/* In origin form, which is what programs take apart, whatever form it came in (RFC 9112 3.2): the host of an
+ * absolute one stands in HTTP_HOST. */
 static bool request_uri(const struct cgi_request *r, struct cgi_value *v)
 {
-    return set_slice(v, r, r->head->target);
+    struct slice query = r->head->query;
+    if (query.off > 0) { /* there is a '?' */
+        v->tail = r->base + query.off - 1;
+        v->tail_len = query.len + 1;
+    }
+    return set_slice(v, r, r->head->path);
 }
 
 static bool script_name(const struct cgi_request *r, struct cgi_value *v)

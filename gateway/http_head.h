@@ -20,7 +20,7 @@ struct http_head_limits {
 
 struct http_head {
     struct slice method; /* a token of 1 to 32 bytes */
-    struct slice target; /* as it came; REQUEST_URI */
+    struct slice target; /* as it came */
     struct slice path;   /* raw path of the target: "/..." without query; for "*" the one byte */
     struct slice query;  /* raw bytes behind the first '?'; len 0 when none */
     struct slice

@@ -227,7 +227,10 @@ static void test_absolute_target_wins(void **state)
     struct fixture f;
     open_fixture(&f, "GET http://real.example:90/p HTTP/1.1\r\nHost: other.example\r\n\r\n");
     check_lines(&f, LINES("HTTP_HOST=real.example:90", "SERVER_NAME=real.example", "SERVER_PORT=90",
-                          "PATH_INFO=/p", "REQUEST_URI=http://real.example:90/p"));
+                          "PATH_INFO=/p", "REQUEST_URI=/p"));
+    close_fixture(&f);
+    open_fixture(&f, "GET http://real.example?q HTTP/1.1\r\nHost: other.example\r\n\r\n");
+    check_lines(&f, LINES("PATH_INFO=/", "QUERY_STRING=q", "REQUEST_URI=/?q"));
     close_fixture(&f);
 }
 
