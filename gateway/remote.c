@@ -48,7 +48,10 @@ static void tell_result(const struct remote *remote, const struct upstream *up, 
     else if (result == UPSTREAM_TIMEOUT)
         log_error("%s: %s exceeded the time for a request (id %s)", app->name, app->address, id);
     else if (result == UPSTREAM_DIED)
-        log_error("%s: %s closed the connection without an answer (id %s)", app->name, app->address, id);
+        log_error("%s: %s closed the connection %s (id %s)", app->name, app->address,
+                  up->request != NULL && up->request->head_sent ? "before the end of its answer"
+                                                                : "without an answer",
+                  id);
 }
 
 static void tell_slow(const struct remote *remote, const struct upstream *up)

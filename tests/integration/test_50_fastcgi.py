@@ -279,6 +279,18 @@ def test_plain_server(launch, records, status):
         server.end()
 
 
+def test_a_server_that_leaves_in_an_answer(launch):
+    server = Plain(out(HEAD + b"ans"))
+    gateway = launch({"app:plain": {"address": server.address}})
+    with gateway.connect() as connection:
+        connection.request("GET", "/")
+        connection.head()
+        server.end()
+        with pytest.raises(rawhttp.Cut):
+            b"".join(connection.chunks())
+    gateway.err.wait("closed the connection before the end of its answer")
+
+
 # --- nobody there
 
 
