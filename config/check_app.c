@@ -47,6 +47,8 @@ static const char *url_prefix(struct check *c, const char *text, const char *roo
         return check_wrong(c, "\"%s\" has an empty or a dot segment", text);
     if (text[strcspn(text, "?# \t")] != '\0' || check_has_control(text))
         return check_wrong(c, "\"%s\" is not a path: no ?, # or blank", text);
+    if (strchr(text, '%') != NULL)
+        return check_wrong(c, "\"%s\" has a %%: paths are decoded before they are compared", text);
     size_t len = strlen(text);
     if (len == 1)
         return root;

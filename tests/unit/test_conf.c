@@ -190,6 +190,8 @@ static void test_value_errors(void **state)
         {"[app]\npath = /a/..\n",                   "gateway.ini:2: [app] path: \"/a/..\" has an empty or a dot segment"   },
         {"[app]\npath = /./a\n",                    "gateway.ini:2: [app] path: \"/./a\" has an empty or a dot segment"    },
         {"[app]\npath = /a?b\n",                    "gateway.ini:2: [app] path: \"/a?b\" is not a path: no ?, # or blank"  },
+        {"[app]\npath = /caf%C3%A9\n",
+         "gateway.ini:2: [app] path: \"/caf%C3%A9\" has a %: paths are decoded before they are compared"                   },
         {"[app]\ndomain = a.com:80\n",
          "gateway.ini:2: [app] domain: \"a.com:80\" is not a host name (www.example.com, *.example.com)"                   },
         {"[app]\ndomain = a.*.com\n",
