@@ -51,7 +51,7 @@ def containers(results):
     most, name = max((statistics.median(run["load"][0] for run in runs) / 1e6, name) for name, runs in data["samples"].items())
     images = [size / 1e6 for size in data["images"].values()]
     return (
-        "\n\nOne FastAPI endpoint in a container of its own (memory without page cache, under 100 requests/s): uvicorn "
+        "\n\nOne FastAPI endpoint in a container of its own (memory without page cache, under about 100 requests/s): uvicorn "
         f"{taken('uvicorn, FastAPI', 'load')}" + (f", with four workers {taken(four, 'load')}" if four in data["samples"] else "") +
         f"; leangate {taken('leangate, FastAPI', 'load')}, and {taken('leangate, FastAPI', 'after')} {data['after']} s after the last request. "
         f"The often quoted {QUOTED} MB for one endpoint {'reproduces' if most >= QUOTED else 'does not reproduce'} as memory: the most that "

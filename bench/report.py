@@ -22,8 +22,9 @@ from verdict import percentile  # noqa: E402
 PLOTS = []  # the directory that they go to
 INK = "#767676"  # legible on a light page and on a dark one
 OURS = "#d9480f"
-OTHERS = ("#1c7ed6", "#2f9e44", "#ae3ec9", "#c49000", "#0c8599", "#d6336c", "#7950f2", "#66a80f", "#868e96")
-FAMILIES = ("granian", "gunicorn", "uwsgi", "bjoern", "uvicorn", "waitress", "go", "express", "lighttpd")  # the same colour in each plot
+OTHERS = ("#1c7ed6", "#2f9e44", "#ae3ec9", "#c49000", "#0c8599", "#d6336c", "#7950f2", "#66a80f", "#868e96", "#a9714b", "#f06595",
+          "#4dabf7")
+FAMILIES = ("granian", "gunicorn", "uwsgi", "bjoern", "uvicorn", "waitress", "go", "express", "lighttpd", "hypercorn", "bare", "nginx")  # the same colour in each plot
 
 plt.rcParams.update({
     "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "xtick.color": INK, "ytick.color": INK,
@@ -42,6 +43,11 @@ def plain_numbers(*axes):
     """1, 10, 100 on a logarithmic axis, not powers."""
     for axis in axes:
         axis.set_major_formatter(lambda value, _: f"{value:g}")
+
+
+def beside(axes, value, place):
+    """The value, at the end of its bar."""
+    axes.annotate(f"{value:.1f}", (value, place), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
 
 
 def colour(name, number):
@@ -65,31 +71,37 @@ def table(head, rows):
 
 # --- memory over time ---
 
-NAMED = ("leangate, Flask", "leangate, FastAPI", "uvicorn, FastAPI", "Granian, FastAPI", "gunicorn, Flask", "uWSGI, Flask",
-         "bjoern, Flask", "Express", "Go net/http", "lighttpd alone")
+DASHES = "-", "--", ":"  # those that have the same colour
 
 
 def plot_curves(data):
-    figure, axes = plt.subplots(figsize=(8, 5))
-    for number, name in enumerate(name for name in NAMED if name in data["curves"]):
-        points = data["curves"][name]
-        axes.plot([point[0] for point in points], [point[3] / 1024 for point in points], label=name,
-                  color=colour(name, number), linewidth=2.4 if name.startswith("leangate") else 1.2,
-                  linestyle="--" if name == "leangate, FastAPI" else "-")
+    figure, axes = plt.subplots(figsize=(8, 5.5))
+    drawn = []
+    for number, (name, points) in enumerate(data["curves"].items()):
+        ink = colour(name, number)
+        axes.plot([point[0] for point in points], [point[3] / 1024 for point in points], label=name, color=ink,
+                  linewidth=2.4 if ink == OURS else 1.3, linestyle=DASHES[drawn.count(ink) % len(DASHES)])
+        drawn.append(ink)
     load = [point[0] for point in next(iter(data["curves"].values())) if point[1] == "load"]
     axes.axvspan(load[0], load[-1], color=INK, alpha=0.12)
     axes.set_yscale("log")
     plain_numbers(axes.yaxis)
-    axes.text(load[0], axes.get_ylim()[0] * 1.1, " 100 requests/s")
+    axes.annotate("100 requests/s", (load[0], axes.get_ylim()[0]), xytext=(3, 4), textcoords="offset points")
     axes.set_xlabel("seconds")
     axes.set_ylabel("PSS of all processes, MB (logarithmic)")
     axes.set_title("Memory of one endpoint: idle, under load, idle again")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9, handlelength=2.6)
     return save(figure, "memory")
 
 
 def median_of(points, phase, column):
     return statistics.median(point[column] for point in points if point[1] == phase)
+
+
+def asked(rates):
+    """At what pace there were answers."""
+    low, high = (f"{end(rates):.0f}" if rates else "" for end in (min, max))
+    return "about 100 requests/s" + (f" (answered: {low}{'' if low == high else f' to {high}'})" if rates else "")
 
 
 def curves(data):
@@ -101,8 +113,8 @@ def curves(data):
         rows.append([name, *cells, f"{megabytes(last[3])} / {megabytes(last[4])}"])
     return [
         "## Memory over time", plot_curves(data),
-        f"PSS / private dirty of all processes in MB. Before any request, under about 100 requests/s, and two minutes after "
-        f"the last one; leangate's `idle_timeout` is {data['idle']} here. All servers run at the same time.",
+        f"PSS / private dirty of all processes in MB. Before any request, under {asked(data.get('rates', {}).values())}, and two minutes "
+        f"after the last one; leangate's `idle_timeout` is {data['idle']} here. All servers run at the same time.",
         table(["server", "before", "under load", "after"], rows)]
 
 
@@ -146,7 +158,7 @@ FLOOR = "direct", "relay"  # bench/floor.c: no servers
 
 
 def plot_warm(app, by_connections):
-    figure, axes = plt.subplots(figsize=(8, 3.6))
+    figure, (axes, lower) = plt.subplots(2, figsize=(8, 6), sharex=True)
     names = [name for name in next(iter(by_connections.values())) if name not in FLOOR]
     width = 0.8 / len(names)
     for number, name in enumerate(names):
@@ -155,8 +167,13 @@ def plot_warm(app, by_connections):
         middle = [statistics.median(runs) for runs in rates]
         spread = [[value - min(runs) for value, runs in zip(middle, rates)], [max(runs) - value for value, runs in zip(middle, rates)]]
         axes.bar(places, middle, width * 0.92, yerr=spread, label=name, color=colour(name, number),
-                 error_kw={"ecolor": INK, "elinewidth": 1})
-    axes.set_xticks([place + 0.4 - width / 2 for place in range(len(by_connections))],
+                 error_kw={"ecolor": INK, "elinewidth": 1.4, "capsize": 2})
+        lower.plot(places, [statistics.median(run[2] for run in results[name]) * 1e3 for results in by_connections.values()], "o",
+                   color=colour(name, number))
+    lower.set_yscale("log")
+    plain_numbers(lower.yaxis)
+    lower.set_ylabel("p50, ms (logarithmic)")
+    lower.set_xticks([place + 0.4 - width / 2 for place in range(len(by_connections))],
                     [f"{count} connection{'' if str(count) == '1' else 's'}" for count in by_connections])
     axes.set_ylabel("requests/s")
     axes.set_title(f"Warm, one worker: {app}")
@@ -215,7 +232,7 @@ def pace(data):
             ratio = verdict.p99s(results["leangate"], runs)
             rows.append([words, name, *cells, "" if name in ("leangate", *FLOOR) else f"{ratio:.2f}"])
     return [f"## Latency at {data['rate']} requests/s", plot_pace(data["samples"]["quiet"], data["samples"]["slow"]),
-            "One kept connection. A request without an answer in five seconds counts as five.",
+            "One kept connection. A request that fails, or has no answer in five seconds, counts as five.",
             table(["app", "server", "p50, ms", "p99, ms", "ratio of p99"], rows)]
 
 
@@ -228,7 +245,10 @@ def lazy(data):
         axes.plot([sample["ratio"] for sample in chosen], [100 * sample["cold_share"] for sample in chosen], marker="o",
                   linestyle="none", label=f"measured, idle_timeout {idle * 1000:.0f} ms", color=OTHERS[number])
     chosen = sorted({(sample["ratio"], sample["theory"]) for sample in data["samples"]})
+    requests = len(data["samples"][0]["took"])
     axes.plot([ratio for ratio, _ in chosen], [100 * theory for _, theory in chosen], color=INK, label="exp(-idle_timeout / gap)")
+    axes.fill_between([ratio for ratio, _ in chosen], *([100 * (theory + sign * 2 * (theory * (1 - theory) / requests) ** 0.5)
+                                                         for _, theory in chosen] for sign in (-1, 1)), color=INK, alpha=0.15, linewidth=0)
     axes.set_xscale("log", base=2)
     axes.set_xticks([ratio for ratio, _ in chosen], [f"{ratio:g} x" for ratio, _ in chosen])
     axes.set_xlabel("mean gap between requests / idle_timeout")
@@ -242,8 +262,8 @@ def lazy(data):
         rows.append([f"{sample['idle'] * 1000:.0f} ms", f"{sample['ratio']:g}", f"{sample['cold_share']:.0%}", f"{sample['theory']:.0%}",
                      *(f"{statistics.median(group) * 1e3:.1f}" if group else "" for group in (cold, rest))])
     return ["## The price of being lazy", save(figure, "lazy"),
-            "Random arrivals. Time is scaled down; only the ratio of gap and `idle_timeout` decides. With `idle_timeout = 60s` and one "
-            "request in four minutes, read 4.",
+            f"Random arrivals, {requests} a point; the band is what chance alone does to so many (two standard deviations). Time is scaled "
+            "down; only the ratio of gap and `idle_timeout` decides. With `idle_timeout = 60s` and one request in four minutes, read 4.",
             table(["idle_timeout", "gap / idle_timeout", "cold", "expected", "median ms cold", "median ms warm"], rows)]
 
 
@@ -262,8 +282,8 @@ def plot_cold(results, condition, version):
                 continue
             ratios = [ours / plain for ours, plain in zip(one["took"][mode], one["import"])]
             at = place + (number + 0.5) / len(modes) * 0.8 - 0.4
-            ink = OURS if mode == "default" else OTHERS[number]
-            axes.plot([at] * len(ratios), ratios, "o", color=ink, alpha=0.45, markersize=4, markeredgewidth=0,
+            ink = OURS if mode == "default" else OTHERS[list(WORDS).index(mode)]
+            axes.plot([at] * len(ratios), ratios, "o", color=ink, alpha=0.6, markersize=4, markeredgewidth=0,
                       label=WORDS[mode] if place == 0 else None)
             axes.hlines(statistics.median(ratios), at - 0.07, at + 0.07, color=ink, linewidth=2.5)
     axes.axhline(1, color=INK, linewidth=1, linestyle="--")
@@ -323,14 +343,14 @@ def cold(data):
 
 
 def plot_memory(rows):
-    figure, axes = plt.subplots(figsize=(8, 0.9 + 0.42 * len(rows)))
+    figure, axes = plt.subplots(figsize=(8, 0.9 + 0.5 * len(rows)))
     for place, (name, runs) in enumerate(rows.items()):
         for offset, phase in ((-0.18, "warm"), (0.18, "after")):
             value = verdict.megabytes(runs, phase, 1)
             ink = colour(name, place)
             axes.barh(place + offset, value, 0.32, facecolor=ink if phase == "warm" else "none", edgecolor=ink,
                       hatch=None if phase == "warm" else "////")
-            axes.text(value, place + offset, f" {value:.1f}", va="center", fontsize=8)
+            beside(axes, value, place + offset)
     axes.set_yticks(range(len(rows)), list(rows))
     axes.invert_yaxis()
     axes.set_xlabel("PSS of all processes, MB")
@@ -364,7 +384,7 @@ def plot_containers(data):
         for offset, phase, style in ((-0.2, "load", {"facecolor": ink}), (0.2, "after", {"facecolor": "none", "hatch": "////"})):
             value = statistics.median(verdict.working(run[phase]) for run in runs)
             axes.barh(place + offset, value, 0.36, edgecolor=ink, **style)
-            axes.text(value, place + offset, f" {value:.1f}", va="center", fontsize=8)
+            beside(axes, value, place + offset)
     axes.set_yticks(range(len(data["samples"])), list(data["samples"]))
     axes.invert_yaxis()
     axes.set_xlabel("memory of the container's cgroup without page cache, MB")
@@ -377,10 +397,11 @@ def containers(data):
                                                          f"{statistics.median(run[phase][0] for run in runs) / 1e6:.1f}"
                                                          for phase in ("before", "load", "after"))]
             for name, runs in data["samples"].items()]
+    rates = [run["rate"] for runs in data["samples"].values() for run in runs if "rate" in run]
     return ["## One endpoint per container", plot_containers(data),
             f"MB (1,000,000 bytes). The image is one layer on a plain Debian 12, Debian included. Then the container's cgroup: anonymous "
             f"memory and the kernel's own, without page cache (least to most); all that is billed, page cache included. Before any "
-            f"request, under 100 requests/s, and {data['after']} s after the last one. {data['engine']}.",
+            f"request, under {asked(rates)}, and {data['after']} s after the last one. {data['engine']}.",
             table(["container", "image", "before", "under load", "after"], rows)]
 
 

@@ -40,9 +40,9 @@ def made_up():
     }
 
 
-def judged(key):
+def judged(key, results=None):
     row, = (row for row in verdict.ROWS if row.key == key)
-    return {finding.what: (finding.figure, finding.holds) for finding in row.judge(made_up())}
+    return {finding.what: (finding.figure, finding.holds) for finding in row.judge(results or made_up())}
 
 
 def test_readme_has_the_table_that_the_committed_results_make():
@@ -74,6 +74,26 @@ def test_ratios_and_verdicts_are_those_of_the_samples():
     assert warm["hello-wsgi, uwsgi at 1"] == ("0.50 × (limit 0.50)", False)
     assert warm["hello-wsgi, gunicorn at 64, CPU"] == ("0.50 ×", True)
     assert warm["hello-wsgi, bjoern at 16"] == ("0.80 × (limit 0.62)", True)
+
+
+def test_only_as_many_requests_have_a_margin():
+    rates = {"leangate": [[960, 10.3, 0]] * 5, "granian": [[1000, 10, 0]] * 5, "bjoern": [[1500, 10, 0]] * 5}
+    found = judged("warm-hello", {"warm": {"samples": {"hello-wsgi": {"16": rates}}}})
+    assert found["hello-wsgi, granian at 16"] == ("0.96 ×", True)
+    assert found["hello-wsgi, granian at 16, CPU"] == ("1.03 ×", False)
+    assert found["hello-wsgi, bjoern at 16"] == ("0.64 ×", False)
+    runs = {"leangate": [[0.001004] * 100] * 5, "uvicorn": [[0.001] * 100] * 5}
+    floors = {"direct": runs["leangate"], "relay": runs["uvicorn"]}  # noise: no limit is less than 1
+    assert judged("pace", {"pace": {"samples": {"hello-wsgi": runs | floors}}})["hello-wsgi, uvicorn"] == ("1.004 ×", False)
+    assert judged("pace", {"pace": {"samples": {"fastapi": runs}}}) == {"fastapi, uvicorn": ("1.004 ×", False)}
+
+
+def test_beside_slow_clients_others_collapse_and_leangate_does_not():
+    quiet = {name: [[0.001] * 100] * 5 for name in ("leangate", "gunicorn", "uwsgi")}
+    slow = {"leangate": [[0.0021] * 100] * 5, "gunicorn": [[5.0] * 2] * 5, "uwsgi": [[0.001] * 100] * 5}
+    assert judged("slow", {"pace": {"samples": {"quiet": quiet, "slow": slow}}}) == {
+        "leangate": ("2.1 × its own quiet p99", False), "gunicorn": ("5000.0 × its own quiet p99", True),
+        "uwsgi": ("1.0 × its own quiet p99", False)}
 
 
 def test_what_falls_short_has_its_cause_below_and_what_is_missing_says_so():
