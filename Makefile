@@ -173,7 +173,7 @@ valgrind: $(program) $(worker) ## a small form of the integration tests under va
 	@$(PYTHON) tests/support/run_tests.py --build $(B) --match '$(T)' integration-valgrind
 
 # Each keeps its raw samples in build/bench/; bench-report writes docs/BENCHMARKS.md and README's table from them.
-bench: bench-needs bench-peers bench-venvs ## every bench in turn, then the report (ARGS="--skip cold", --quick: only that they work)
+bench: bench-needs bench-peers bench-venvs ## every bench in turn, then the report (ARGS="--skip cold", --quick: only that they work; ARGS=--help: the options of any)
 	@$(B)/bench-venv/bin/python bench/all.py $(ARGS) --cold-venvs $$(ls -d $(B)/cold-3* | grep -v bare)
 
 $(benches): bench-%: bench-needs
@@ -181,9 +181,9 @@ $(benches): bench-%: bench-needs
 
 bench-needs: all
 	@tests/support/need-packages bench
-	@tests/support/need-venv $(PYTHON) $(B)/bench-venv bench/requirements.txt
+	@tests/support/need-venv $(PYTHON) $(B)/bench-venv bench/requirements.txt bench/requirements-peers.txt
 
-bench-curves bench-memory bench-containers: bench-peers
+bench-curves bench-memory bench-warm bench-containers: bench-peers
 
 # Who cannot be had is left out, and named by the bench.
 bench-peers:

@@ -2,8 +2,8 @@
 time after (`make bench-containers`).
 
 Runs where podman or docker does, as root; elsewhere it says so and is left out. Every image is built from a plain Debian 12 made with
-debootstrap, as a Dockerfile for production would do it: compilers and package managers stay in a stage of their own. Each image is
-one layer, so that no two share a file: what a container reads is billed to it alone. All containers run at the same time, each in its
+debootstrap, as a Dockerfile for production would do it: compilers and package managers stay in a stage of their own. With podman each
+image is one layer, so that no two share a file: what a container reads is billed to it alone. All containers run at the same time, each in its
 own cgroup.
 
 `current` is what the kernel bills (memory.current), page cache included; `working` is what could not be given back: anonymous memory
@@ -33,7 +33,8 @@ HOME = ROOT / "build/containers"
 NAME = "leangate-bench"
 CERTIFICATES = "etc/ssl/of-the-host.crt"
 LIMITS = ("--ulimit", "nofile=1000:1000", "--ulimit", "nproc=1000:1000", "--memory", "512m")
-PINNED = dict(line.split("==") for line in (ROOT / "bench/requirements.txt").read_text().split() if "==" in line)
+PINNED = dict(line.split("==") for file in ("requirements.txt", "requirements-peers.txt")
+              for line in (ROOT / "bench" / file).read_text().split() if "==" in line)
 
 
 def apt(*packages):
@@ -296,7 +297,7 @@ def look(started, phase, found):
 
 
 def one_round(podman, names, options, failures):
-    """{name: {phase: [current, anonymous, kernel]}}; all of them at the same time."""
+    """{name: {phase: [current, anonymous, kernel], "rate": requests/s}}; all of them at the same time."""
     found, idle = {}, min(60, max(1, options.after // 2))
     with contextlib.ExitStack() as running:
         started = {}
@@ -308,8 +309,8 @@ def one_round(podman, names, options, failures):
         time.sleep(options.before)
         look(started, "before", found)
         until, ports = time.monotonic() + options.load, {port: name for name, (port, _) in started.items()}
-        wrong = []
-        clients = [threading.Thread(target=curves.ask, args=(port, until, wrong)) for port in ports]
+        wrong, rates = [], {}
+        clients = [threading.Thread(target=curves.ask, args=(port, until, wrong, rates)) for port in ports]
         for client in clients:
             client.start()
         time.sleep(max(0, until - 0.5 - time.monotonic()))
@@ -317,6 +318,8 @@ def one_round(podman, names, options, failures):
         for client in clients:
             client.join()
         failures += [ports[port] for port in wrong]
+        for port, name in ports.items():
+            found[name]["rate"] = rates[port]
         time.sleep(options.after)
         look(started, "after", found)
     return found

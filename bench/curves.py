@@ -17,7 +17,7 @@ from pathlib import Path
 import peers
 import record
 import resident
-from serving import Failed, ROOT, free_port, server, tree
+from serving import Failed, ROOT, free_port, leave_out, server, tree
 
 sys.path.insert(0, str(ROOT / "tests/support"))
 
@@ -36,24 +36,29 @@ def sample(pids):
     return total
 
 
-def ask(port, until, failures):
-    """One client that keeps its connection and asks at an even pace."""
+def ask(port, until, failures, rates):
+    """One client that keeps its connection and asks at an even pace, or at once when it is late; rates[port] are the answers a second
+    that it got."""
+    first, asked, answered = time.monotonic(), 0, 0
     connection, fresh = http.client.HTTPConnection("127.0.0.1", port, timeout=60), True
     while time.monotonic() < until:
-        began = time.monotonic()
+        asked += 1
         try:
             connection.request("GET", "/")
             answer = connection.getresponse()
             if answer.read() == b"" or answer.status != 200:
                 failures.append(port)
+            else:
+                answered += 1
             fresh = answer.will_close
         except (OSError, http.client.HTTPException):
             connection.close()
             if fresh:  # a kept one may be closed by its server: some do after so many requests
                 failures.append(port)
             fresh = True
-        time.sleep(max(0, GAP - (time.monotonic() - began)))
+        time.sleep(max(0, first + asked * GAP - time.monotonic()))
     connection.close()
+    rates[port] = round(answered / (time.monotonic() - first), 1)
 
 
 def start_all(names, directory, running):
@@ -72,7 +77,7 @@ def start_all(names, directory, running):
                 running.enter_context(own.pop_all())
             started[name] = port, pids
         except (Failed, OSError) as error:
-            print(f"  left out: {name}: {str(error).splitlines()[0]}")
+            leave_out(name, error)
     return started
 
 
@@ -108,10 +113,10 @@ def main():
     with contextlib.ExitStack() as running:
         directory = running.enter_context(tempfile.TemporaryDirectory())
         started = start_all(options.only or resident.ROWS, directory, running)
-        curves, failures, zero = {name: [] for name in started}, [], time.monotonic()
+        curves, failures, rates, zero = {name: [] for name in started}, [], {}, time.monotonic()
         watch(started, options.before, "before", curves, zero)
         until = time.monotonic() + options.load
-        clients = [threading.Thread(target=ask, args=(port, until, failures)) for port, _ in started.values()]
+        clients = [threading.Thread(target=ask, args=(port, until, failures, rates)) for port, _ in started.values()]
         for client in clients:
             client.start()
         watch(started, options.load, "load", curves, zero)
@@ -119,10 +124,11 @@ def main():
             client.join()
         watch(started, options.after, "after", curves, zero)
     tell(curves)
+    print(f"asked at {min(rates.values())} to {max(rates.values())} requests/s")
     names = {port: name for name, (port, _) in started.items()}
     broken = [f"{names[port]}: {failures.count(port)} requests failed" for port in sorted(set(failures))]
     return record.keep("curves", {"unit": "kB", "columns": ["s", "phase", "rss", "pss", "private_dirty"], "idle": resident.IDLE,
-                                  "curves": curves}, broken)
+                                  "rates": {names[port]: rate for port, rate in rates.items()}, "curves": curves}, broken)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import record
 from peers import tool
-from serving import BINARY, FAIR, ROOT, Failed, free_port, get, server, tree, wait_to_listen
+from serving import BINARY, FAIR, ROOT, Failed, free_port, get, leave_out, server, tree, wait_to_listen
 
 sys.path.insert(0, str(ROOT / "tests/support"))
 
@@ -139,7 +139,7 @@ def main():
                     try:
                         samples[name].setdefault(count, []).append(measure(directory, count))
                     except (Failed, OSError) as error:
-                        print(f"  left out: {name} at {count}: {str(error).splitlines()[0]}")
+                        leave_out(f"{name} at {count}", error)
                         gone.add(name)
             print(f"round {number + 1} of {options.rounds}", flush=True)
     tell(samples, singles)

@@ -21,7 +21,7 @@ from pathlib import Path
 import peers
 import record
 import resident
-from serving import BINARY, FAIR, ROOT, Failed, free_port, load, server, tree
+from serving import BINARY, FAIR, ROOT, Failed, free_port, leave_out, load, server, tree
 
 sys.path.insert(0, str(ROOT / "tests/support"))
 
@@ -84,39 +84,46 @@ def row(what, figure, promise=""):
 
 
 def kilobytes(figures):
-    return "RSS {} PSS {} PD {} kB".format(*figures)
+    return "RSS {:.0f} PSS {:.0f} PD {:.0f} kB".format(*figures)
 
 
-def bench_idle(directory, seconds):
+def bench_wakeups(directory, seconds):
     with gateway(directory, 3) as (pid, _):
-        few = memory(pid)
-        row("idle gateway, three apps", kilobytes(few), "RSS 2048, PSS 400, PD 200")
         before = switches(pid)
         time.sleep(seconds)
         woken = switches(pid) - before
-        row(f"wake-ups of the idle gateway in {seconds} s", woken, "0")
-    with gateway(directory, 1000) as (pid, _):
-        many = memory(pid)
-        row("1,000 apps, none running", kilobytes(many))
-        row("  more than three apps", f"{many[2] - few[2]} kB", "1536 kB")
-    return {"idle": few, "seconds": seconds, "wakeups": woken, "thousand": many}
+    row(f"wake-ups of the idle gateway in {seconds} s", woken, "0")
+    return {"seconds": seconds, "wakeups": woken}
 
 
-def bench_warm(directory):
+def idle_and_warm(directory):
+    """RSS, PSS and private dirty in kB of the gateway with three apps and with a thousand, of one with a warm worker, and of Python alone."""
+    found = {}
+    for name, apps in ("idle", 3), ("thousand", 1000):
+        with gateway(directory, apps) as (pid, _):
+            found[name] = memory(pid)
     with gateway(directory, 1) as (pid, port):
         for _ in range(100):
             get(port, "/app0")
         alone = [sys.executable, "-c", "import hello, time; time.sleep(1e6)"]
         with subprocess.Popen(alone, cwd=directory, env=FAIR) as python:
             time.sleep(0.5)
-            worker = workers(pid)[0]
-            ours, reference = memory(pid, worker), memory(python.pid)
-            row("warm hello: gateway", kilobytes(memory(pid)))
-            row("warm hello: gateway + worker", kilobytes(ours))
-            row("python -c 'import hello' asleep", kilobytes(reference))
-            row("  PSS more than that", f"{ours[1] - reference[1]} kB", "800 kB")
+            found |= {"warm": memory(pid, *map(int, workers(pid))), "python": memory(python.pid)}
             python.kill()
-    return {"warm": ours, "python": reference}
+    return found
+
+
+def bench_alone(directory, rounds):
+    """The medians of each, and the samples."""
+    runs = [idle_and_warm(directory) for _ in range(rounds)]
+    middle = {name: [statistics.median(column) for column in zip(*(run[name] for run in runs))] for name in runs[0]}
+    row("idle gateway, three apps", kilobytes(middle["idle"]), "RSS 2048, PSS 400, PD 200")
+    row("1,000 apps, none running", kilobytes(middle["thousand"]))
+    row("  more than three apps", f"{middle['thousand'][2] - middle['idle'][2]} kB", "1536 kB")
+    row("warm hello: gateway + worker", kilobytes(middle["warm"]))
+    row("python -c 'import hello' asleep", kilobytes(middle["python"]))
+    row("  PSS more than that", f"{middle['warm'][1] - middle['python'][1]} kB", "800 kB")
+    return middle | {"runs": runs}
 
 
 def bench_cold(directory, runs):
@@ -203,9 +210,15 @@ def bench_beside(directory, rounds):
             port, home = free_port(), Path(tempfile.mkdtemp(prefix="row-", dir=directory))
             home.chmod(0o755)  # some servers look into it as another user
             try:
-                samples[group][name].append(alone(BESIDE[group][name](port, home), port, directory))
-            except (Failed, OSError, subprocess.CalledProcessError, SystemExit) as error:
-                print(f"  left out: {name}, {group}: {str(error).splitlines()[0]}")
+                command = BESIDE[group][name](port, home)
+            except (OSError, subprocess.CalledProcessError, SystemExit) as error:  # the last: a program is missing
+                leave_out(name, error)
+                gone.add((group, name))
+                continue
+            try:
+                samples[group][name].append(alone(command, port, directory))
+            except (Failed, OSError) as error:
+                leave_out(f"{name}, {group}", error)
                 gone.add((group, name))
     return {group: {name: runs for name, runs in rows.items() if (group, name) not in gone} for group, rows in samples.items()}
 
@@ -223,13 +236,13 @@ def main():
     options = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     options.add_argument("--seconds", type=int, default=130, help="how long the idle gateway is watched")
     options.add_argument("--runs", type=int, default=31, help="pairs of cold starts")
-    options.add_argument("--rounds", type=int, default=5, help="of the servers that are started alone; 0: leave them out")
+    options.add_argument("--rounds", type=int, default=5, help="of each figure of memory; 0: leave out the other servers")
     chosen = options.parse_args()
     os.sync()  # pages of files just written count as dirty until then
     with tempfile.TemporaryDirectory() as directory:
         Path(directory, "hello.py").write_text(HELLO)
         row("", "measured", "promised")
-        gateway_alone = bench_idle(directory, chosen.seconds) | bench_warm(directory) | bench_cold(directory, chosen.runs)
+        gateway_alone = bench_wakeups(directory, chosen.seconds) | bench_alone(directory, max(1, chosen.rounds)) | bench_cold(directory, chosen.runs)
         samples = bench_beside(directory, chosen.rounds) if chosen.rounds else {}
         tell(samples, chosen.rounds)
     return record.keep("memory", {"unit": "kB", "columns": ["rss", "pss", "private_dirty"], "gateway": gateway_alone,

@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import socket
 import statistics
+import subprocess
 import tempfile
 import threading
 import time
@@ -17,10 +18,11 @@ import time
 import peers
 import record
 import warm
-from serving import Failed, free_port, server
+from serving import Failed, free_port, leave_out, server
 from verdict import ROWS, p99s, percentile
 
 RATE = 100  # requests/s
+TIMEOUT = 5.0  # seconds
 SLOTS = 4
 SLOW_BODY = 60 * 1024  # bytes, at 1 KB/s: longer than a run
 QUIET = {"hello-wsgi": ("hello_wsgi:app", peers.WSGI | {mode: warm.floor_command(mode) for mode in warm.FLOOR}), "flask": ("hello_flask:app", peers.WSGI),
@@ -29,8 +31,8 @@ BESIDE_SLOW = ("reads_wsgi:app", {name: peers.WSGI[name] for name in ("leangate"
 
 
 def paced(port, seconds):
-    """Latencies in seconds; a request that has no answer in five seconds counts as five."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    """Latencies in seconds; a request that fails counts as TIMEOUT, however soon it did, and so does one that has no answer by then."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
     took, begin = [], time.perf_counter()
     for number in range(int(seconds * RATE)):
         wait = begin + number / RATE - time.perf_counter()
@@ -38,15 +40,24 @@ def paced(port, seconds):
             time.sleep(wait)
         elif wait < -seconds:
             break  # hopelessly behind: what was measured says so
-        began = time.perf_counter()
+        began, good = time.perf_counter(), False
         try:
             connection.request("GET", "/")
-            connection.getresponse().read()
+            answer = connection.getresponse()
+            answer.read()
+            good = answer.status == 200
         except (OSError, http.client.HTTPException):
             connection.close()
-        took.append(time.perf_counter() - began)
+        took.append(time.perf_counter() - began if good else max(TIMEOUT, time.perf_counter() - began))
     connection.close()
     return took
+
+
+def failures(samples):
+    """Those of each run, as text: a request that fails breaks the bench, but that of a peer that slow clients have stopped."""
+    counts = {(app, name): sum(seconds >= TIMEOUT for run in runs for seconds in run) for app, results in samples.items()
+              for name, runs in results.items() if app != "slow" or name == "leangate"}
+    return [f"{app}, {name}: {count} requests failed" for (app, name), count in counts.items() if count]
 
 
 @contextlib.contextmanager
@@ -83,8 +94,8 @@ def start_all(spec, servers, directory, running):
         try:
             running.enter_context(server(command(spec, port), port, peers.APPS, log=directory))
             ports[name] = port
-        except (Failed, OSError) as error:
-            print(f"  left out: {name}: {str(error).splitlines()[0]}")
+        except (Failed, OSError, subprocess.CalledProcessError) as error:
+            leave_out(name, error)
     return ports
 
 
@@ -128,7 +139,7 @@ def main():
                 print(f"  p99 beside slow clients: {name} {p99s(slow[name], quiet[name]):.1f} x its own quiet one")
     samples = {app: {name: [[round(seconds, 6) for seconds in run] for run in runs] for name, runs in results.items()}
                for app, results in samples.items()}
-    broken = [f"p99 of {finding.what}: {finding.figure}" for row in ROWS if row.key in ("slow", "pace")
+    broken = failures(samples) + [f"p99 of {finding.what}: {finding.figure}" for row in ROWS if row.key in ("slow", "pace")
               for finding in row.judge({"pace": {"samples": samples}}) if not finding.holds]
     return record.keep("pace", {"rate": RATE, "samples": samples}, broken)
 

@@ -6,22 +6,29 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
 
+import resident
+from serving import SEARCHED
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(os.environ.get("LEANGATE_BENCH_RESULTS") or ROOT / "build/bench")
 COMMITTED = ROOT / "docs/bench"
+SERVERS = {"go": "version", "node": "--version", "lighttpd": "-v", "nginx": "-v", "php-fpm": "-v", "wrk": "-v"}  # and what tells their version
 PACKAGES = ("uvicorn", "uvloop", "httptools", "granian", "gunicorn", "bjoern", "waitress", "hypercorn", "uwsgi", "flask",
             "fastapi", "django")
 NOT_AS_PROMISED = 3  # exit status of a bench that ran well and found a promise broken
 BEGAN = time.monotonic()
 
 
-def output(*command):
+def output(*command, **options):
     try:
-        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=20).stdout.strip()
+        return subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, timeout=20,
+                              **{"stderr": subprocess.DEVNULL, **options}).stdout.strip()
     except OSError:
         return ""
 
@@ -40,6 +47,16 @@ def version(package):
         return None
 
 
+def versions():
+    """{name: version} of all that is measured and measures, as far as it is here."""
+    found = {name: version(name) for name in PACKAGES}
+    for name, option in SERVERS.items():
+        program = resident.php_fpm() if name == "php-fpm" else shutil.which(name, path=SEARCHED)
+        said = re.search(r"\d+(\.\d+)+", output(*resident.carried(program), option, stderr=subprocess.STDOUT)) if program else None
+        found[name] = said and said[0]
+    return {name: one for name, one in found.items() if one}
+
+
 def surroundings():
     """What a figure depends on beside the code."""
     return {
@@ -47,7 +64,7 @@ def surroundings():
         "commit": output("git", "rev-parse", "--short=12", "HEAD") + ("+" if output("git", "status", "--porcelain", "-uno") else ""),
         "cores": os.cpu_count(), "processor": processor(), "kernel": platform.release(),
         "load": os.getloadavg()[0], "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES if version(name)},
+        "versions": versions(),
     }
 
 

@@ -66,9 +66,14 @@ def carried(program):
     return [find("env"), f"LD_LIBRARY_PATH={libraries}", program]
 
 
+def php_fpm():
+    """Debian has the version in its name."""
+    return next((path for path in (shutil.which(f"php-fpm8.{minor}", path=SEARCHED) for minor in range(9)) if path), None)
+
+
 def php(port, directory):
     """nginx before php-fpm with pm = ondemand, each as lean as its documentation says."""
-    fpm = next((path for path in (shutil.which(f"php-fpm8.{minor}", path=SEARCHED) for minor in range(9)) if path), None)
+    fpm = php_fpm()
     if fpm is None:
         raise FileNotFoundError("php-fpm")
     root = os.geteuid() == 0  # then all run as root: nobody cannot look into the directory

@@ -2,8 +2,8 @@
 connections (`make bench-warm`).
 
 All servers of one app run for the whole time; wrk asks them in turn, in an order that changes from round to round, so that
-what else the machine does falls on all alike. The ratio is the median over the rounds of one round's ratio. A promise holds
-on a noisy machine when it is at least 0.95 of what is promised.
+what else the machine does falls on all alike. The ratio is the median over the rounds of one round's ratio. "As
+many or more" holds on a noisy machine from 0.95 on.
 
 Beside hello-wsgi runs bench/floor.c: `direct` answers by itself, `relay` through a second process, and neither does anything
 else. What `relay` takes longer is what a worker behind a socket adds to a request.
@@ -19,8 +19,8 @@ import tempfile
 import peers
 import record
 import resident
-from serving import ROOT, Failed, cpu, free_port, load, server
-from verdict import NOISE, ratio
+from serving import ROOT, Failed, cpu, free_port, leave_out, load, server
+from verdict import enough, ratio
 
 CONNECTIONS = 1, 16, 64
 FLOOR = "direct", "relay"
@@ -40,28 +40,26 @@ def floor_command(mode):
     return lambda spec, port: [str(floor()), mode, str(port)]
 
 
-def commands(app, port):
-    """{name: command} of all that serve it."""
-    spec, servers, _ = peers.COMPARED[app]
-    found = {name: command(spec, port) for name, command in servers.items()}
+def commands(app):
+    """{name: what gives the command for a spec and a port} of all that serve it."""
+    found = peers.COMPARED[app][1]
     if app == "hello-wsgi":
-        found |= {mode: floor_command(mode)(spec, port) for mode in FLOOR}
-        found |= {"go": resident.go(port, None)[0]}
+        found = found | {mode: floor_command(mode) for mode in FLOOR} | {"go": lambda spec, port: resident.go(port, None)[0]}
     return found
 
 
 def start(app, names, directory, running):
     """{name: (port, pid)} of those that could be started."""
     started = {}
-    for name in commands(app, 0):
+    for name, command in commands(app).items():
         if names and name not in names:
             continue
         port = free_port()
         try:
-            command = commands(app, port)[name]
-            started[name] = port, running.enter_context(server(command, port, peers.APPS, log=directory))
-        except (Failed, OSError) as error:
-            print(f"  left out: {name}: {str(error).splitlines()[0]}")
+            words = command(peers.COMPARED[app][0], port)
+            started[name] = port, running.enter_context(server(words, port, peers.APPS, log=directory))
+        except (Failed, OSError, subprocess.CalledProcessError, SystemExit) as error:  # the last: a program is missing
+            leave_out(name, error)
     return started
 
 
@@ -90,7 +88,7 @@ def tell(results, promises, connections):
             of_rate = ratio(results, name, 0)
             promised = promises.get(name)
             line += f"   leangate: {of_rate:.2f} x requests/s, {ratio(results, name, 1):.2f} x CPU"
-            if promised is not None and of_rate < promised * NOISE:
+            if promised is not None and not enough(of_rate, promised):
                 broken.append(f"{name} at {connections}: {of_rate:.2f}, promised {promised}")
         print(line, flush=True)
     return broken
