@@ -78,7 +78,15 @@ static bool server_name(const struct cgi_request *r, struct cgi_value *v)
     struct slice authority = r->head->authority;
     const char *text = r->base + authority.off;
     size_t host = host_len(text, authority.len);
-    return host > 0 ? set(v, text, host) : set_text(v, r->server_addr);
+    if (host > 0)
+        return set(v, text, host);
+    if (strchr(r->server_addr, ':') == NULL)
+        return set_text(v, r->server_addr);
+    v->tail = r->server_addr;
+    v->tail_len = strlen(r->server_addr);
+    v->end = "]";
+    v->end_len = 1;
+    return set_text(v, "[");
 }
 
 static bool is_https(const struct cgi_request *r)
@@ -89,7 +97,7 @@ static bool is_https(const struct cgi_request *r)
 static bool server_port(const struct cgi_request *r, struct cgi_value *v)
 {
     struct slice authority = r->head->authority;
-    if (authority.len == 0)
+    if (authority.len == 0 && r->server_port[0] != '\0') /* a unix socket has none, and it may not be empty */
         return set_text(v, r->server_port);
     const char *text = r->base + authority.off;
     size_t port = host_len(text, authority.len) + 1; /* behind the colon; RFC 3986 3.2.3: may be empty */

@@ -194,6 +194,16 @@ static void test_plain_request(void **state)
                           "SERVER_PORT=8000", "REMOTE_ADDR=", "!REMOTE_PORT", "!HTTPS", "!CONTENT_LENGTH",
                           "!CONTENT_TYPE", "!DOCUMENT_ROOT", "!SCRIPT_FILENAME", "!HTTP_HOST"));
     close_fixture(&f);
+    open_fixture(&f, "GET / HTTP/1.0\r\n\r\n");
+    f.request.server_addr = "::1";
+    check_lines(&f, LINES("SERVER_NAME=[::1]", "SERVER_PORT=8000"));
+    close_fixture(&f);
+    open_fixture(&f, "GET / HTTP/1.0\r\n\r\n");
+    f.request.server_addr = "unix";
+    f.request.server_port = "";
+    f.request.scheme = "https";
+    check_lines(&f, LINES("SERVER_NAME=unix", "SERVER_PORT=443"));
+    close_fixture(&f);
 }
 
 static void test_authority(void **state)
