@@ -47,7 +47,8 @@ void tell_result(const struct worker *w, const struct upstream *up, enum upstrea
     else if (result == UPSTREAM_DIED && w->link == UPSTREAM_COPY)
         log_error("%s: a copy of worker %d ended without an answer (id %s)", name, pid, id);
     else if (result == UPSTREAM_HUNG)
-        log_error("%s: worker %d did not kill a copy that it was told to; it is replaced", name, pid);
+        log_error("%s: worker %d did not %s that it was told to; it is replaced", name, pid,
+                  w->link == UPSTREAM_COPY ? "kill a copy" : "end a request");
 }
 
 void tell_slow(const struct worker *w, const struct upstream *up)

@@ -107,8 +107,10 @@ void upstream_give_up(struct upstream *up, enum upstream_result result)
     bool alone = up->link == UPSTREAM_COPY || (up->link == UPSTREAM_TASK && result == UPSTREAM_TIMEOUT);
     bool waits = alone && !up->doomed;
     up->doomed = waits;
-    if (waits)
+    if (waits) { /* who has not begun it lets it be, and a kept connection ends with it */
         up->body_sent = up->cut = true;
+        shutdown(up->fd, SHUT_WR);
+    }
     upstream_settle(up, waits ? UPSTREAM_ORPHAN : UPSTREAM_CLOSED, result);
     if (waits)
         upstream_watch_clock(up);

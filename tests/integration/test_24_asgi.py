@@ -222,6 +222,9 @@ async def app(scope, receive, send):
             print("cancelled", flush=True)
             raise
     await send({"type": "http.response.start", "status": 200})
+    if scope["path"] == "/long":
+        await send({"type": "http.response.body", "body": b"more ", "more_body": True})
+        await asyncio.sleep(3)
     await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
 """
 
@@ -234,6 +237,30 @@ def test_a_request_timeout_cancels_the_task_and_spares_the_worker(launch, tmp_pa
     assert gateway.get("/hang").status == 504
     wait_until(lambda: "cancelled" in lines(gateway), "the cancellation")
     assert gateway.get("/").body == pid
+
+
+def test_a_task_that_was_cancelled_has_ended(launch, tmp_path):
+    """What others of its worker have begun is not given stop_timeout, for nothing hangs."""
+    (tmp_path / "hang.py").write_text(HANG)
+    gateway = launch({"app:hang": {"module": "hang:app", "directory": tmp_path, "python": sys.executable, "lifespan": "off",
+                                   "request_timeout": "500ms", "stop_timeout": "100ms"}})
+    pid = gateway.get("/").body
+    with gateway.connect() as other:
+        other.request("GET", "/long")
+        assert gateway.get("/hang").status == 504
+        assert other.answer().body == b"more " + pid
+    assert gateway.get("/").body == pid
+    assert "it is replaced" not in gateway.err.text
+
+
+def test_a_task_that_goes_on_after_its_cancellation_costs_the_worker(launch, tmp_path):
+    (tmp_path / "hang.py").write_text(HANG.replace("raise", "await asyncio.sleep(100)"))
+    gateway = launch({"app:hang": {"module": "hang:app", "directory": tmp_path, "python": sys.executable, "lifespan": "off",
+                                   "request_timeout": "500ms", "stop_timeout": "100ms"}})
+    pid = gateway.get("/").body
+    assert gateway.get("/hang").status == 504
+    gateway.err.wait(f"^error: hang: worker {pid.decode()} did not end a request that it was told to; it is replaced$")
+    assert gateway.get("/").body != pid
 
 
 def test_sigterm_finishes_streams_and_runs_the_shutdown(site):

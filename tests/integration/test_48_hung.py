@@ -9,7 +9,7 @@ import time
 import pytest
 
 from fakeworker import install, journal
-from gateway import app, proc_file, wait_until
+from gateway import app, children, proc_file, wait_until
 from rawhttp import Cut
 
 HANGING = '''
@@ -156,6 +156,22 @@ def test_request_timeout_of_a_stopped_process(hanging):
     assert gateway.get("/").status == 504
     wait_until(lambda: gone(pid), "the end of the worker")
     assert gateway.get("/").text == "ok"
+
+
+def test_what_a_copy_has_not_begun_in_time_is_not_begun(hanging):
+    gateway = hanging(mode="fork", request_timeout="500ms")
+    assert gateway.get("/").text == "ok"
+    pid = gateway.one_worker()
+    (copy,) = [child for child, _ in children(pid)]
+    os.kill(copy, signal.SIGSTOP)
+    try:
+        assert gateway.get("/sleep_for_ever").status == 504
+    finally:
+        os.kill(copy, signal.SIGCONT)
+    assert gateway.get("/").text == "ok"
+    time.sleep(1.3)  # longer than a copy that was told to end may take
+    assert gateway.get("/").text == "ok"
+    assert gateway.one_worker() == pid and "it is replaced" not in gateway.err.text
 
 
 def test_other_requests_of_the_worker_are_finished(hanging, tmp_path):
