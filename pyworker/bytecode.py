@@ -11,6 +11,7 @@ import sys
 
 import _frozen_importlib_external as external
 
+from pyworker.load import seen
 from pyworker.private import trouble
 
 HEADER = 16  # bytes: magic number, flags, time and size of the source
@@ -134,5 +135,5 @@ def tell(core):
 
 
 def is_missing(module):
-    cached = getattr(module, "__cached__", None)
+    cached = seen(module, "__cached__")
     return isinstance(cached, str) and not os.path.exists(cached)

@@ -7,6 +7,7 @@ import os
 import sys
 
 from pyworker import private
+from pyworker.load import seen
 
 LINES = 20000
 OWN = b"ld-", b"libc.", b"libm.", b"libpython"  # what an interpreter is linked with
@@ -28,7 +29,7 @@ def mapped():
 def imported(extensions):
     """The bytecode of all modules and their sources, and the extensions among these."""
     for module in list(sys.modules.values()):
-        spec = getattr(module, "__spec__", None)
+        spec = seen(module, "__spec__")
         cached = getattr(spec, "cached", None)
         if isinstance(cached, str) and os.path.isabs(cached) and os.path.exists(cached):
             yield b"s" + os.fsencode(spec.origin)

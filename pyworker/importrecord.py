@@ -13,6 +13,7 @@ from pyworker import private
 from pyworker.importcache import (
     FORMAT, HEADER, NOT_RECORDED, REGEX, TOO_FAST, WORTHWHILE, ExtensionFileLoader, PathFinder, SourceFileLoader, checksum, external,
     state_of)
+from pyworker.load import seen
 
 
 def parent_path(name):
@@ -20,7 +21,7 @@ def parent_path(name):
     parent = name.rpartition(".")[0]
     if not parent:
         return None
-    path = getattr(sys.modules.get(parent), "__path__", None)
+    path = seen(sys.modules.get(parent), "__path__")
     return list(path) if type(path) is list else False
 
 
@@ -51,7 +52,7 @@ def may_be_hidden(name, origin, path):
 def entry(name, paths):
     """(path that it is looked for on, origin, cached or None, locations, what its files are); None: it stays ordinary."""
     module = sys.modules.get(name)
-    spec = getattr(module, "__spec__", None)
+    spec = seen(module, "__spec__")
     if spec is None or spec.name != name or type(spec.loader) not in (SourceFileLoader, ExtensionFileLoader):
         return None
     path = parent_path(name)

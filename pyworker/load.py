@@ -7,6 +7,15 @@ DEFAULTS = ("application", "app")
 CO_VARARGS, CO_COROUTINE = 0x04, 0x80  # flags of code objects; inspect has the names, and 20 more modules
 
 
+def seen(module, name):
+    """What somebody sees of a module who does not use it; None: nothing. One that is loaded at its first use stays as it is, and
+    what else an app has put into sys.modules may answer with any exception."""
+    try:
+        return (object.__getattribute__ if issubclass(type(module), type(sys)) else getattr)(module, name)
+    except Exception:
+        return None
+
+
 class LoadError(Exception):
     """The app cannot be had; its text is for the user. __cause__ is the app's own exception, if there was one."""
 

@@ -8,6 +8,8 @@ import os
 import sys
 import time
 
+from pyworker.load import seen
+
 INSTALLED = ("%ssite-packages%s" % (os.sep, os.sep), "%sdist-packages%s" % (os.sep, os.sep))
 ITSELF = (os.path.join(os.path.dirname(os.path.abspath(__file__)), ""), os.path.join(os.path.dirname(os.__file__), ""))
 
@@ -40,19 +42,19 @@ class Sources:
             status = os.stat(name)
         except OSError:
             return name in self.known  # gone; what never was there (in a zip file) does not matter
-        seen = status.st_mtime_ns, status.st_size
+        state = status.st_mtime_ns, status.st_size
         if name in self.known:
-            return self.known[name] != seen
-        self.known[name] = seen
-        if seen[0] < self.since:
+            return self.known[name] != state
+        self.known[name] = state
+        if status.st_mtime_ns < self.since:
             return False
         # Later on the bytecode is no witness: another worker that has the new source may have written it.
-        return self.started or not was_compiled_from(getattr(module, "__spec__", None), status)
+        return self.started or not was_compiled_from(seen(module, "__spec__"), status)
 
     def look(self):
         """Whether a file of any module has changed."""
         for module in list(sys.modules.values()):
-            name = getattr(module, "__file__", None)
+            name = seen(module, "__file__")
             if isinstance(name, str) and self.counts(os.path.abspath(name)) and self.is_stale(module, name):
                 return True
         return False

@@ -7,6 +7,8 @@ from time import perf_counter_ns
 
 import _frozen_importlib as bootstrap
 
+from pyworker.load import seen
+
 PAGE = os.sysconf("SC_PAGESIZE")
 
 
@@ -61,10 +63,10 @@ class Trace:
         missing = [name for name, module in list(sys.modules.items()) if self.has_no_bytecode(module)]
         with open(file, "w") as out:
             json.dump({"imports": self.imports, "touched": sorted(filter(None, self.touched)), "missing": missing,
-                       "files": {name: getattr(module, "__file__", None) for name, module in list(sys.modules.items())},
+                       "files": {name: seen(module, "__file__") for name, module in list(sys.modules.items())},
                        "stdlib": os.path.dirname(os.__file__)}, out)
 
     @staticmethod
     def has_no_bytecode(module):
-        cached = getattr(getattr(module, "__spec__", None), "cached", None)
+        cached = getattr(seen(module, "__spec__"), "cached", None)
         return isinstance(cached, str) and not os.path.exists(cached)

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import subprocess
+import textwrap
 
 import pytest
 
@@ -476,3 +477,44 @@ def test_fd_3_that_is_no_channel_is_left_alone(spawn, tmp_path):
             return [os.pread(3, 10, 0)]
     """, control=False, prefix=["sh", "-c", 'exec "$@" 3<%s' % (tmp_path / "three"), "sh"])
     assert worker.ask().body == b"mine"
+
+
+LAZY = {
+    "module": """
+        import importlib.util, sys, time
+        open("lazy.py", "w").write("open('loaded', 'w')\\nraise ImportError('not here')")
+        importlib.invalidate_caches()
+        spec = importlib.util.find_spec("lazy")
+        spec.loader = importlib.util.LazyLoader(spec.loader)
+        sys.modules["lazy"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["lazy"])
+    """,
+    "object": """
+        import sys, time
+        class Proxy:
+            def __getattr__(self, name):
+                open("loaded", "w")
+                raise RuntimeError(name)
+        sys.modules["lazy"] = Proxy()
+    """,
+}
+
+
+@pytest.mark.parametrize("options", [["--reload"], ["--bytecode", "/proc/none/bytecode"], ["--imports", "{}/me/r", "--files", "{}/me/f"],
+                                     ["--trace", "{}/trace"]])
+@pytest.mark.parametrize("what", LAZY)
+def test_what_is_looked_at_is_not_used(serve, tmp_path, what, options):
+    """In sys.modules there may be what is loaded at its first use, and fails then, or answers with any exception."""
+    source = textwrap.dedent(LAZY[what]) + textwrap.dedent("""
+        time.sleep(0.05)
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            return [b"here"]
+    """)
+    options = [option.format(tmp_path) for option in options]
+    worker = serve(source, options=options, environ={"PYTHONDONTWRITEBYTECODE": "1"})
+    assert worker.ask().body == b"here"
+    worker.say("STOP")
+    assert worker.message() == "" and worker.wait() == 0
+    assert what == "object" or not (worker.directory / "loaded").exists()
+    assert all(os.path.exists(option) for option in options if option.startswith(str(tmp_path)))
