@@ -10,6 +10,7 @@ import os
 import sys
 
 import _frozen_importlib_external as external
+import _imp
 
 from pyworker.load import seen
 from pyworker.private import trouble
@@ -40,22 +41,33 @@ def look_at(cache):
 
 
 def fits(cached, source):
-    """Whether a .pyc file belongs to a source as it is now. One that is checked by a hash is importlib's to judge."""
+    """Whether importlib would use a .pyc file for a source as it is now."""
     try:
         fd = os.open(cached, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
         header = os.read(fd, HEADER)
+        if header[:4] != external.MAGIC_NUMBER or len(header) < HEADER:
+            return False
+        if header[4:8] != bytes(4):
+            return is_of_source(header, source)
         status = os.stat(source)
     except OSError:
         return False
     finally:
         os.close(fd)
-    if header[:4] != external.MAGIC_NUMBER or len(header) < HEADER:
-        return False
     known = int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF
-    return header[4:8] != bytes(4) or header[8:] == b"".join(number.to_bytes(4, "little") for number in known)
+    return header[8:] == b"".join(number.to_bytes(4, "little") for number in known)
+
+
+def is_of_source(header, source):
+    """The same for one that has a hash of its source, which may not have to be looked at."""
+    usual = _imp.check_hash_based_pycs
+    if usual == "never" or (usual == "default" and not header[4] & 2):
+        return True
+    with open(source, "rb") as file:
+        return header[8:] == _imp.source_hash(int.from_bytes(external.MAGIC_NUMBER, "little"), file.read())
 
 
 def place(path, debug_override=None, *, optimization=None):
@@ -64,7 +76,9 @@ def place(path, debug_override=None, *, optimization=None):
     if debug_override is not None or optimization is not None:
         return find_place(path, usual_place(path, debug_override, optimization=optimization))
     known, found = last
-    if path != known:
+    if path == known:
+        last = None, None  # when the module is loaded anew it may be another one
+    else:
         found = find_place(path, usual_place(path))
         last = path, found
     return found

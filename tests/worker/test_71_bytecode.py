@@ -226,6 +226,35 @@ def test_what_cannot_be_written_at_all_is_told(serve, tmp_path, site):
     assert len(worker.notes) == 1 and "(%s is full or read-only); run python -m compileall" % cache in worker.notes[0]
 
 
+COMPILED = """
+    import importlib, os
+    import fixed.part
+
+    def app(environ, start_response):
+        start_response("200 OK", [])
+        if environ["PATH_INFO"] == "/again":
+            with open(fixed.part.__file__, "w") as file:
+                file.write("VALUE = 4321\\n")
+            importlib.reload(fixed.part)
+        return [b"%d" % fixed.part.VALUE]
+"""
+
+
+@pytest.mark.parametrize("how", ["timestamp", "checked-hash", "unchecked-hash"])
+def test_bytecode_beside_a_source_stays_as_it_is(serve, tmp_path, site, how):
+    """Where none is to be written. It has become old before the start, or becomes it before a module is loaded anew."""
+    (site / "page.py").write_text(textwrap.dedent(COMPILED))
+    subprocess.run([PYTHON, "-m", "compileall", "-q", "--invalidation-mode", how, str(site)], check=True, env=Worker.environ({}))
+    before = {path: path.read_bytes() for path in site.rglob("*.pyc")}
+    options, environ = ["--bytecode", str(tmp_path / "cache/me/bytecode")], {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
+    worker = serve(None, "page:app", options=options, environ=environ)
+    assert worker.ask().body == b"1" and not worker.notes
+    assert worker.ask(path="/again").body == (b"1" if how == "unchecked-hash" else b"4321") and worker.stop() == 0
+    worker = serve(None, "page:app", options=options, environ=environ)
+    assert worker.ask().body == (b"1" if how == "unchecked-hash" else b"4321") and worker.stop() == 0
+    assert {path: path.read_bytes() for path in site.rglob("*.pyc")} == before
+
+
 def test_what_a_request_imports_is_kept_too(serve, tmp_path, site):
     worker = serve(IN_A_REQUEST, options=["--bytecode", str(tmp_path / "cache/me/bytecode")],
                    environ={"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"})
