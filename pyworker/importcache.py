@@ -24,7 +24,7 @@ from _frozen_importlib import ModuleSpec
 
 from pyworker import private
 
-FORMAT = b"leangate imports 3\n"
+FORMAT = b"leangate imports 4\n"
 TOO_FAST = FORMAT + b"fast\n"  # in place of a record: there is nothing to gain
 WORTHWHILE = 40_000  # microseconds of an import; below, reading the record takes longer than what it saves
 HEADER = 16  # bytes of a .pyc file before the code
@@ -40,7 +40,7 @@ SUFFIXES = tuple(_imp.extension_suffixes() + external.SOURCE_SUFFIXES + external
 
 def identity(path):
     """Whatever else an import depends on, as it is before the import of the app."""
-    return (sys.version, sys.executable, sys.prefix, sys.base_prefix, sys.exec_prefix, tuple(sys.flags), tuple(path),
+    return (sys.version, sys.executable, sys.prefix, sys.base_prefix, sys.exec_prefix, tuple(sys.flags), repr(path),
             sys.dont_write_bytecode, sys.pycache_prefix, external.cache_from_source.__module__, external.MAGIC_NUMBER,
             _sre.MAGIC, _sre.CODESIZE, SUFFIXES, [getattr(hook, "__qualname__", "") for hook in sys.path_hooks])
 
@@ -57,9 +57,10 @@ def names_in(directory):
 
 
 def state_of(directory):
-    """(when it was changed, what modules it holds, which for an archive is not told); None if there is none."""
+    """(when it was changed, what modules it holds, which for an archive is not told); None if there is none. Not its mtime, which
+    whoever unpacks or copies it may set."""
     try:
-        changed = os.stat(directory).st_mtime_ns
+        changed = os.stat(directory).st_ctime_ns
         return changed, names_in(directory)
     except NotADirectoryError:
         return changed, None
@@ -70,7 +71,7 @@ def state_of(directory):
 def is_unchanged(directory, state):
     """Whether it holds what it did. What else is written there (a log, a database) does not matter."""
     try:
-        changed = os.stat(directory).st_mtime_ns
+        changed = os.stat(directory).st_ctime_ns
     except OSError:
         return state is None
     return state is not None and (changed == state[0] or names_in(directory) == state[1])
@@ -117,6 +118,7 @@ class Cache:
     def __init__(self, path):
         self.path = list(path)
         self.identity = identity(path)
+        self.hooks = list(sys.path_hooks)
         self.paths = [self.path]  # values of sys.path for which the record holds
         self.modules = {}  # name: see entry()
         self.regexes = {}, {}  # of strings, of bytes: (pattern, flags): arguments of _sre.compile
@@ -153,7 +155,9 @@ class Cache:
         entry = self.modules.pop(name, None)
         if entry is None:
             self.unknown.append(name)
-        elif path == entry[0] and (path is not None or sys.path in self.paths):
+        if not self.stands_for_path_finder():
+            return None
+        if entry is not None and path == entry[0] and (path is not None or sys.path in self.paths):
             spec = self.make_spec(name, *entry[1:])
         if name in HOOKS:
             spec = spec or PathFinder.find_spec(name, path, target)
@@ -161,13 +165,17 @@ class Cache:
                 self.hook_after(spec.loader, name)
         return spec
 
+    def stands_for_path_finder(self):
+        """Whether the next finder would still be that one, with its usual hooks: an app may bring its own while it is imported."""
+        return (self, PathFinder) in zip(sys.meta_path, sys.meta_path[1:]) and sys.path_hooks == self.hooks
+
     def make_spec(self, name, origin, cached, locations, *state):
+        if file_state(origin) != state[:2]:  # of a link that leads nowhere, too, which is no module
+            self.outdated = True
+            return None
         loader = (SourceFileLoader if cached else ExtensionFileLoader)(name, origin)
         if cached:
             loader.get_code = fast_code(self, loader, cached, *state)
-        elif file_state(origin) != state:
-            self.outdated = True
-            return None
         spec = ModuleSpec(name, loader, origin=origin)
         spec._set_fileattr = True
         spec.cached = cached
@@ -206,6 +214,8 @@ class Cache:
                 return pattern
             return usual(p, flags)
 
+        # Warnings about a pattern count frames up to who has it compiled, and pass over those of importlib.
+        compile.__code__ = compile.__code__.replace(co_filename="<frozen importlib._bootstrap>")
         compiler.compile = compile
         self.hooked["compile", REGEX] = compile, usual
 

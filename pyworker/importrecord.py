@@ -11,9 +11,14 @@ import _sre
 
 from pyworker import private
 from pyworker.importcache import (
-    FORMAT, HEADER, NOT_RECORDED, REGEX, TOO_FAST, WORTHWHILE, ExtensionFileLoader, PathFinder, SourceFileLoader, checksum, external,
-    state_of)
+    FORMAT, HEADER, NOT_RECORDED, REGEX, SUFFIXES, TOO_FAST, WORTHWHILE, ExtensionFileLoader, PathFinder, SourceFileLoader, checksum,
+    external, state_of)
 from pyworker.load import seen
+
+
+def is_absolute(path):
+    """Whether what it means does not depend on the current directory. Anything but a text in it means nothing to importlib."""
+    return all(type(place) is str and os.path.isabs(place) for place in path)
 
 
 def parent_path(name):
@@ -22,7 +27,7 @@ def parent_path(name):
     if not parent:
         return None
     path = seen(sys.modules.get(parent), "__path__")
-    return list(path) if type(path) is list else False
+    return list(path) if type(path) is list and is_absolute(path) else False
 
 
 def is_same(spec, found):
@@ -42,11 +47,11 @@ def source_state(spec):
 
 
 def may_be_hidden(name, origin, path):
-    """Whether a directory of that name is no package as yet, but would be found first if it became one. That is not seen: it is
-    changed itself then, not the one that it lies in."""
-    tail = name.rpartition(".")[2]
-    return any(os.path.isdir(place) and os.path.dirname(origin) != place
-               for place in (os.path.join(directory, tail) for directory in path))
+    """Whether there is something of that name that is no module as yet, but would be found first if it became one: a directory, or
+    a link that leads nowhere. That is not seen: the names around it stay what they are."""
+    places = [os.path.join(directory, name.rpartition(".")[2]) for directory in path]
+    return (any(os.path.lexists(place) and os.path.dirname(origin) != place for place in places)
+            or any(os.path.lexists(place + suffix) and not os.path.isfile(place + suffix) for place in places for suffix in SUFFIXES))
 
 
 def entry(name, paths):
@@ -122,15 +127,30 @@ def all_regexes(patterns):
     return {key: arguments for key, arguments in found.items() if arguments is not None}
 
 
+def all_texts(texts, mode):
+    """The same dictionary without those that warn, and have to do that every time."""
+    found = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for text, code in texts.items():
+            try:
+                compile(text, "<string>", mode)
+            except Exception:
+                continue
+            found[text] = code
+    return found
+
+
 def make(cache):
     """The record of a start as bytes."""
-    paths = [cache.path] if sys.path == cache.path else [cache.path, list(sys.path)]
+    sys.path_importer_cache.clear()  # what has come meanwhile is in the way of the next start
+    paths = list(filter(is_absolute, [cache.path] if sys.path == cache.path else [cache.path, list(sys.path)]))
     modules = all_entries(cache.loaded, paths)
     directories = {directory for path in paths for directory in path}
     directories.update(directory for one in modules.values() for directory in [*(one[0] or ()), *(one[3] or ())])
     data = marshal.dumps((cache.identity, paths, {directory: state_of(directory) for directory in directories}, modules,
                           [name for name in cache.loaded if name not in modules], tuple(map(all_regexes, cache.regexes)),
-                          cache.texts))
+                          tuple(map(all_texts, cache.texts, ("eval", "exec")))))
     return FORMAT + checksum(data) + data
 
 

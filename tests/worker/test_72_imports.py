@@ -32,7 +32,7 @@ def importing(record, *names, path=(), python=PYTHON, keep=True, **more):
     result = subprocess.run([python, IMPORTING, WORKER_DIR, str(record), *names], capture_output=True, text=True, env=environ,
                             timeout=300)
     assert result.returncode == 0, result.stderr[-3000:]
-    return json.loads(result.stdout.splitlines()[-1])
+    return json.loads(result.stdout.splitlines()[-1]) | {"stderr": result.stderr}
 
 
 def only(*names):
@@ -219,6 +219,134 @@ def test_a_directory_that_becomes_a_package(record, site, tmp_path, where):
         assert "ImportError" in told["failures"][name]
     else:
         assert ["SHADOW", "int"] in value(told, name)
+
+
+@pytest.mark.parametrize("what", ["file", "link to a file", "link to a directory"])
+def test_what_becomes_a_module_under_its_name(record, site, tmp_path, what):
+    """The names in the directory stay the same."""
+    first, elsewhere = tmp_path / "first", tmp_path / "elsewhere"
+    first.mkdir()
+    place = first / ("plain.py" if what == "link to a file" else "plain")
+    place.write_text("#!/bin/sh\n") if what == "file" else place.symlink_to(elsewhere)
+    path, names = [first, site], only("plain", "package")
+    importing("-", *names, path=path)
+    importing(record, *names, path=path)
+    assert importing(record, *names, path=path)["used"]
+    if what == "file":
+        place.unlink()
+        elsewhere = place
+    if what == "link to a file":
+        elsewhere.write_text("SHADOW = 1\n")
+    else:
+        elsewhere.mkdir()
+        (elsewhere / "__init__.py").write_text("SHADOW = 1\n")
+    assert ["SHADOW", "int"] in value(importing(record, *names, path=path), "plain")
+
+
+def test_a_directory_whose_time_is_put_back(record, site, tmp_path):
+    """As whoever unpacks a release does, with one time for all of it."""
+    first = tmp_path / "first"
+    first.mkdir()
+    os.utime(first, (1, 1))
+    importing("-", *ALL, path=[first, site])
+    importing(record, *ALL, path=[first, site])
+    (first / "plain.py").write_text("SHADOW = 1\n")
+    os.utime(first, (1, 1))
+    assert ["SHADOW", "int"] in value(importing(record, *ALL, path=[first, site]), "plain")
+
+
+def test_a_directory_that_comes_before_the_record_is_made(record, site, tmp_path):
+    """It stands on sys.path, and importlib has noted that it is not there."""
+    later = tmp_path / "later"
+    (site / "maker.py").write_text("import os, plain\nos.mkdir(%r)\nopen(%r, 'w').write('SHADOW = 1')\n"
+                                   % (str(later), str(later / "plain.py")))
+    importing("-", *only("plain"), path=[later, site])
+    importing(record, *only("maker"), path=[later, site])
+    assert ["SHADOW", "int"] in value(importing(record, *only("plain"), path=[later, site]), "plain")
+
+
+def test_a_link_that_breaks(record, site, tmp_path):
+    """It is no module any more: the next one is found, as if it were not there."""
+    first = tmp_path / "first"
+    first.mkdir()
+    (tmp_path / "real.py").write_text("LINKED = 1\n")
+    (first / "plain.py").symlink_to(tmp_path / "real.py")
+    importing("-", *ALL, path=[first, site])
+    importing(record, *ALL, path=[first, site])
+    assert ["LINKED", "int"] in value(importing(record, *ALL, path=[first, site]), "plain")
+    (tmp_path / "real.py").unlink()
+    told = importing(record, *ALL, path=[first, site])
+    assert told["failures"] == {} and ["VALUE", "int"] in value(told, "plain")
+
+
+FINDERS = """
+import os, sys
+from importlib.machinery import SOURCE_SUFFIXES, FileFinder, PathFinder, SourceFileLoader
+
+class Loader(SourceFileLoader):
+    def exec_module(self, module):
+        super().exec_module(module)
+        module.HOOKED = 1
+
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and name == "plain":
+            spec.loader = Loader(name, spec.origin)
+        return spec
+
+how = os.environ.get("HOW")
+if how == "path_hooks":
+    sys.path_hooks.insert(0, FileFinder.path_hook((Loader, SOURCE_SUFFIXES)))
+    sys.path_importer_cache.clear()
+elif how == "before PathFinder":
+    sys.meta_path.insert(sys.meta_path.index(PathFinder), Finder)
+elif how == "in its place":
+    sys.meta_path[sys.meta_path.index(PathFinder)] = Finder
+"""
+
+
+@pytest.mark.parametrize("how", ["path_hooks", "before PathFinder", "in its place"])
+def test_finders_that_the_app_brings_while_it_is_imported(record, site, how):
+    """The record was made of a start without them."""
+    (site / "brings.py").write_text(FINDERS)
+    names = only("brings", "plain")
+    importing("-", *names, path=[site])
+    importing(record, *names, path=[site])
+    assert ["HOOKED", "int"] in value(importing(record, *names, path=[site], HOW=how), "plain")
+
+
+@pytest.mark.parametrize("what", ["''", "'lib'", "__import__('pathlib').Path(%r)"])
+def test_a_path_that_is_none_of_absolute_texts(record, site, tmp_path, what):
+    """What it means depends on the current directory, or it means nothing."""
+    here = tmp_path / "here"
+    here.mkdir()
+    (site / "changes.py").write_text("import os, sys\nos.chdir(%r)\nsys.path.insert(0, %s)\n"
+                                     % (str(here), what.replace("%r", repr(str(here)))))
+    names = only("changes", "plain")
+    importing("-", *names, path=[site])
+    importing(record, *names, path=[site])
+    assert importing(record, *names, path=[site])["used"]
+    for directory in here, here / "lib":
+        directory.mkdir(exist_ok=True)
+        (directory / "plain.py").write_text("SHADOW = 1\n")
+    plain, told = importing("-", *names, path=[site]), importing(record, *names, path=[site])
+    assert told["modules"]["plain"]["namespace"] == plain["modules"]["plain"]["namespace"]
+
+
+@pytest.mark.parametrize("source", ["import re\nre.compile('[[a]')\n", "import typing\ntyping.Optional[\"A['\\\\d']\"]\n"])
+def test_warnings_are_the_same(record, site, source):
+    """Of a pattern, about the line that has it; of a text that is compiled; at every start, and as errors."""
+    (site / "warns.py").write_text(source)
+    importing("-", *only("warns"), path=[site])
+    plain = importing("-", *only("warns"), path=[site], PYTHONWARNINGS="default")
+    assert "Warning: " in plain["stderr"]
+    for used in False, True, True:
+        told = importing(record, *only("warns"), path=[site], PYTHONWARNINGS="default")
+        assert told["used"] is used and told["stderr"] == plain["stderr"]
+    failures = importing("-", *only("warns"), path=[site], PYTHONWARNINGS="error")["failures"]
+    assert failures and importing(record, *only("warns"), path=[site], PYTHONWARNINGS="error")["failures"] == failures
 
 
 def test_an_archive_on_the_path(record, site, tmp_path):
