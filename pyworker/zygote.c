@@ -49,23 +49,41 @@ static bool watch(struct zygote *z, int fd, int key)
     return epoll_ctl(z->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
+static pthread_t forking; /* the thread that makes copies, which blocks what it takes */
+
+/* A library may have threads that block nothing, and a signal is given to any of those: by default SIGCHLD
+ * would be lost there, and SIGTERM end the process. */
+static void pass_on(int number)
+{
+    int code = errno;
+    (void)pthread_kill(forking, number); /* it lives as long as the process */
+    errno = code;
+}
+
+static bool set_handlers(bool term)
+{
+    struct sigaction action = {.sa_handler = pass_on, .sa_flags = SA_RESTART | SA_NOCLDSTOP};
+
+    return sigemptyset(&action.sa_mask) == 0 && sigaction(SIGCHLD, &action, NULL) == 0 &&
+           (!term || sigaction(SIGTERM, &action, NULL) == 0);
+}
+
 /* SIGTERM is the app's if it has a handler of its own. */
 static bool take_signals(struct zygote *z)
 {
-    struct sigaction term, child;
     sigset_t taken;
 
+    forking = pthread_self();
+    if (sigaction(SIGTERM, NULL, &z->term) == -1 || sigaction(SIGCHLD, NULL, &z->child) == -1)
+        return false;
+    bool term = z->term.sa_handler == SIG_DFL;
+    if (z->child.sa_handler == SIG_IGN) /* nothing would be left for a copy to reap */
+        z->child.sa_handler = SIG_DFL;
     if (sigemptyset(&taken) == -1 || sigaddset(&taken, SIGCHLD) == -1 ||
-        sigaction(SIGTERM, NULL, &term) == -1)
-        return false;
-    if (term.sa_handler == SIG_DFL && sigaddset(&taken, SIGTERM) == -1)
-        return false;
-    if (sigaction(SIGCHLD, NULL, &child) == -1)
-        return false;
-    if (child.sa_handler == SIG_IGN && signal(SIGCHLD, SIG_DFL) == SIG_ERR) /* else nothing is left to reap */
+        (term && sigaddset(&taken, SIGTERM) == -1))
         return false;
     errno = pthread_sigmask(SIG_BLOCK, &taken, &z->before);
-    if (errno != 0)
+    if (errno != 0 || !set_handlers(term))
         return false;
     z->signals = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
     return z->signals != -1;
@@ -317,7 +335,9 @@ static void become_copy(struct zygote *z, pid_t zygote, int channel)
 {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1 || getppid() != zygote || setpgid(0, 0) == -1)
         _exit(EXIT_FAILURE);
-    (void)pthread_sigmask(SIG_SETMASK, &z->before, NULL); /* cannot fail: the set came from there */
+    (void)sigaction(SIGCHLD, &z->child, NULL); /* cannot fail: what is set came from there */
+    (void)sigaction(SIGTERM, &z->term, NULL);
+    (void)pthread_sigmask(SIG_SETMASK, &z->before, NULL);
     for (unsigned i = 0; i < z->limit; i++)
         if (z->copies[i].pid != 0)
             (void)close(z->copies[i].channel);

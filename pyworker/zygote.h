@@ -30,9 +30,10 @@ struct zygote {
     unsigned live;
     int epoll;
     int signals;     /* signalfd: SIGCHLD and SIGTERM */
-    sigset_t before; /* the signal mask, for the copies */
-    bool paused;     /* forking failed, or a copy ended before it had accepted: not again at once */
-    bool awaited;    /* the first copy is to tell READY: that its startup went well */
+    sigset_t before; /* the signal mask, for the copies; and what they do at a signal */
+    struct sigaction child, term;
+    bool paused;  /* forking failed, or a copy ended before it had accepted: not again at once */
+    bool awaited; /* the first copy is to tell READY: that its startup went well */
     bool stopping;
     bool failed; /* for a copy could not start */
 };

@@ -232,6 +232,36 @@ def test_a_copy_that_dies_takes_its_request_alone(copies, death):
     assert worker.stop() == 0
 
 
+# A thread that blocks no signal, which Python knows nothing of: as a BLAS library has them.
+LIBRARY = """
+    import ctypes, time
+    libc, thread, mutex = ctypes.CDLL(None), ctypes.c_ulong(), ctypes.create_string_buffer(64)
+    libc.pthread_mutex_lock(mutex)
+    libc.pthread_create(ctypes.byref(thread), None, libc.pthread_mutex_lock, mutex)
+    def app(environ, start_response):
+        if environ["PATH_INFO"] == "/wait":
+            open("entered", "w").close()
+            time.sleep(0.3)
+        start_response("200 OK", [])
+        return [b"served"]
+"""
+
+
+def test_a_thread_of_a_library_takes_no_signals(copies):
+    """Each end of a copy is seen, and SIGTERM lets requests finish."""
+    worker = copies(LIBRARY, ["--concurrency", "2"])
+    assert worker.notes == ["NOTE mode fork: 1 threads of a library will be missing in the copies"]
+    for _ in range(6):
+        assert worker.ask(flags=0).body == b"served"
+    eventually(lambda: len(children(worker.process.pid)) == 1)
+    with worker.connect() as connection:
+        connection.send(request(cgi_params(path="/wait"), flags=0))
+        eventually((worker.directory / "entered").exists)
+        worker.process.send_signal(signal.SIGTERM)
+        assert connection.read_answer().body == b"served"
+    assert worker.wait() == 0
+
+
 def test_a_copy_that_dies_of_a_signal_is_told(copies):
     worker = copies("import os\ndef app(e, s):\n    os.kill(os.getpid(), 9)\n")
     gone(worker)
