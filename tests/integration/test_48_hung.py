@@ -162,7 +162,8 @@ def test_what_a_copy_has_not_begun_in_time_is_not_begun(hanging):
     gateway = hanging(mode="fork", request_timeout="500ms")
     assert gateway.get("/").text == "ok"
     pid = gateway.one_worker()
-    (copy,) = [child for child, _ in children(pid)]
+    wait_until(lambda: [state for _, state in children(pid)] == ["S"], "the copy that waits for the next request")
+    ((copy, _),) = children(pid)
     os.kill(copy, signal.SIGSTOP)
     try:
         assert gateway.get("/sleep_for_ever").status == 504
