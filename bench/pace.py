@@ -10,7 +10,6 @@ import contextlib
 import http.client
 import socket
 import statistics
-import subprocess
 import tempfile
 import threading
 import time
@@ -18,7 +17,6 @@ import time
 import peers
 import record
 import warm
-from serving import Failed, free_port, leave_out, server
 from verdict import ROWS, p99s, percentile
 
 RATE = 100  # requests/s
@@ -88,15 +86,7 @@ def slow_uploads(port, count):
 
 
 def start_all(spec, servers, directory, running):
-    ports = {}
-    for name, command in servers.items():
-        port = free_port()
-        try:
-            running.enter_context(server(command(spec, port), port, peers.APPS, log=directory))
-            ports[name] = port
-        except (Failed, OSError, subprocess.CalledProcessError) as error:
-            leave_out(name, error)
-    return ports
+    return {name: port for name, (port, _) in warm.start_all(spec, servers, directory, running).items()}
 
 
 def tell(words, results):

@@ -48,19 +48,23 @@ def commands(app):
     return found
 
 
-def start(app, names, directory, running):
-    """{name: (port, pid)} of those that could be started."""
+def start_all(spec, servers, directory, running):
+    """{name: (port, pid)} of those that could be started; `servers`: as commands() has them."""
     started = {}
-    for name, command in commands(app).items():
-        if names and name not in names:
-            continue
+    for name, command in servers.items():
         port = free_port()
         try:
-            words = command(peers.COMPARED[app][0], port)
+            words = command(spec, port)
             started[name] = port, running.enter_context(server(words, port, peers.APPS, log=directory))
         except (Failed, OSError, subprocess.CalledProcessError, SystemExit) as error:  # the last: a program is missing
             leave_out(name, error)
     return started
+
+
+def start(app, names, directory, running):
+    """The same for the servers of an app: those that are named, or all."""
+    servers = {name: command for name, command in commands(app).items() if not names or name in names}
+    return start_all(peers.COMPARED[app][0], servers, directory, running)
 
 
 def measure(servers, rounds, connections, seconds):
