@@ -220,7 +220,7 @@ int conf_python(const struct conf *conf, const struct conf_app *app, char path[4
     struct search s = {.conf = conf, .app = app, .path = path};
     bool any = strcmp(app->python, "auto") == 0;
     if ((any ? automatic(&s) : named(&s, app->python)) != FOUND) {
-        (void)snprintf(error->text, sizeof(error->text), "app %s: no Python for python = %.120s, tried %s",
+        (void)snprintf(error->text, sizeof(error->text), "%s: no Python for python = %.120s, tried %s",
                        app->name, app->python, s.tried);
         return -1;
     }

@@ -45,7 +45,7 @@ static void tell_app(const struct conf *conf, const struct conf_app *app)
         return;
     }
     if (access(app->directory, X_OK) == -1)
-        log_warning("app %s: directory %s: %s", app->name, app->directory, strerror(errno));
+        log_warning("%s: directory %s: %s", app->name, app->directory, strerror(errno));
     if (app->kind != CONF_KIND_FASTCGI)
         find_python(conf, app, label);
     if (app->idle_timeout != CONF_OFF) {
@@ -93,7 +93,7 @@ void banner_warn(const struct conf *conf)
             char inside[PATH_MAX];
             int len = snprintf(inside, sizeof(inside), "%s/.", directory); /* a file is no directory */
             if (len >= 0 && (size_t)len < sizeof(inside) && access(inside, X_OK) == -1)
-                log_warning("app %s: static %s: %s", conf->apps[i].name, directory, strerror(errno));
+                log_warning("%s: static %s: %s", conf->apps[i].name, directory, strerror(errno));
         }
 }
 

@@ -15,7 +15,7 @@ __attribute__((format(printf, 3, 4))) static void explain(struct conf_error *err
                                                           const struct conf_app *app, const char *format, ...)
 {
     va_list args;
-    int n = snprintf(error->text, sizeof(error->text), "app %s: ", app->name);
+    int n = snprintf(error->text, sizeof(error->text), "%s: ", app->name);
     va_start(args, format);
     if (n > 0 && (size_t)n < sizeof(error->text))
         (void)vsnprintf(error->text + n, sizeof(error->text) - (size_t)n, format, args);

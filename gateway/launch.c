@@ -23,7 +23,7 @@ struct ends {
 /* Why no process was started. */
 static void explain(const struct conf_app *app, struct conf_error *error, const char *what, int code)
 {
-    snprintf(error->text, sizeof(error->text), "app %s: %s: %s", app->name, what, strerror(code));
+    snprintf(error->text, sizeof(error->text), "%s: %s: %s", app->name, what, strerror(code));
 }
 
 static void close_pair(int pair[2])

@@ -79,8 +79,8 @@ void tell_live(const struct worker *w)
 {
     char line[512];
     size_t n = log_clean(line, sizeof(line), w->live, strlen(w->live));
-    log_warning("app %s stopped while idle with %.*s in it; keep it with idle_timeout = off",
-                w->owner.app->name, (int)n, line);
+    log_warning("%s: stopped while idle with %.*s in it; keep it with idle_timeout = off", w->owner.app->name,
+                (int)n, line);
 }
 
 void tell_room(const struct worker *w, const char *other, int64_t limit)
@@ -99,7 +99,7 @@ void tell_failure(const struct worker *w, struct stats *stats, const char *text)
 {
     char line[1024];
     size_t n = strcspn(text, "\n");
-    log_error("app %s: %.*s", w->owner.app->name, (int)log_clean(line, sizeof(line), text, n), line);
+    log_error("%s: %.*s", w->owner.app->name, (int)log_clean(line, sizeof(line), text, n), line);
     if (text[n] == '\n')
         log_text(text + n + 1, strlen(text + n + 1));
     stats_error(stats, time(NULL), text);

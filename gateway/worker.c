@@ -295,7 +295,7 @@ struct worker *worker_new(const struct worker_owner *owner, struct conf_error *e
     struct launch launch;
     struct worker *w = calloc(1, sizeof(*w));
     if (w == NULL) {
-        snprintf(error->text, sizeof(error->text), "app %s: no memory for a worker", owner->app->name);
+        snprintf(error->text, sizeof(error->text), "%s: no memory for a worker", owner->app->name);
         return NULL;
     }
     w->owner = *owner;

@@ -152,17 +152,17 @@ def test_check_imports_every_app(tmp_path):
                          "app:worse": app("raises", path="/w")}))
     result = run(tmp_path, "-t")
     assert result.returncode == APP_BROKEN
-    assert re.search(r'^error: app bad: cannot import "broken": No module named \'a_module_that_is_nowhere\' \(python: .+\)$',
+    assert re.search(r'^error: bad: cannot import "broken": No module named \'a_module_that_is_nowhere\' \(python: .+\)$',
                      result.stderr, re.M)
-    assert re.search(r'^error: app worse: cannot import "raises": .*the database is not there', result.stderr, re.M)
-    assert "app hello: cannot" not in result.stderr
+    assert re.search(r'^error: worse: cannot import "raises": .*the database is not there', result.stderr, re.M)
+    assert "hello: cannot" not in result.stderr
 
 
 @pytest.mark.parametrize("keys, words", [
-    ({"module": "nowhere:application"}, r'app hello: cannot import "nowhere": No module named \'nowhere\''),
-    ({"module": "hello:nothing"}, r'app hello: module "hello" has no attribute "nothing"; callable there: application'),
+    ({"module": "nowhere:application"}, r'hello: cannot import "nowhere": No module named \'nowhere\''),
+    ({"module": "hello:nothing"}, r'hello: module "hello" has no attribute "nothing"; callable there: application'),
     ({"module": "exits"}, r"hello: .* exited with status 7 before it was ready"),
-    ({"directory": "nowhere"}, r"app hello: cannot enter directory .*/nowhere: No such file or directory"),
+    ({"directory": "nowhere"}, r"hello: cannot enter directory .*/nowhere: No such file or directory"),
 ])
 def test_check_of_what_does_not_load(tmp_path, keys, words):
     write(tmp_path, ini({"app:hello": app("hello") | keys}))
@@ -237,7 +237,7 @@ def test_broken_app_on_the_command_line_says_so_at_once(tmp_path):
     (tmp_path / "bad.py").write_text("import a_module_that_is_nowhere\n")
     result = run(tmp_path, "bad:app", "--bind", "127.0.0.1:0", environ={"LEANGATE_PYTHON": sys.executable})
     assert result.returncode == APP_BROKEN
-    assert 'app bad: cannot import "bad": No module named \'a_module_that_is_nowhere\'' in result.stderr
+    assert 'bad: cannot import "bad": No module named \'a_module_that_is_nowhere\'' in result.stderr
 
 
 def test_check_at_start_leaves_no_worker(cli):
@@ -269,14 +269,14 @@ def test_a_flag_that_does_nothing_is_told(launch):
 
 def test_a_directory_that_is_not_there_is_told(launch):
     gateway = launch({"app:hello": app("hello", directory="nowhere")})
-    gateway.err.wait(r"^warning: app hello: directory \S+/nowhere: No such file or directory$")
+    gateway.err.wait(r"^warning: hello: directory \S+/nowhere: No such file or directory$")
     assert gateway.get("/").status == 500
 
 
 def test_static_files_that_are_not_there_are_told(launch, tmp_path):
     sections = {"app:hello": app("hello", static="/static nowhere")}
     gateway = launch(sections)
-    gateway.err.wait(r"warning: app hello: static \S*/nowhere: No such file or directory")
+    gateway.err.wait(r"warning: hello: static \S*/nowhere: No such file or directory")
     result = run(write(tmp_path, ini(sections)), "-t")
     assert result.returncode == OK and "/nowhere: No such file or directory" in result.stderr
     (tmp_path / "file").write_text("")

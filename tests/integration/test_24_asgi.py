@@ -73,7 +73,7 @@ def test_mode_fork_and_a_startup_that_fails_later(launch, tmp_path):
     gateway = launch({"app:late": {"module": "late:app", "directory": tmp_path, "python": sys.executable, "mode": "fork", "concurrency": "1"}})
     assert gateway.get("/").status == 200
     assert gateway.get("/").status == 500
-    gateway.err.wait("app late: the app's startup failed: FileNotFoundError")
+    gateway.err.wait("late: the app's startup failed: FileNotFoundError")
     (tmp_path / "gone").rename(tmp_path / "database")
     wait_until(lambda: gateway.get("/").status == 200, "the app served again", 10)
 

@@ -240,7 +240,7 @@ def test_limits_of_a_process(launch):
 def test_a_limit_that_cannot_be_set_says_so(launch):
     gateway = launch({"app:k": kitchen(limit_files=1 << 30)})  # above fs.nr_open
     assert gateway.get("/").status == 500
-    gateway.err.wait(rf"app k: limit_files = {1 << 30}: ")
+    gateway.err.wait(rf"k: limit_files = {1 << 30}: ")
 
 
 # --- a thousand

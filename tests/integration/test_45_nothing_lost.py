@@ -239,7 +239,7 @@ def test_check_of_an_app_that_cannot_be_imported(tmp_path):
 
 def test_eager_app_that_cannot_be_imported_is_tried_again(launch, tmp_path):
     gateway = launch({"app:app": app("mending", env=f"MENDED={tmp_path}/mended", start="eager")})
-    gateway.err.wait("^error: app app: ")
+    gateway.err.wait("^error: app: ")
     assert gateway.get("/").status == 500
     (tmp_path / "mended").touch()
     wait_until(lambda: gateway.get("/").status == 200, "the mended app")

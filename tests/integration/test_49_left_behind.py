@@ -206,7 +206,7 @@ def test_threads_of_an_app_are_told_of_once(unruly):
     for _ in range(2):
         gateway.get("/k/thread")
         gateway.no_worker()
-    warning = r'^warning: app k stopped while idle with thread "poller" in it; keep it with idle_timeout = off$'
+    warning = r'^warning: k: stopped while idle with thread "poller" in it; keep it with idle_timeout = off$'
     gateway.err.wait(warning)
     assert len(re.findall(warning, gateway.err.text, re.M)) == 1
 
@@ -260,7 +260,7 @@ def test_tasks_of_an_app_are_told_of(asgi):
     gateway = asgi(idle_timeout="300ms")
     assert gateway.get("/task").text == "ok"
     gateway.no_worker()
-    gateway.err.wait(r'^warning: app a stopped while idle with task "ticker" in it; keep it with idle_timeout = off$')
+    gateway.err.wait(r'^warning: a: stopped while idle with task "ticker" in it; keep it with idle_timeout = off$')
 
 
 def test_a_slow_task_is_told_of_and_at_last_cancelled(asgi):

@@ -106,7 +106,7 @@ static void test_named(void **state)
 static void assert_no_python(int result, const char *format)
 {
     char expected[1024];
-    (void)snprintf(expected, sizeof(expected), "app a: %s", format);
+    (void)snprintf(expected, sizeof(expected), "a: %s", format);
     assert_int_equal(result, -1);
     assert_string_equal(fx.error.text, expected);
 }
