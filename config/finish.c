@@ -126,16 +126,20 @@ static bool complete_section(struct loader *l, enum table_section section, struc
 /* ---- what contradicts ---- */
 
 /* The first may not be larger than the second. */
-static const char *const ordered[][2] = {
-    {"request_line",     "headers"        },
-    {"response_headers", "response_memory"},
+static const struct {
+    enum table_section section;
+    const char *small, *large;
+} ordered[] = {
+    {TABLE_LIMITS,   "request_line",     "headers"        },
+    {TABLE_LIMITS,   "response_headers", "response_memory"},
+    {TABLE_TIMEOUTS, "drain_delay",      "drain"          },
 };
 
 static bool limits(struct loader *l)
 {
     for (size_t i = 0; i < sizeof(ordered) / sizeof(ordered[0]); i++) {
-        const struct table_row *small = table_find(TABLE_LIMITS, ordered[i][0]);
-        const struct table_row *large = table_find(TABLE_LIMITS, ordered[i][1]);
+        const struct table_row *small = table_find(ordered[i].section, ordered[i].small);
+        const struct table_row *large = table_find(ordered[i].section, ordered[i].large);
         const int64_t *a = value_field(l->conf, small);
         const int64_t *b = value_field(l->conf, large);
         if (*a > *b) {
@@ -315,6 +319,22 @@ static void warn_overruled(struct loader *l)
     }
 }
 
+/* The gateway's own paths go before those of apps, under every host. Below the prefix of an app they are
+ * meant to; where a route begins, the app never sees its front page. */
+static void warn_own_paths(struct loader *l)
+{
+    const char *const own[] = {l->conf->health_path, l->conf->ready_path};
+    const char *const keys[] = {"health_path", "ready_path"};
+    for (int k = 0; k < 2; k++)
+        for (const struct draft *draft = l->drafts; draft != NULL; draft = draft->next)
+            for (uint32_t i = 0; i < draft->app.path.count; i++)
+                if (strcmp(draft->app.path.items[i], own[k]) == 0)
+                    (void)fprintf(l->warn, "[app:%s] never gets \"%s\": [status] %s is the same path\n",
+                                  draft->app.name, own[k], keys[k]);
+    if (*own[0] != '\0' && strcmp(own[0], own[1]) == 0)
+        (void)fprintf(l->warn, "[status] ready_path never says 503: health_path is the same path\n");
+}
+
 bool finish_all(struct loader *l)
 {
     if (l->draft_count == 0) {
@@ -333,5 +353,6 @@ bool finish_all(struct loader *l)
             return false;
     }
     warn_overruled(l);
+    warn_own_paths(l);
     return limits(l) && loopback_only(l) && status_is_apart(l) && unique_routes(l) && build(l);
 }

@@ -249,13 +249,14 @@ static bool refuse_foreign(struct loader *l, const struct draft *draft)
     return true;
 }
 
-/* Copies are made in mode fork only. */
+/* Copies are made in mode fork only. Of kind auto only a file may turn out to be a script. */
 static bool check_preload_mode(struct loader *l, const struct draft *draft)
 {
     const struct conf_app *app = &draft->app;
     const struct table_row *row = table_find(TABLE_APP, "preload");
-    bool kept = app->mode == CONF_MODE_PERSISTENT ||
-                (app->mode == CONF_MODE_AUTO && (app->kind == CONF_KIND_WSGI || app->kind == CONF_KIND_ASGI));
+    bool script = app->kind == CONF_KIND_CGI || app->kind == CONF_KIND_FILES ||
+                  (app->kind == CONF_KIND_AUTO && check_is_script(app->module, strlen(app->module)));
+    bool kept = app->mode == CONF_MODE_PERSISTENT || (app->mode == CONF_MODE_AUTO && !script);
     struct place place = place_of(l, draft, row);
     return !kept || !wrote(l, draft, row) || app->preload.count == 0 ||
            load_fail_at(l, &place, draft, row,

@@ -93,7 +93,9 @@ static bool section(struct reader *r, char *text)
 {
     char *close = strchr(text, ']');
     if (close == NULL || close[1] != '\0') {
-        return fail(r, "", close == NULL ? "\"%s\" has no closing ]" : "\"%s\" has more than a [section]",
+        return fail(r, "",
+                    close == NULL ? "\"%s\" has no closing ]"
+                                  : "\"%s\" has more than a [section]: a comment begins with ;",
                     text);
     }
     *close = '\0';

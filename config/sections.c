@@ -131,6 +131,16 @@ static bool unknown_key(struct source *s, const char *key)
                         section, key, suggest.best);
 }
 
+/* Only ; begins a comment behind a value: a path with " # ..." in it would be kept, and miss its directory.
+ * What a variable holds is the user's. */
+static bool has_comment(const struct table_row *row, const char *value)
+{
+    const char *hash = strchr(value, '#');
+    while (hash != NULL && hash != value && hash[-1] != ' ' && hash[-1] != '\t')
+        hash = strchr(hash + 1, '#');
+    return hash != NULL && strcmp(row->key, "env") != 0;
+}
+
 static bool on_key(void *arg, uint32_t line, const char *key, const char *value, bool more)
 {
     struct source *s = arg;
@@ -144,6 +154,9 @@ static bool on_key(void *arg, uint32_t line, const char *key, const char *value,
             s->loader, &s->place, s->draft, s->row,
             "an indented line continues it, and it takes one value: begin a new key at the left margin");
     }
+    if (has_comment(s->row, value))
+        return load_fail_at(s->loader, &s->place, s->draft, s->row,
+                            "\"%s\" has a # in it: a comment behind a value begins with ;", value);
     if ((s->row->flags & TABLE_INCLUDE) != 0)
         return *value == '\0' || s->loader->includes_given || include(s, s->loader, &s->place, value);
     return value_take(s->loader, &s->place, s->draft, s->row, value);

@@ -116,6 +116,16 @@ static void test_strange_bytes(void **state)
                  "x.ini:2: [log] level: \"?[2J\" is not one of debug, info, warning, error");
 }
 
+/* At the beginning of a line # is a comment; in a variable, and inside a word, it is what it is. */
+static void test_hashes(void **state)
+{
+    (void)state;
+    assert_loads(
+        load_text("# c\n[app:a]\n  # c\nmodule = m ; # c\n# c\ndirectory = /srv/c#\nenv = A=#1 # 2\n"));
+    assert_string_equal(fx.conf->apps[0].directory, "/srv/c#");
+    assert_string_equal(fx.conf->apps[0].env.items[0], "A=#1 # 2");
+}
+
 /* Cut at every byte, a file loads or gives one line of error. */
 static void test_every_end(void **state)
 {
@@ -258,11 +268,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_static),         cmocka_unit_test(test_paths),
-        cmocka_unit_test(test_files),          cmocka_unit_test(test_strange_bytes),
-        cmocka_unit_test(test_every_end),      cmocka_unit_test(test_include),
-        cmocka_unit_test(test_include_errors), cmocka_unit_test(test_include_depth),
-        cmocka_unit_test(test_thousand_apps),  cmocka_unit_test(test_gives_all_back),
-        cmocka_unit_test(test_small),
+        cmocka_unit_test(test_files),          cmocka_unit_test(test_hashes),
+        cmocka_unit_test(test_strange_bytes),  cmocka_unit_test(test_every_end),
+        cmocka_unit_test(test_include),        cmocka_unit_test(test_include_errors),
+        cmocka_unit_test(test_include_depth),  cmocka_unit_test(test_thousand_apps),
+        cmocka_unit_test(test_gives_all_back), cmocka_unit_test(test_small),
     };
     return cmocka_run_group_tests(tests, fixture_begin, fixture_end);
 }

@@ -159,6 +159,8 @@ static void test_refused(void **state)
          "already"},
         {"[app:a]\nmodule = m\nmode = persistent\npreload = json\n",
          "gateway.ini:4: [app:a] preload: is for mode = fork: a persistent worker imports what its app does"},
+        {"[app:a]\nmodule = m\npreload = json\n",
+         "gateway.ini:3: [app:a] preload: is for mode = fork: a persistent worker imports what its app does"},
         {"[app:a]\nkind = asgi\nmodule = m\npreload = json\n",
          "gateway.ini:4: [app:a] preload: is for mode = fork: a persistent worker imports what its app does"},
     };

@@ -75,13 +75,29 @@ static void test_allow_ips(void **state)
         "$FORWARDED_ALLOW_IPS: \"proxy\" is not an address, a network (10.0.0.0/8), private, unix or *");
 }
 
+/* The gateway's own paths: where an app's route begins with one of them, it is told. */
+static void test_own_paths(void **state)
+{
+    (void)state;
+    assert_loads(load_text("[status]\nhealth_path = /api/health\nready_path = off\n"
+                           "[app:a]\nmodule = m\npath = / /api\n"));
+    assert_string_equal(fx.warned, "");
+    assert_loads(load_text("[status]\nhealth_path = /up\nready_path = /\n"
+                           "[app:a]\nmodule = m\n[app:b]\nmodule = m\npath = /b /up/\n"));
+    assert_string_equal(fx.warned, "[app:b] never gets \"/up\": [status] health_path is the same path\n"
+                                   "[app:a] never gets \"/\": [status] ready_path is the same path\n");
+    assert_loads(load_text("[status]\nhealth_path = /up\nready_path = /up\n" APP_FILE));
+    assert_string_equal(fx.warned, "[status] ready_path never says 503: health_path is the same path\n");
+    assert_loads(load_text("[status]\nhealth_path = off\nready_path = off\n" APP_FILE));
+    assert_string_equal(fx.warned, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_values),
-        cmocka_unit_test(test_wrong_values),
-        cmocka_unit_test(test_allow_ips),
+        cmocka_unit_test(test_defaults),     cmocka_unit_test(test_values),
+        cmocka_unit_test(test_wrong_values), cmocka_unit_test(test_allow_ips),
+        cmocka_unit_test(test_own_paths),
     };
     return cmocka_run_group_tests(tests, fixture_begin, fixture_end);
 }
