@@ -147,6 +147,15 @@ struct conf {
     const char *health_path;   /* "": off */
     const char *ready_path;
 
+    /* How an error about the key begins, if it shows only at start: "gateway.ini:12: [gateway] user: "; ""
+     * for a default. */
+    const char *listen_place;
+    const char *user_place;
+    const char *group_place;
+    const char *access_place;
+    const char *error_place;
+    const char *status_listen_place;
+
     struct conf_list profiled; /* the paths behind `profile APP` */
     const char *profiled_app;  /* `profile -c FILE NAME`: the name, as in its conf_app; NULL: not meant */
 

@@ -287,6 +287,27 @@ static bool unique_routes(struct loader *l)
 
 /* ---- the end ---- */
 
+/* What only the start finds out is told with its place, too. */
+static bool keep_places(struct loader *l)
+{
+    const struct {
+        enum table_section section;
+        const char *key;
+        const char **place;
+    } rows[] = {
+        {TABLE_GATEWAY, "listen", &l->conf->listen_place       },
+        {TABLE_GATEWAY, "user",   &l->conf->user_place         },
+        {TABLE_GATEWAY, "group",  &l->conf->group_place        },
+        {TABLE_LOG,     "access", &l->conf->access_place       },
+        {TABLE_LOG,     "error",  &l->conf->error_place        },
+        {TABLE_STATUS,  "listen", &l->conf->status_listen_place},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        if ((*rows[i].place = load_place(l, table_find(rows[i].section, rows[i].key))) == NULL)
+            return false;
+    return true;
+}
+
 static bool build(struct loader *l)
 {
     struct conf *conf = l->conf;
@@ -354,5 +375,6 @@ bool finish_all(struct loader *l)
     }
     warn_overruled(l);
     warn_own_paths(l);
-    return limits(l) && loopback_only(l) && status_is_apart(l) && unique_routes(l) && build(l);
+    return limits(l) && loopback_only(l) && status_is_apart(l) && unique_routes(l) && keep_places(l) &&
+           build(l);
 }

@@ -46,8 +46,8 @@ bool load_no_memory(struct loader *l)
     return load_fail(l, "out of memory");
 }
 
-bool load_fail_at(struct loader *l, const struct place *place, const struct draft *draft,
-                  const struct table_row *row, const char *format, ...)
+static void begin_at(struct loader *l, const struct place *place, const struct draft *draft,
+                     const struct table_row *row)
 {
     bool typed_app = draft != NULL && draft->place.layer == LAYER_FLAG;
     l->error->text[0] = '\0';
@@ -61,12 +61,32 @@ bool load_fail_at(struct loader *l, const struct place *place, const struct draf
         add(l->error, "[%s] ", table_section_name(row->section));
     if (row != NULL && (place->layer == LAYER_FILE || typed_app))
         add(l->error, "%s: ", row->key);
+}
+
+bool load_fail_at(struct loader *l, const struct place *place, const struct draft *draft,
+                  const struct table_row *row, const char *format, ...)
+{
+    begin_at(l, place, draft, row);
     va_list args;
     va_start(args, format);
     add_args(l->error, format, args);
     va_end(args);
     one_line(l->error->text);
     return false;
+}
+
+const char *load_place(struct loader *l, const struct table_row *row)
+{
+    const struct place *place = &l->places[table_index(row)];
+    if (place->layer == LAYER_DEFAULT)
+        return "";
+    begin_at(l, place, NULL, row);
+    one_line(l->error->text);
+    const char *copy = arena_copy(l->arena, l->error->text, strlen(l->error->text));
+    l->error->text[0] = '\0';
+    if (copy == NULL)
+        (void)load_no_memory(l);
+    return copy;
 }
 
 const char *load_blanks(struct loader *l, const char *list)

@@ -112,7 +112,8 @@ static enum gateway_exit build(struct gateway *g, struct conf *conf, const struc
                                         .level = (enum log_level)conf->log_level,
                                         .guarded = conf->user[0] != '\0'};
     if (log_open(g->loop, &targets, &path) == -1) {
-        log_error("cannot open the log %s: %s", path, strerror(errno));
+        log_error("%scannot open the log %s: %s",
+                  path == conf->error ? conf->error_place : conf->access_place, path, strerror(errno));
         return GATEWAY_CANNOT_START;
     }
     char *library = library_find();
@@ -177,12 +178,12 @@ static enum gateway_exit bind_all(struct gateway *g)
     const struct conf *conf = g->pool.conf;
     if (conf->status_listen[0] != '\0' &&
         !listener_open(&g->status_listeners, &g->inside, conf, conf->status_listen, error)) {
-        log_error("%s", error);
+        log_error("%s%s", conf->status_listen_place, error);
         return GATEWAY_CANNOT_START;
     }
     for (uint32_t i = 0; i < conf->listen.count; i++)
         if (!listener_open(&g->listeners, &g->pool, conf, conf->listen.items[i], error)) {
-            log_error("%s", error);
+            log_error("%s%s", conf->listen_place, error);
             return GATEWAY_CANNOT_START;
         }
     inherit_forget();

@@ -36,17 +36,18 @@ bool privileges_drop(const struct conf *conf)
     if (conf->user[0] == '\0' && conf->group[0] == '\0')
         return true;
     if (geteuid() != 0) {
-        log_error("user and group need root; start leangate as root, or leave them out");
+        log_error("%suser and group need root; start leangate as root, or leave them out",
+                  conf->user[0] != '\0' ? conf->user_place : conf->group_place);
         return false;
     }
     const struct passwd *user = conf->user[0] != '\0' ? find_user(conf->user) : NULL;
     if (conf->user[0] != '\0' && user == NULL) {
-        log_error("no user \"%s\" on this machine", conf->user);
+        log_error("%sno user \"%s\" on this machine", conf->user_place, conf->user);
         return false;
     }
     gid_t gid = user != NULL ? user->pw_gid : getegid();
     if (conf->group[0] != '\0' && !find_group(conf->group, &gid)) {
-        log_error("no group \"%s\" on this machine", conf->group);
+        log_error("%sno group \"%s\" on this machine", conf->group_place, conf->group);
         return false;
     }
     bool failed = false;

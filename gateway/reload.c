@@ -78,6 +78,7 @@ struct change {
     struct list *listeners;
     struct conn_pool *pool;
     struct conf_list specs;
+    const char *place;
     struct list fresh;
 };
 
@@ -113,7 +114,7 @@ static bool open_fresh(struct change *change, const struct conf *conf)
         const char *spec = change->specs.items[i];
         if (!listens(change->listeners, spec) &&
             !listener_open(&change->fresh, change->pool, conf, spec, error)) {
-            log_error("the old configuration goes on: %s", error);
+            log_error("the old configuration goes on: %s%s", change->place, error);
             return false;
         }
     }
@@ -205,8 +206,14 @@ bool reload_run(const struct reload *reload)
         return false;
     const char *status[] = {conf->status_listen};
     struct change changes[] = {
-        {reload->listeners,        reload->pool,   conf->listen,                   {NULL, NULL}},
-        {reload->status_listeners, reload->inside, {status, status[0][0] != '\0'}, {NULL, NULL}},
+        {.listeners = reload->listeners,
+         .pool = reload->pool,
+         .specs = conf->listen,
+         .place = conf->listen_place       },
+        {.listeners = reload->status_listeners,
+         .pool = reload->inside,
+         .specs = {status, status[0][0] != '\0'},
+         .place = conf->status_listen_place},
     };
     list_init(&changes[0].fresh);
     list_init(&changes[1].fresh);

@@ -107,7 +107,7 @@ def test_address_in_use(tmp_path):
         write(tmp_path, ini({"gateway": {"listen": f"127.0.0.1:{port}"}, "app:hello": app("hello")}))
         result = run(tmp_path)
     assert result.returncode == CANNOT_START
-    assert f"cannot listen on 127.0.0.1:{port}: address in use" in result.stderr.lower()
+    assert f"gateway.ini:2: [gateway] listen: cannot listen on 127.0.0.1:{port}: address in use" in result.stderr.lower()
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can drop to a user")
@@ -115,7 +115,10 @@ def test_unknown_user(tmp_path):
     write(tmp_path, ini({"gateway": {"listen": "127.0.0.1:0", "user": "nosuchuser"}, "app:hello": app("hello")}))
     result = run(tmp_path)
     assert result.returncode == CANNOT_START
-    assert "nosuchuser" in result.stderr
+    assert result.stderr == 'error: gateway.ini:3: [gateway] user: no user "nosuchuser" on this machine\n'
+    for args, words in [(("--user", "nosuchuser"), '--user: no user'), (("--user", "", "--group", "nogroupx"), '--group: no group')]:
+        result = run(tmp_path, *args)
+        assert result.returncode == CANNOT_START and result.stderr.startswith(f"error: {words} ")
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can drop to a user")
@@ -127,7 +130,7 @@ def test_root_follows_no_link_to_a_log(tmp_path, log):
     write(tmp_path, ini({"gateway": {"listen": "127.0.0.1:0", "user": "nobody"}, "log": {log: "a.log"}, "app:hello": app("hello")}))
     result = run(tmp_path)
     assert result.returncode == CANNOT_START
-    assert f"cannot open the log {tmp_path}/a.log" in result.stderr
+    assert f"error: gateway.ini:5: [log] {log}: cannot open the log {tmp_path}/a.log" in result.stderr
     assert (tmp_path / "precious").read_text() == ""
 
 

@@ -72,14 +72,14 @@ def test_another_user_takes_a_start_and_the_log_says_so(launch):
 @pytest.mark.parametrize("text, words", [
     ("[app:k]\nmodule = kitchen\nworkers = many\n", r"gateway\.ini:3: \[app:k\] workers: "),
     ("nonsense\n", r"gateway\.ini:1: "),
-    ("[gateway]\nlisten = 127.0.0.1:1\n[app:k]\nmodule = kitchen\n", "cannot listen on 127.0.0.1:1: "),
+    ("[gateway]\nlisten = 127.0.0.1:1\n[app:k]\nmodule = kitchen\n", r"gateway\.ini:2: \[gateway\] listen: cannot listen on 127.0.0.1:1: "),
 ])
 def test_a_bad_file_changes_nothing(launch, text, words):
     gateway = launch(kitchen())
     if "listen" in text and os.geteuid() == 0:
         blocked = launch(kitchen())  # a port that somebody else has
         text = text.replace("127.0.0.1:1\n", "%s:%d\n" % blocked.address())
-        words = "cannot listen on "
+        words = r"gateway\.ini:2: \[gateway\] listen: cannot listen on "
     pid = gateway.get("/pid").text
     gateway.config.write_text(text)
     hup(gateway, f"^error: the old configuration goes on: {words}")
