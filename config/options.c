@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "suggest.h"
 #include "units.h"
 
 enum effect {
@@ -65,6 +66,19 @@ static const struct special specials[] = {
     {"--access-logfile",            REFUSE,      "leangate has no --access-logfile: it is --log-access here",                        CONF_RUN    },
     {"--no-access-log",             REFUSE,      "leangate has no --no-access-log: it is --log-access off here",                     CONF_RUN    },
     {"--error-logfile",             REFUSE,      "leangate has no --error-logfile: it is --log-error here",                          CONF_RUN    },
+    {"-u",                          SET_KEY,     "--user",                                                                           CONF_RUN    },
+    {"-g",                          SET_KEY,     "--group",                                                                          CONF_RUN    },
+    {"-D",                          REFUSE,      "leangate has no -D: systemd or a container keeps it running",                      CONF_RUN    },
+    {"-p",                          REFUSE,      "leangate has no -p: a port is --port, and whoever starts it knows its process",    CONF_RUN    },
+    {"--max-requests-jitter",       REFUSE,
+     "leangate needs no --max-requests-jitter: a fresh worker is ready before the old one goes",                                     CONF_RUN    },
+    {"--worker-connections",        REFUSE,      "leangate has no --worker-connections: it is --concurrency here",
+     CONF_RUN                                                                                                                                    },
+    {"--limit-concurrency",         REFUSE,
+     "leangate has no --limit-concurrency: it is --concurrency here, and --queue for what waits",                                    CONF_RUN    },
+    {"--no-server-header",          REFUSE,      "leangate needs no --no-server-header: it sends none",                              CONF_RUN    },
+    {"--log-config",                REFUSE,      "leangate has no --log-config: there are --log-level and --log-format",
+     CONF_RUN                                                                                                                                    },
     {"--ssl-*",                     REFUSE_TLS,  NULL,                                                                               CONF_RUN    },
     {"--keyfile",                   REFUSE_TLS,  NULL,                                                                               CONF_RUN    },
     {"--certfile",                  REFUSE_TLS,  NULL,                                                                               CONF_RUN    },
@@ -271,6 +285,10 @@ static bool positional(struct loader *l, const char *arg)
         return kept != NULL ? value_append(l, &l->conf->profiled, kept) : load_no_memory(l);
     }
     if (l->app != NULL) {
+        struct suggest suggest;
+        suggest_init(&suggest, l->app);
+        if (suggest_offer(&suggest, "warm") || suggest_offer(&suggest, "profile"))
+            return load_fail(l, "\"%s\" is no command, did you mean \"%s\"?", l->app, suggest.best);
         return load_fail(l, "\"%s\": there is an app already, \"%s\" (more than one stand in a file)", arg,
                          l->app);
     }
