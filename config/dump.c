@@ -26,10 +26,11 @@ static void print_source(FILE *out, const struct place *place)
 
 /* Whether a file could hold the value: flags and variables hold more than a line does. `before`: what stands
  * in front of it on its line. */
-static bool fits(const char *value, size_t before, bool word)
+static bool fits(const struct table_row *row, const char *value, size_t before)
 {
     size_t len = strlen(value);
-    if (before + len > READER_LINE || value[0] == ';' || value[0] == '#')
+    bool word = row->type == TABLE_LIST && (row->flags & TABLE_LINES) == 0;
+    if (before + len > READER_LINE || value[0] == ';' || value[0] == '#' || sections_has_comment(row, value))
         return false;
     if (len > 0 && (value[0] == ' ' || value[len - 1] == ' ' || strstr(value, " ;") != NULL))
         return false;
@@ -60,7 +61,7 @@ static void print_scalar(FILE *out, const struct table_row *row, const void *bas
 {
     char room[TABLE_NAME];
     const char *value = value_text(base, row, room);
-    if (fits(value, strlen(row->key) + strlen(" = "), false))
+    if (fits(row, value, strlen(row->key) + strlen(" = ")))
         print_line(out, row->key, value, place);
     else
         print_misfit(out, row->key, value);
@@ -70,11 +71,10 @@ static void print_scalar(FILE *out, const struct table_row *row, const void *bas
 static void print_list(FILE *out, const struct table_row *row, const struct conf_list *list,
                        const struct place *place)
 {
-    bool word = (row->flags & TABLE_LINES) == 0;
-    bool single = list->count == 1 && fits(list->items[0], strlen(row->key) + strlen(" = "), word);
+    bool single = list->count == 1 && fits(row, list->items[0], strlen(row->key) + strlen(" = "));
     print_line(out, row->key, single ? list->items[0] : "", place);
     for (uint32_t i = 0; i < list->count && !single; i++)
-        if (fits(list->items[i], strlen(INDENT), word))
+        if (fits(row, list->items[i], strlen(INDENT)))
             (void)fprintf(out, INDENT "%s\n", list->items[i]);
         else
             print_misfit(out, row->key, list->items[i]);

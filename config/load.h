@@ -103,6 +103,8 @@ const char *value_text(const void *base, const struct table_row *row, char room[
  * long as the loader. */
 bool sections_file(struct loader *l, const char *shown, const char *path);
 bool sections_stream(struct loader *l, FILE *file, const char *shown, const char *base);
+/* Whether a value of a file has a # that was meant to begin a comment. */
+bool sections_has_comment(const struct table_row *row, const char *value);
 /* What a pattern of the command line or the environment names. */
 bool sections_include(struct loader *l, const struct place *place, const char *pattern);
 /* A new draft at the end of the list; NULL without memory. */

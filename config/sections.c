@@ -133,7 +133,7 @@ static bool unknown_key(struct source *s, const char *key)
 
 /* Only ; begins a comment behind a value: a path with " # ..." in it would be kept, and miss its directory.
  * What a variable holds is the user's. */
-static bool has_comment(const struct table_row *row, const char *value)
+bool sections_has_comment(const struct table_row *row, const char *value)
 {
     const char *hash = strchr(value, '#');
     while (hash != NULL && hash != value && hash[-1] != ' ' && hash[-1] != '\t')
@@ -154,7 +154,7 @@ static bool on_key(void *arg, uint32_t line, const char *key, const char *value,
             s->loader, &s->place, s->draft, s->row,
             "an indented line continues it, and it takes one value: begin a new key at the left margin");
     }
-    if (has_comment(s->row, value))
+    if (sections_has_comment(s->row, value))
         return load_fail_at(s->loader, &s->place, s->draft, s->row,
                             "\"%s\" has a # in it: a comment behind a value begins with ;", value);
     if ((s->row->flags & TABLE_INCLUDE) != 0)

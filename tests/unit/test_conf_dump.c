@@ -70,7 +70,7 @@ static void test_dump_round_trip(void **state)
 {
     (void)state;
     assert_round_trip(ARGS("-T", "main:app"), NULL);
-    assert_round_trip(ARGS("-T", "main:app", "--app-dir", "x y", "--env", "A=1 2", "--env=B=", "--umask=7",
+    assert_round_trip(ARGS("-T", "main:app", "--app-dir", "x y", "--env", "A=1 # 2", "--env=B=", "--umask=7",
                            "--log-request-id=off", "--idle-timeout=off", "--domain=*.x.org y.org",
                            "--body-size=1500", "--python", "./v", "--log-access=logs/a", "--root-path=/"),
                       ARGS("PORT=1"));
@@ -86,11 +86,13 @@ static void test_dump_misfits(void **state)
     (void)state;
     char value[512];
     (void)snprintf(value, sizeof(value), "A=%0300d", 1);
-    assert_loads(load(
-        ARGS("-T", "main:app", "--env", value, "--env", "B=x ;y", "--env", "C=1\n2", "--uds", "/a b"), NULL));
+    assert_loads(load(ARGS("-T", "main:app", "--env", value, "--env", "B=x ;y", "--env", "C=1\n2", "--uds",
+                           "/a b", "--directory", "/a #b"),
+                      NULL));
     assert_non_null(strstr(fx.dumped, "\n; env = A=0000000"));
     assert_non_null(strstr(fx.dumped, "\n; env = B=x ;y  ; cannot stand in a file\n"));
     assert_non_null(strstr(fx.dumped, "\n; env = C=1?2  ; cannot stand in a file\n"));
+    assert_non_null(strstr(fx.dumped, "\n; directory = /a #b  ; cannot stand in a file\n"));
     assert_non_null(strstr(fx.dumped, "\n; listen = unix:/a b  ; cannot stand in a file\n"));
 }
 
