@@ -63,13 +63,14 @@ struct exchange *threads_own(const struct threads *t)
 static void *help(void *arg);
 
 /* A thread that cannot be made is missed only by requests that overlap; the next one tries again. */
-static void add_helper(struct threads *t)
+static bool add_helper(struct threads *t)
 {
     pthread_t thread;
     if (pthread_create(&thread, NULL, help, t) != 0)
-        return;
+        return false;
     (void)pthread_detach(thread);
     t->helpers++;
+    return true;
 }
 
 /* The caller enters the app: somebody must notice if it stays there. */
@@ -83,7 +84,7 @@ static void enter(struct threads *t)
     if (t->waiting > 0)
         (void)pthread_cond_signal(&t->parked);
     else if (t->helpers + 1 < t->limit)
-        add_helper(t);
+        t->guard_wanted = add_helper(t);
 }
 
 static void leave(struct threads *t)

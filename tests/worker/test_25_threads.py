@@ -2,6 +2,7 @@
 
 import os
 import random
+import resource
 import signal
 import threading
 import time
@@ -125,6 +126,19 @@ def test_a_thread_keeps_what_the_app_keeps_by_thread(spawn):
     waiting = Waiting(worker, 1)
     worker.ask(path="/inside/wait/%s" % waiting.file)
     assert [worker.ask().header("X-Count") for _ in range(3)] == ["2", "3", "4"]
+    waiting.release()
+
+
+def test_a_thread_that_could_not_be_made_is_made_later(serve):
+    worker = serve(APP)
+    pid = worker.process.pid
+    size = os.sysconf("SC_PAGESIZE") * int(Path("/proc/%d/statm" % pid).read_text().split()[0])
+    _, most = resource.prlimit(pid, resource.RLIMIT_AS)
+    resource.prlimit(pid, resource.RLIMIT_AS, (size + 2**20, most))  # less than a stack
+    assert worker.ask().body == b"importing" and threads(worker) == 1
+    resource.prlimit(pid, resource.RLIMIT_AS, (most, most))
+    waiting = Waiting(worker, 1)
+    assert worker.ask(path="/inside/wait/%s" % waiting.file).body == b"other"
     waiting.release()
 
 
