@@ -42,22 +42,25 @@ static bool run(struct exchange *x, struct output *o)
         return true;
     if (!exchange_enter(x))
         return false;
+    x->on_wire = true; /* before another thread can ask */
     do {
         Py_BEGIN_ALLOW_THREADS error = output_run(o);
         Py_END_ALLOW_THREADS
     } while (error == EINTR && PyErr_CheckSignals() == 0);
     exchange_leave(x);
-    x->on_wire = true;
     x->broken = error != 0;
     return error != EINTR; /* then a handler has raised */
 }
 
+/* What is under way is nobody's to add to: another thread of the app may try. */
 static bool send_pending(struct exchange *x, const char *data, size_t len, bool end)
 {
     struct output o;
+    struct buffer under_way = x->pending;
+    buffer_init(&x->pending, under_way.ceiling);
     output_begin(&o, x->request.fd, x->request.id);
-    if (x->pending.len > 0)
-        output_add(&o, x->pending.data, x->pending.len);
+    if (under_way.len > 0)
+        output_add(&o, under_way.data, under_way.len);
     if (len > 0)
         output_add(&o, data, len);
     if (end && !x->ended) {
@@ -65,7 +68,12 @@ static bool send_pending(struct exchange *x, const char *data, size_t len, bool 
         x->ended = true;
     }
     bool done = run(x, &o);
-    buffer_clear(&x->pending, PENDING_KEEP);
+    if (x->pending.data != NULL) {
+        buffer_free(&under_way);
+    } else {
+        x->pending = under_way;
+        buffer_clear(&x->pending, PENDING_KEEP);
+    }
     return done;
 }
 
@@ -140,7 +148,7 @@ bool answer_complete(struct exchange *x, bool now)
                      x->produced, x->declared);
         return false;
     }
-    return !now || x->ended || send_pending(x, NULL, 0, true);
+    return !now || x->ended || x->busy || send_pending(x, NULL, 0, true);
 }
 
 void answer_finish(struct exchange *x, unsigned app_status)

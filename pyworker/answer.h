@@ -20,7 +20,7 @@ bool answer_body(struct exchange *x, const char *data, size_t len, bool flush);
 bool answer_length(struct exchange *x, long long length);
 
 /* Checks that the answer is whole: a head, and as much body as it promised. `now`: tells the client at once,
- * by the empty STDOUT record, that it is; else answer_finish() will. */
+ * by the empty STDOUT record, that it is, unless a thread is still inside; else answer_finish() will. */
 bool answer_complete(struct exchange *x, bool now);
 
 /* Ends the request: completes the answer if need be, END_REQUEST, and keeps the connection if that is safe.

@@ -1,6 +1,7 @@
 """The app's side: PEP 3333."""
 
 import json
+import os
 import re
 
 import pytest
@@ -834,3 +835,49 @@ def test_two_threads_of_an_app_on_one_request(serve):
         connection.send(record(STDIN, 1, b"ab") + record(STDIN, 1))
         assert connection.read_answer().body.lstrip(b"w") == b"[b'ab']"
         assert connection.ask().body == b"ok"
+
+
+def test_a_thread_that_still_reads_when_the_answer_is_whole(serve):
+    worker = serve("""
+        import threading
+
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            threading.Thread(target=environ["wsgi.input"].read).start()
+            return [b"answer"]
+    """)
+    with worker.connect() as connection:
+        connection.send(request(cgi_params("POST", "/", b"ab"))[:-8])
+        eventually(lambda: len(os.listdir("/proc/%d/task" % worker.process.pid)) > 1)
+        eventually(worker.sleeps)
+        connection.send(record(STDIN, 1, b"ab") + record(STDIN, 1))
+        answer = connection.read_answer()
+    assert (answer.status, answer.body, answer.app_status) == ("200 OK", b"answer", 0)
+    assert worker.stderr == ""
+
+
+@pytest.mark.parametrize("size,last", [(3_000_000, "1 / 0"), (1000, 'return iter([b"b" * 15000])')])
+def test_a_thread_that_writes_has_its_bytes_to_itself(serve, size, last):
+    """What the app does meanwhile, a failure or a piece of its own, cuts the answer off; the piece under way stays what it is."""
+    worker = serve("""
+        import threading, time
+
+        def app(environ, start_response):
+            write = start_response("200 OK", [])
+            sent = [0]
+            def work():
+                while sent[0] < 3000000:
+                    write(b"a" * %d)
+                    sent[0] += %d
+            threading.Thread(target=work).start()
+            seen = -1
+            while sent[0] != seen:  # until it waits for the client
+                seen = sent[0]
+                time.sleep(0.2)
+            %s
+    """ % (size, size, last))
+    with worker.connect() as connection:
+        connection.send(request(cgi_params()))
+        eventually(lambda: "failed:" in worker.stderr)
+        answer = connection.read_answer()
+    assert answer.body.strip(b"a") == b"" and answer.app_status == 1 and not answer.stdout_ended
