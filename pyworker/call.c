@@ -92,10 +92,14 @@ void call_begin(struct call *c)
     a->calls = c;
     core_own(&a->worker->core, c->x.request.fd, c);
     core_tell_slot(&a->worker->core, c->x.request.id);
-    c->task = asgi_task(a, (PyObject *)c);
-    if (c->task == NULL) {
+    PyObject *task = asgi_task(a, (PyObject *)c);
+    if (task == NULL) {
         exchange_log(&c->x, NULL);
         call_abandon(c);
+    } else if (c->over) { /* one that begins at once, as eager ones do, may be done */
+        Py_DECREF(task);
+    } else {
+        c->task = task;
     }
 }
 

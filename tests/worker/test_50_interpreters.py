@@ -109,6 +109,26 @@ def test_serves_asgi(serve, version):
     assert worker.stderr.count("Traceback") == 1
 
 
+@pytest.mark.parametrize("version", sorted((one for one in GOOD if number(one) >= (3, 12)), key=number))
+def test_eager_tasks_are_gone_with_their_requests(serve, version):
+    worker = serve("""
+        import asyncio, gc
+
+        async def app(scope, receive, send):
+            if scope["type"] == "lifespan":
+                asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+                await receive()
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+                return await send({"type": "lifespan.shutdown.complete"})
+            tasks = sum(isinstance(one, asyncio.Task) for one in gc.get_objects())
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body", "body": b"%d" % tasks})
+    """, python=FOUND[version])
+    with worker.connect() as connection:
+        assert len({connection.ask().body for _ in range(20)}) == 1
+    assert worker.stop() == 0
+
 @pytest.mark.parametrize("version", sorted(GOOD, key=number))
 def test_says_what_is_wrong(spawn, version):
     summary, details = spawn("import nothing_like_it", python=FOUND[version]).failed()
