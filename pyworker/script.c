@@ -84,14 +84,16 @@ static bool enter_descriptors(struct run *r)
     return done;
 }
 
+/* Closed, either would be the next connection: in the place of what cannot be had goes descriptor 2. */
 static void leave_descriptors(struct run *r)
 {
-    if (r->saved == -1 || dup2(r->saved, STDOUT_FILENO) == -1)
-        (void)close(STDOUT_FILENO); /* the body's writers must not outlive the request */
+    if (r->saved == -1)
+        return; /* they were not touched */
+    if (dup2(r->saved, STDOUT_FILENO) == -1)
+        (void)dup2(STDERR_FILENO, STDOUT_FILENO); /* the body's writers must not outlive the request */
+    (void)close(r->saved); /* there is one for /dev/null now, be they as short as they may */
     if (!inherit_null_stdin())
-        (void)close(STDIN_FILENO);
-    if (r->saved != -1)
-        (void)close(r->saved);
+        (void)dup2(STDERR_FILENO, STDIN_FILENO);
     if (r->pump != NULL)
         pump_finish(r->pump);
 }

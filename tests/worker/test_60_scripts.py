@@ -3,12 +3,14 @@
 import contextlib
 import hashlib
 import os
+import resource
 import textwrap
 import time
 
 import pytest
 
 from fcgi_client import END, Answer, ProtocolError, cgi_params, request
+from worker import eventually
 
 MODES = ("fork", "persistent")
 HEAD = 'print("Content-Type: text/plain\\n")\n'
@@ -351,6 +353,25 @@ def test_a_descriptor_that_a_script_closes_is_its_own_loss(script):
             worker.ask(flags=0, QUERY_STRING="close")
         assert worker.ask(flags=0, QUERY_STRING="stay").body == b"stay\n"
 
+
+@pytest.mark.parametrize("free", range(7))
+def test_without_free_descriptors_its_own_stay_what_they_are(script, free):
+    """0 and 1 above all: closed, one of them would be the next connection."""
+    worker = script(HEAD + "print('out')", "persistent")
+    place = "/proc/%d/fd" % worker.process.pid
+    own = [os.readlink(place + "/" + number) for number in "01"]
+    soft, most = resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE)
+    with worker.connect() as connection:
+        assert connection.ask().body == b"out\n"
+        eventually(worker.sleeps)
+        used = set(map(int, os.listdir(place)))
+        limit = [number for number in range(100) if number not in used][free]
+        resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE, (limit, most))
+        assert connection.ask().status in ("200 OK", "500 Internal Server Error")
+        eventually(worker.sleeps)
+        assert [os.readlink(place + "/" + number) for number in "01"] == own
+        resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE, (soft, most))
+        assert connection.ask().body == b"out\n"
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_worker_s_directory_may_go(script, mode):
