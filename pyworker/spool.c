@@ -5,7 +5,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include <sys/mman.h>
@@ -26,11 +28,22 @@ static bool write_all(int fd, const char *data, size_t len)
     return true;
 }
 
+/* One without a name; it is made and unlinked where the file system has no O_TMPFILE. */
 static int open_file(void)
 {
     const char *directory = getenv("TMPDIR");
-    return open(directory != NULL && *directory == '/' ? directory : "/tmp", O_RDWR | O_TMPFILE | O_CLOEXEC,
-                0600);
+    char path[PATH_MAX];
+
+    if (directory == NULL || *directory != '/')
+        directory = "/tmp";
+    int len = snprintf(path, sizeof(path), "%s/leangate-XXXXXX", directory);
+    int fd = open(directory, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+    if (fd != -1 || (errno != EOPNOTSUPP && errno != EISDIR) || len < 0 || (size_t)len >= sizeof(path))
+        return fd;
+    fd = mkostemp(path, O_CLOEXEC);
+    if (fd != -1)
+        (void)unlink(path);
+    return fd;
 }
 
 /* Moves what was kept in memory to a file. Takes `memory`, returns the file or -1. */

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import resource
+import subprocess
 import textwrap
 import time
 
@@ -119,6 +120,39 @@ def test_bodies_of_every_size(script, mode, size):
     assert worker.ask("POST", "/", body, flags=0).body == expected
     assert worker.ask("POST", "/", body, flags=0).body == expected
 
+
+@pytest.fixture
+def no_tmpfile(tmp_path):
+    """The environment of a worker whose file system has no O_TMPFILE, as overlayfs before Linux 6.1."""
+    source, library = tmp_path / "shim.c", tmp_path / "shim.so"
+    source.write_text("""
+        #define _GNU_SOURCE
+        #include <errno.h>
+        #include <fcntl.h>
+        #include <stdarg.h>
+        #include <sys/syscall.h>
+        #include <unistd.h>
+        int open(const char *path, int flags, ...)
+        {
+            va_list list;
+            va_start(list, flags);
+            int mode = va_arg(list, int);
+            va_end(list);
+            errno = EOPNOTSUPP;
+            return (flags & O_TMPFILE) == O_TMPFILE ? -1 : (int)syscall(SYS_openat, AT_FDCWD, path, flags, mode);
+        }
+        int open64(const char *, int, ...) __attribute__((alias("open")));
+    """)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
+    (tmp_path / "spool").mkdir()
+    return {"LD_PRELOAD": str(library), "TMPDIR": str(tmp_path / "spool")}
+
+
+@pytest.mark.release
+def test_a_large_body_where_files_need_names(script, no_tmpfile):
+    worker = script("import sys\n" + HEAD + "print(len(sys.stdin.buffer.read()))", environ=no_tmpfile)
+    assert worker.ask("POST", "/", bytes(100000), flags=0).body == b"100000\n"
+    assert os.listdir(no_tmpfile["TMPDIR"]) == []
 
 def test_no_script_sees_half_a_body(script, tmp_path):
     worker = script(HEAD + "open(%r, 'w').close()\n" % str(tmp_path / "ran"))
