@@ -73,7 +73,10 @@ def regular_file(path):
 
 def own_frames_away(error):
     """The exception, its traceback without the frames of this package and of importlib at its beginning."""
-    from pyworker.fail import own_frame
+    try:
+        from pyworker.fail import own_frame
+    except Exception:
+        return error  # descriptors are used up, say: it is told with all of them
 
     trace = error.__traceback__
     while trace is not None and own_frame(trace.tb_frame):
@@ -195,9 +198,9 @@ class Scripts:
         variables.pop(HTTPOXY, None)
         variables.setdefault("SCRIPT_FILENAME", path)
         os.environ.update(variables)
-        self.open_streams()
         error = None
         try:
+            self.open_streams()
             self.enter_directory(path)
             os.chdir(sys.path[0])
             sys.argv = [path] + self.arguments
@@ -219,42 +222,49 @@ class Scripts:
     def is_exit(self, error):
         """Whether it is a sys.exit(), an ordinary end; what that wants to say goes where the interpreter puts it."""
         if isinstance(error, SystemExit) and error.code is not None and not isinstance(error.code, int):
-            print(error.code, file=sys.stderr)
+            try:
+                print(error.code, file=sys.stderr)
+            except Exception:
+                pass  # as for flush()
         return isinstance(error, SystemExit)
 
     def leave_child(self, error):
         """In a process that the script forked and that came to the script's end: it ends as any interpreter does."""
         code = 1 if error is not None else 0
-        if self.is_exit(error):
-            code = error.code if isinstance(error.code, int) else int(error.code is not None)
-        elif error is not None:
-            sys.excepthook(type(error), error, error.__traceback__)
-        flush(sys.stdout)
-        flush(sys.stderr)
-        os._exit(code & 0xFF)
+        try:
+            if self.is_exit(error):
+                code = error.code if isinstance(error.code, int) else int(error.code is not None)
+            elif error is not None:
+                sys.excepthook(type(error), error, error.__traceback__)
+            flush(sys.stdout)
+            flush(sys.stderr)
+        finally:
+            os._exit(code & 0xFF)  # or it would serve requests, too
 
     def end(self, failed):
         """After a script: what it has printed is on its way; or dropped, if it failed and did not set a sys.excepthook of
         its own (cgitb), which answers. Returns whether it failed so."""
         failed = failed and sys.excepthook is self.hook
-        if self.alone:
-            from pyworker.zygote import run_exit_functions
+        try:
+            if self.alone:
+                from pyworker.zygote import run_exit_functions
 
-            run_exit_functions()
-        if failed:
-            null = os.open("/dev/null", os.O_WRONLY)
-            if null != 1:
-                os.dup2(null, 1)
-                os.close(null)
-        flush(sys.stdout)
-        flush(self.output)
-        if not self.alone:
-            self.restore()
+                run_exit_functions()
+            if failed:
+                null = os.open("/dev/null", os.O_WRONLY)
+                if null != 1:
+                    os.dup2(null, 1)
+                    os.close(null)
+            flush(sys.stdout)
+            flush(self.output)
+        finally:
+            if not self.alone:
+                self.restore()  # also where descriptors are short: it has what the client sent in it
         return failed
 
     def remember(self):
         self.process = os.getpid()
-        self.hook = sys.excepthook
+        self.hook, self.output = sys.excepthook, None
         environ, directory = dict(os.environ), current_directory()
         self.before = environ, directory, sys.stdin, sys.stdout, sys.argv, sys.modules["__main__"], sys.path
 

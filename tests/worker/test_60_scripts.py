@@ -357,6 +357,20 @@ def test_a_process_that_the_script_forks_ends_with_the_script(script, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_it_does_so_whatever_it_does_at_its_end(script, mode):
+    worker = script("""
+        import os, sys
+        print("Content-Type: text/plain\\n", flush=True)
+        if os.fork() == 0:
+            sys.excepthook = None
+            1 / 0
+        print("ended with", os.waitstatus_to_exitcode(os.wait()[1]))
+    """, mode)
+    for _ in range(2):
+        assert worker.ask(flags=0).body == b"ended with 1\n"
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_what_a_script_leaves_behind_does_not_hold_its_answer(script, mode):
     worker = script(HEAD + "import subprocess\nsubprocess.Popen(['sleep', '60'])\nprint('done')\n", mode)
     begun = time.monotonic()
@@ -406,6 +420,22 @@ def test_without_free_descriptors_its_own_stay_what_they_are(script, free):
         assert [os.readlink(place + "/" + number) for number in "01"] == own
         resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE, (soft, most))
         assert connection.ask().body == b"out\n"
+
+@pytest.mark.parametrize("end", ["resource.setrlimit(resource.RLIMIT_NOFILE, (3, most)); 1 / 0", "sys.stderr.close(); sys.exit('it failed')"])
+def test_what_a_client_has_sent_goes_with_its_script_however_that_ends(script, end):
+    worker = script("""
+        import os, resource, sys
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        if "HTTP_COOKIE" in os.environ:
+            %s
+        print("Content-Type: text/plain\\n\\nfine")
+    """ % end, "persistent")
+    limits = resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE)
+    with worker.connect() as connection:
+        assert connection.ask(HTTP_COOKIE="secret").status == "500 Internal Server Error"
+        resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE, limits)
+        assert connection.ask().body == b"fine\n"
+
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_worker_s_directory_may_go(script, mode):
