@@ -13,6 +13,7 @@
 #include "core.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -40,8 +41,9 @@ static const uint32_t CONN_EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLET;
  */
 static volatile sig_atomic_t wake_descriptor = -1;
 static volatile sig_atomic_t sigterm_came;
-static pid_t owner; /* of the core */
-static bool forked; /* set in a child by fork(), at no cost to a request */
+static pid_t owner;         /* of the core */
+static struct core *opened; /* what fork() must know of; NULL in a child */
+static bool forked;         /* set in a child by fork(), at no cost to a request */
 
 static void on_sigterm(int signal_number)
 {
@@ -60,11 +62,6 @@ static void on_sigterm(int signal_number)
     ssize_t written = write(wake_descriptor, &one, sizeof(one));
     (void)written;
     errno = saved;
-}
-
-static void on_fork(void)
-{
-    forked = true;
 }
 
 bool core_is_child(void)
@@ -88,6 +85,51 @@ static void unlock(struct core *core)
 {
     (void)pthread_mutex_unlock(&core->lock);
 }
+
+/* --- fork --- */
+
+static void before_fork(void)
+{
+    if (opened != NULL)
+        lock(opened);
+}
+
+static void after_fork(void)
+{
+    if (opened != NULL)
+        unlock(opened);
+}
+
+/* In a child: a request ends with the process that serves it, whoever lives on. To what is left here of the
+ * request its peer has gone; a number that is merely free would be the next file's. */
+static void leave_connections(struct core *core)
+{
+    int ends[2];
+
+    if (core->open == 0)
+        return;
+    bool made = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0;
+    if (made)
+        (void)close(ends[1]);
+    for (size_t fd = 0; fd < core->conns_size; fd++)
+        if (core->conns[fd].open && (!made || dup3(ends[0], (int)fd, O_CLOEXEC) == -1))
+            (void)close((int)fd);
+    if (made)
+        (void)close(ends[0]);
+}
+
+static void become_child(void)
+{
+    forked = true;
+    if (opened == NULL)
+        return;
+    leave_connections(opened);
+    opened->stopping = true;
+    unlock(opened);
+    opened = NULL;
+}
+
+/* --- events --- */
 
 static bool set_events(struct core *core, int operation, int fd, uint32_t events, uint32_t generation)
 {
@@ -160,7 +202,8 @@ bool core_open(struct core *core, unsigned requests)
     core->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (core->peek == NULL || core->epoll == -1 || core->wake == -1 || !take_sigterm(core->wake))
         return false;
-    errno = pthread_atfork(NULL, NULL, on_fork);
+    opened = core;
+    errno = pthread_atfork(before_fork, after_fork, become_child);
     if (errno != 0)
         return false;
     core->listening = watch(core, core->listener, EPOLLIN, 0);
@@ -201,8 +244,8 @@ static bool conn_add(struct core *core, int fd)
     return true;
 }
 
-/* The descriptor is closed already, and with it its place in the set; a forked child of the app may hold the
- * connection open all the same, its events then carry an old generation or find the connection closed. */
+/* The descriptor is closed already, and with it its place in the set, unless a process that is about to exec
+ * still has it; events of it then carry an old generation or find the connection closed. */
 static void conn_forget(struct core *core, int fd)
 {
     if (core->conns[fd].waits)
@@ -524,11 +567,8 @@ void core_end(struct core *core, struct preset *request, bool keep)
 
 /* --- end --- */
 
-void core_close(struct core *core)
+static void close_all(struct core *core)
 {
-    core->stopping = true;
-    if (core->epoll == -1)
-        return;
     if (core->listening)
         listener_pause(core);
     if (core->guarded && !core->single) {
@@ -551,4 +591,13 @@ void core_close(struct core *core)
     core->conns = NULL;
     core->conns_size = 0;
     core->peek = NULL;
+}
+
+void core_close(struct core *core)
+{
+    lock(core); /* threads of the app may live, and fork */
+    core->stopping = true;
+    if (core->epoll != -1)
+        close_all(core);
+    unlock(core);
 }

@@ -23,6 +23,11 @@ def daemon():
         os._exit(0)
     os.wait()
     return os.read(reader, 20)
+def lose():
+    """Is gone in the middle of a request, and leaves a process that has all that fork() gives it."""
+    if os.fork() == 0:
+        time.sleep(3600)
+    os._exit(1)
 def child():
     return str(subprocess.Popen(["sleep", "3600"]).pid).encode()
 def thread():
@@ -109,6 +114,16 @@ def test_no_process_is_left_behind(unruly, name, end):
     elif end == "drain":
         gateway.stop()
     wait_until(lambda: not alive(pid), "the end of what the worker has left")
+
+
+@pytest.mark.parametrize("mode", ["persistent", "fork"])
+def test_a_request_ends_with_its_process_whoever_lives_on(unruly, mode):
+    gateway = unruly(mode=mode, concurrency=1)
+    for _ in range(2):
+        began = time.monotonic()
+        assert gateway.post("/k/lose", b"").status == 502
+        assert time.monotonic() - began < 10
+        assert gateway.get("/k/").text == "ok"
 
 
 # --- descriptors

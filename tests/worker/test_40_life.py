@@ -319,6 +319,47 @@ def test_forked_child_that_comes_back_does_not_answer(serve, end, code, text):
     assert worker.stderr.count(text) >= 1 and ("Traceback" in worker.stderr) == bool(text)
 
 
+def test_forked_child_has_no_connections(serve):
+    """Neither that of the request nor others: what it writes goes nowhere, and when the worker is lost all of them end."""
+    worker = serve("""
+        import os, time
+
+        def app(environ, start_response):
+            write = start_response("200 OK", [])
+            if environ["PATH_INFO"] == "/":
+                return [b"parent"]
+            write(b"parent ")
+            reader, writer = os.pipe()
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    write(b"child")
+                except OSError as error:
+                    os.write(writer, type(error).__name__.encode())
+                os.close(writer)
+                if environ["PATH_INFO"] == "/lost":
+                    time.sleep(100)
+                os._exit(0)
+            write(os.read(reader, 100))
+            if environ["PATH_INFO"] == "/lost":
+                write(b" %d" % pid)
+                os._exit(3)
+            return []
+    """)
+    with worker.connect() as idle, worker.connect() as lost:
+        assert idle.ask().body == b"parent"
+        assert lost.ask(path="/child").body == b"parent BrokenPipeError"
+        lost.send(request(cgi_params(path="/lost")))
+        answer = fcgi.Answer()
+        lost.read_until(answer, lambda kind, content: b"Error " in answer.body)
+        child = int(answer.body.split()[-1])
+        try:
+            assert lost.at_end() and idle.at_end()
+        finally:
+            os.kill(child, signal.SIGKILL)
+    assert worker.wait() == 3
+
+
 def test_sigterm_for_a_child_is_not_for_the_worker(serve):
     worker = serve("""
         import multiprocessing, time

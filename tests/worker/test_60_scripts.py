@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import resource
+import signal
 import subprocess
 import textwrap
 import time
@@ -377,6 +378,27 @@ def test_what_a_script_leaves_behind_does_not_hold_its_answer(script, mode):
     assert worker.ask(flags=0).body == b"done\n"
     assert time.monotonic() - begun < 30
     worker.say("STOP")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_script_that_is_lost_is_not_outlived_by_its_request(script, mode, begun):
+    worker = script("""
+        import os, time
+        print("Content-Type: text/plain\\n", flush=%s)
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(100)
+            os._exit(0)
+        open("child", "w").write(str(pid))
+        os._exit(0)
+    """ % begun, mode)
+    with worker.connect() as connection:
+        connection.send(request(cgi_params(), flags=0))
+        with contextlib.suppress(EOFError):
+            while True:  # if its head came
+                connection.read_record()
+    os.kill(int((worker.script.parent / "child").read_text()), signal.SIGKILL)
 
 
 # --- hostile scripts and clients ---

@@ -301,26 +301,30 @@ def test_kill_ends_the_copy_of_a_slot_and_what_it_started(copies):
     assert worker.stop() == 0
 
 
-@pytest.mark.parametrize("kind", ["wsgi", "asgi"])
-def test_a_process_that_was_forked_does_not_hold_the_connection(copies, kind):
-    app = {"wsgi": """
-        def app(environ, start_response):
-            start_response("200 OK", [])
-            return [fork()]
-    """, "asgi": """
-        async def app(scope, receive, send):
-            await send({"type": "http.response.start", "status": 200})
-            await send({"type": "http.response.body", "body": fork()})
-    """}
-    worker = copies("""
-        import os, time
-        def fork():
-            pid = os.fork()
+FORKS = """
+        import ctypes, os, time
+        def fork(how=os.fork):
+            pid = how()
             if pid == 0:
                 time.sleep(100)
                 os._exit(0)
             return b"%d" % pid
-    """ + app[kind], options=("--lifespan", "off"))
+"""
+
+
+@pytest.mark.parametrize("kind", ["wsgi", "asgi"])
+@pytest.mark.parametrize("how", ["os.fork", "getattr(ctypes.PyDLL(None), '_Fork', os.fork)"])  # the second one tells nobody
+def test_a_process_that_was_forked_does_not_hold_the_connection(copies, kind, how):
+    app = {"wsgi": """
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            return [fork(%s)]
+    """, "asgi": """
+        async def app(scope, receive, send):
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body", "body": fork(%s)})
+    """}
+    worker = copies(FORKS + app[kind] % how, options=("--lifespan", "off"))
     with worker.connect() as connection:
         pid = int(connection.ask(flags=0).body)
         try:
@@ -328,6 +332,42 @@ def test_a_process_that_was_forked_does_not_hold_the_connection(copies, kind):
             assert not ended(pid)
         finally:
             os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("kind", ["wsgi", "asgi"])
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("end", ["os._exit(0)", "os.abort()"])
+def test_a_copy_that_is_lost_is_not_outlived_by_its_request(copies, kind, begun, end):
+    """Whoever it has forked lives on, and has nothing of it."""
+    app = {"wsgi": """
+        def app(environ, start_response):
+            write = start_response("200 OK", [])
+            if environ["PATH_INFO"] == "/begun":
+                write(b"begun")
+            lose()
+    """, "asgi": """
+        async def app(scope, receive, send):
+            if scope["path"] == "/begun":
+                await send({"type": "http.response.start", "status": 200})
+                await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+            lose()
+    """}
+    worker = copies(FORKS + """
+        def lose():
+            pid = fork()
+            with open("child", "wb") as file:
+                file.write(pid)
+            %s
+    """ % end + app[kind], options=("--lifespan", "off"))
+    answer = Answer()
+    with worker.connect() as connection:
+        connection.send(request(cgi_params(path="/begun" if begun else "/"), flags=0))
+        if begun:
+            connection.read_until(answer, lambda kind, content: answer.body == b"begun")
+        assert connection.at_end()
+    pid = int((worker.directory / "child").read_text())
+    assert not ended(pid)
+    os.kill(pid, signal.SIGKILL)
 
 
 def answer_pids(content):
