@@ -272,6 +272,7 @@ PyObject *asgi_poll(struct worker *w)
     struct asgi *a = w->asgi;
     bool more = true;
 
+    exchange_end_child(true); /* the set is its parent's, and so is what comes there */
     while (more) {
         if (a->spare == NULL)
             a->spare = call_new(a);

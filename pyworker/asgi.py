@@ -180,8 +180,10 @@ def run(core, loop, life, *arguments):
         selector.select = core.asgi_select
     try:
         life.context.run(loop.run_forever)
-    except KeyboardInterrupt:
-        cancel(loop, asyncio.all_tasks(loop) - {life.task})
+    except BaseException as error:
+        core.end_child(error)  # what is taken down here is its parent's
+        if isinstance(error, KeyboardInterrupt):
+            cancel(loop, asyncio.all_tasks(loop) - {life.task})
         raise
     finally:
         if selector is None:

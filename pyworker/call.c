@@ -211,6 +211,7 @@ static PyObject *after(struct call *c, PyObject *yielded)
         reply_release(c);
         return yielded;
     }
+    exchange_end_child(PyErr_Occurred() == NULL);
     c->returned = true;
     c->app_status = outcome(c);
     Py_CLEAR(c->steps);

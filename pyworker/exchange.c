@@ -57,6 +57,15 @@ void exchange_claim(struct exchange *x)
     x->busy = true;
 }
 
+void exchange_end_child(bool done)
+{
+    if (!core_is_child())
+        return;
+    if (!done)
+        PyErr_Print(); /* exits by itself after SystemExit */
+    Py_Exit(done ? 0 : 1);
+}
+
 static const char *parameter(const struct exchange *x, const char *name)
 {
     const char *value = preset_parameter(&x->request, name);

@@ -35,6 +35,7 @@ PyObject *asgi_select(struct worker *w, PyObject *timeout)
     struct asgi *a = w->asgi;
     int error = 0;
 
+    exchange_end_child(true);
     int ms = milliseconds(timeout);
     if (ms == -2)
         return NULL;

@@ -150,17 +150,6 @@ static bool call_close(struct exchange *x, PyObject *close)
 
 /* --- one request --- */
 
-/* In a child that the app forked and that came back here: it ends as any Python program does; the request is
- * its parent's to answer. Elsewhere does nothing. */
-static void leave_child(bool done)
-{
-    if (!core_is_child())
-        return;
-    if (!done)
-        PyErr_Print(); /* exits by itself after SystemExit */
-    Py_Exit(done ? 0 : 1);
-}
-
 /* Sends all that the app returned and completes the answer, at once if more than END_REQUEST is still to wait
  * for. */
 static bool send_answer(struct exchange *x, PyObject *result, bool has_close)
@@ -174,10 +163,10 @@ static bool serve(struct exchange *x, PyObject *app, PyObject *env, PyObject *re
     unsigned status = 0;
 
     PyObject *result = PyObject_CallFunctionObjArgs(app, env, responder, NULL);
-    leave_child(result != NULL);
+    exchange_end_child(result != NULL);
     PyObject *close = result == NULL ? NULL : find_close(x, result);
     bool done = result != NULL && send_answer(x, result, close != NULL);
-    leave_child(done);
+    exchange_end_child(done);
     if (!done)
         status = fail(x, &interrupt);
     if (close != NULL) {

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -317,6 +318,112 @@ def test_forked_child_that_comes_back_does_not_answer(serve, end, code, text):
     assert worker.stop() == 0
     assert worker.stdout == "atexit False\n" * 2 + "atexit True\n"
     assert worker.stderr.count(text) >= 1 and ("Traceback" in worker.stderr) == bool(text)
+
+
+@pytest.mark.parametrize("end, code, text", [
+    ("sys.exit(7)", 7, ""),
+    ("raise ValueError('in the child')", 1, "ValueError: in the child"),
+    ("pass", 1, "BrokenPipeError"),
+    ("asyncio.new_event_loop().run_until_complete(asyncio.sleep(0)); os._exit(5)", 5, ""),
+    ("await Once()", 0, ""),
+])
+def test_forked_child_that_comes_back_to_a_loop_is_no_second_worker(serve, end, code, text):
+    worker = serve("""
+        import asyncio, atexit, os, sys
+        atexit.register(lambda: print("atexit", os.getpid() == parent, flush=True))
+        parent = os.getpid()
+
+        class Once:
+            def __await__(self):
+                yield
+
+        async def app(scope, receive, send):
+            await send({"type": "http.response.start", "status": 200})
+            child = os.fork()
+            if child == 0:
+                %s
+            else:
+                child = os.waitpid(child, 0)[1] >> 8
+            await send({"type": "http.response.body", "body": b"parent %%d" %% child})
+    """ % end, options=["--lifespan", "off"])
+    with worker.connect() as connection:
+        for _ in range(2):
+            assert connection.ask().body == b"parent %d" % code
+    assert worker.stop() == 0
+    assert worker.stdout == ("" if "_exit" in end else "atexit False\n" * 2) + "atexit True\n"
+    assert worker.stderr.count(text) >= 1 and ("Traceback" in worker.stderr) == bool(text)
+
+
+@pytest.mark.parametrize("loop", ["EpollSelector", "PollSelector"])
+def test_forked_child_that_leaves_the_loop_takes_nothing_down(serve, loop):
+    """sys.exit() in a task of the app's own goes through the loop."""
+    worker = serve("""
+        import asyncio, os, selectors, sys
+
+        class Policy(asyncio.DefaultEventLoopPolicy):
+            def new_event_loop(self):
+                return asyncio.SelectorEventLoop(selectors.%s())
+
+        async def fork(codes):
+            child = os.fork()
+            if child == 0:
+                sys.exit(3)
+            codes.append(os.waitpid(child, 0)[1] >> 8)
+
+        asyncio.set_event_loop_policy(Policy())
+
+        async def app(scope, receive, send):
+            if scope["type"] == "lifespan":
+                await receive()
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+                print("shutdown", os.getpid(), flush=True)
+                await send({"type": "lifespan.shutdown.complete"})
+            else:
+                codes = []
+                await send({"type": "http.response.start", "status": 200})
+                await asyncio.create_task(fork(codes))
+                await send({"type": "http.response.body", "body": b"%%d" %% codes[0]})
+    """ % loop)
+    for _ in range(3):
+        assert worker.ask().body == b"3"
+    assert worker.stop() == 0
+    assert worker.stdout == "shutdown %d\n" % worker.process.pid
+
+
+def test_forked_child_in_another_loop_takes_no_request(serve):
+    worker = serve("""
+        import asyncio, os, selectors
+
+        class Policy(asyncio.DefaultEventLoopPolicy):
+            def new_event_loop(self):
+                return asyncio.SelectorEventLoop(selectors.PollSelector())
+
+        class Once:
+            def __await__(self):
+                yield
+
+        asyncio.set_event_loop_policy(Policy())
+        child = -1
+
+        async def app(scope, receive, send):
+            global child
+            if child == -1:
+                child = os.fork()
+            while child == 0:
+                await Once()
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body", "body": b"%d %d" % (os.getpid(), child)})
+    """, options=["--lifespan", "off"])
+
+    def came_back():
+        """It comes to see that there is a request, unless its parent was faster."""
+        pid, child = worker.ask().body.split()
+        assert int(pid) == worker.process.pid
+        return Path("/proc/%d/stat" % int(child)).read_text().rpartition(")")[2].split()[0] == "Z"
+
+    eventually(came_back)
+    assert worker.stop() == 0
 
 
 def test_forked_child_has_no_connections(serve):
