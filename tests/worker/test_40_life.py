@@ -393,7 +393,7 @@ def test_forked_child_that_leaves_the_loop_takes_nothing_down(serve, loop):
 
 def test_forked_child_in_another_loop_takes_no_request(serve):
     worker = serve("""
-        import asyncio, os, selectors
+        import asyncio, os, selectors, time
 
         class Policy(asyncio.DefaultEventLoopPolicy):
             def new_event_loop(self):
@@ -405,12 +405,13 @@ def test_forked_child_in_another_loop_takes_no_request(serve):
 
         asyncio.set_event_loop_policy(Policy())
         child = -1
+        end = time.monotonic() + 60
 
         async def app(scope, receive, send):
             global child
             if child == -1:
                 child = os.fork()
-            while child == 0:
+            while child == 0 and time.monotonic() < end:
                 await Once()
             await send({"type": "http.response.start", "status": 200})
             await send({"type": "http.response.body", "body": b"%d %d" % (os.getpid(), child)})
