@@ -183,7 +183,7 @@ static char variable_byte(char c)
     char upper = (char)(c & ~0x20);
     if (upper >= 'A' && upper <= 'Z')
         return upper;
-    if (c >= '0' && c <= '9')
+    if (is_digit(c))
         return c;
     return c == '-' ? '_' : '\0';
 }

@@ -39,7 +39,7 @@ struct conn {
     struct timeq_entry deadline;
     struct list node; /* pool->idle, pool->waiting or pool->active */
     struct conn_pool *pool;
-    struct request *request;    /* NULL in IDLE and WAIT; in PROXY only its `in` is used */
+    struct request *request;    /* NULL in IDLE, WAIT and LINGER; in PROXY only its `in` is used */
     struct conn_origin *origin; /* a reference */
     uint32_t discarded;         /* LINGER: bytes thrown away so far */
     int armed;                  /* events that `io` waits for */

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "file_find.h"
+#include "file_open.h"
 #include "file_rules.h"
 #include "file_type.h"
 #include "log.h"
@@ -131,13 +132,12 @@ static bool answer(struct request *r, const struct file_found *found)
 static void refuse(struct request *r, int error)
 {
     char shown[SHOWN_MAX];
-    bool shortage = error == EMFILE || error == ENFILE || error == ENOMEM || error == EAGAIN;
     bool plain_miss = error == ENOENT || error == ENOTDIR || error == ENAMETOOLONG || error == ENXIO;
     if (!plain_miss) {
         size_t n = log_escape(shown, sizeof(shown), request_path(r), r->path_len);
         log_info("%s: static: %.*s is not served: %s", r->app_conf->name, (int)n, shown, strerror(error));
     }
-    request_fail(r, shortage ? 503 : 404, NULL);
+    request_fail(r, file_open_is_shortage(error) ? 503 : 404, NULL);
 }
 
 /* ---- the handler's three verbs ---- */

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -66,6 +65,11 @@ static int open_beneath(int dir, const char *name, int flags)
         return (int)fd;
     missing = errno == ENOSYS;
     return walk(dir, name, flags);
+}
+
+bool file_open_is_shortage(int error)
+{
+    return error == EMFILE || error == ENFILE || error == ENOMEM || error == EAGAIN;
 }
 
 int file_open(int dir, const char *name)

@@ -2,6 +2,7 @@
 #ifndef LEANGATE_FILE_OPEN_H
 #define LEANGATE_FILE_OPEN_H
 
+#include <stdbool.h>
 #include <sys/stat.h>
 
 /* Opens `name` (relative, segments with one slash between) below the directory `dir` for reading. Symbolic
@@ -9,6 +10,9 @@
  * blocks on a fifo; what kind of file it is, is for the caller to see. The descriptor, or -1 with errno:
  * EXDEV or ELOOP where the name would lead out. */
 int file_open(int dir, const char *name);
+
+/* Whether it was for want of memory or descriptors that this failed: another time it may go. */
+bool file_open_is_shortage(int error);
 
 /* What `name` is, found in the same way, whether or not it could be read. 0, or -1 with errno. */
 int file_look(int dir, const char *name, struct stat *st);

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "ascii.h"
 #include "http_date.h"
 #include "http_reply.h"
 
@@ -138,7 +139,7 @@ static bool list_holds(const char *text, size_t len, const char *etag, bool weak
     if (len == 1 && text[0] == '*')
         return true;
     while (at < end) {
-        if (*at == ' ' || *at == '\t' || *at == ',') {
+        if (is_blank(*at) || *at == ',') {
             at++;
             continue;
         }
@@ -208,7 +209,7 @@ static bool range_counts(const struct question *q)
 
 static const char *skip_blanks(const char *at, const char *end)
 {
-    while (at < end && (*at == ' ' || *at == '\t'))
+    while (at < end && is_blank(*at))
         at++;
     return at;
 }
@@ -218,7 +219,7 @@ static bool take_number(const char **at, const char *end, uint64_t *value)
 {
     const char *start = *at;
     *value = 0;
-    for (; *at < end && **at >= '0' && **at <= '9'; ++*at) {
+    for (; *at < end && is_digit(**at); ++*at) {
         uint64_t digit = (uint64_t)(**at - '0');
         *value = *value > (UINT64_MAX - digit) / 10 ? UINT64_MAX : *value * 10 + digit;
     }

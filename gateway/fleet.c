@@ -29,9 +29,7 @@ static bool leaves(const struct worker *w)
 static int64_t shortage(const struct fleet *fleet)
 {
     struct list *node, *after;
-    int64_t n = (int64_t)fleet->count - fleet->limit;
-    LIST_EACH (node, after, &fleet->starving)
-        n++;
+    int64_t n = (int64_t)fleet->count - fleet->limit + list_count(&fleet->starving);
     LIST_EACH (node, after, &fleet->workers)
         n -= leaves(LIST_OBJECT(node, struct worker, in_fleet));
     return n;

@@ -88,7 +88,7 @@ bool forwarded_walk_left(struct forwarded_walk *w, struct slice *element)
 static bool is_alnum(char c)
 {
     char lower = (char)(c | 0x20);
-    return (c >= '0' && c <= '9') || (lower >= 'a' && lower <= 'z');
+    return is_digit(c) || (lower >= 'a' && lower <= 'z');
 }
 
 /* RFC 7239 6.3: "_" and more */
@@ -116,7 +116,7 @@ static bool take_port(const char *text, size_t len, bool standard, struct forwar
     if (standard && text[1] == '_')
         return is_obfuscated(text + 1, len - 1);
     for (size_t i = 1; i < len; i++) {
-        if (len > 6 || text[i] < '0' || text[i] > '9')
+        if (len > 6 || !is_digit(text[i]))
             return false;
         port = port * 10 + (uint32_t)(text[i] - '0');
     }

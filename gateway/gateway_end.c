@@ -15,15 +15,6 @@ enum {
     RESERVE_MS = 1000     /* at most so much of `drain` is kept for killing, and a tenth of it at most */
 };
 
-static uint32_t active_connections(const struct gateway *g)
-{
-    uint32_t n = 0;
-    struct list *node, *after;
-    LIST_EACH (node, after, &g->pool.active)
-        n++;
-    return n;
-}
-
 static void drain(struct gateway *g)
 {
     struct list *node, *after;
@@ -35,7 +26,7 @@ static void drain(struct gateway *g)
     LIST_EACH (node, after, &g->listeners)
         listener_free(LIST_OBJECT(node, struct listener, node));
     conn_close_all(&g->pool, false);
-    uint32_t left = active_connections(g);
+    uint32_t left = list_count(&g->pool.active);
     if (left > 0)
         log_info("draining: %u request%s left (Ctrl-C again to stop now)", left, left == 1 ? "" : "s");
     gateway_apps_stop(g, false);
@@ -47,7 +38,7 @@ static void stop_now(struct gateway *g)
         return;
     if (!g->pool.draining)
         drain(g);
-    uint32_t left = active_connections(g);
+    uint32_t left = list_count(&g->pool.active);
     if (left > 0)
         log_warning("stopped with %u request%s unfinished", left, left == 1 ? "" : "s");
     g->killing = true;

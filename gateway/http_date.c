@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "ascii.h"
+
 enum { DAY = 24 * 3600, YEAR_SECONDS = 31556952, YEARS_AHEAD = 50 };
 
 /* A date while it is read. */
@@ -31,7 +33,7 @@ static bool take_digits(struct reading *r, size_t n, int64_t *value)
     if ((size_t)(r->end - r->at) < n)
         return false;
     for (; n > 0; n--, r->at++) {
-        if (*r->at < '0' || *r->at > '9')
+        if (!is_digit(*r->at))
             return false;
         *value = *value * 10 + (*r->at - '0');
     }

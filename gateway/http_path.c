@@ -4,9 +4,11 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "ascii.h"
+
 static int hex_digit(char c)
 {
-    if (c >= '0' && c <= '9')
+    if (is_digit(c))
         return c - '0';
     char lower = (char)(c | 0x20);
     return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;

@@ -371,7 +371,7 @@ static int parse_weight(const char *text, size_t n)
         return 0;
     int weight = (text[0] - '0') * 1000;
     for (size_t i = 2, unit = 100; i < n; i++, unit /= 10) {
-        if (text[i] < '0' || text[i] > '9')
+        if (!is_digit(text[i]))
             return 0;
         weight += (text[i] - '0') * (int)unit;
     }

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct list {
     struct list *next;
@@ -44,6 +45,15 @@ static inline void list_append(struct list *head, struct list *node)
 static inline void list_prepend(struct list *head, struct list *node)
 {
     list_append(head->next, node);
+}
+
+/* How many nodes it has; they are walked. */
+static inline uint32_t list_count(const struct list *head)
+{
+    uint32_t n = 0;
+    for (const struct list *node = head->next; node != head; node = node->next)
+        n++;
+    return n;
 }
 
 /* Takes `node` out of whatever list it is in; may be called for one that is in none. */

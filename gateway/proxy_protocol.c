@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "ascii.h"
+
 enum {
     V1_MAX = 107, /* bytes of the longest line with its CRLF (2.1) */
     V2_HEAD = 16, /* signature, command, family, length (2.2) */
@@ -56,7 +58,7 @@ static bool take_port(struct line *rest, uint16_t *port)
     if (len == 0 || len > 5 || (len > 1 && word.at[0] == '0'))
         return false;
     for (; word.at < word.end; word.at++) {
-        if (*word.at < '0' || *word.at > '9')
+        if (!is_digit(*word.at))
             return false;
         value = value * 10 + (uint32_t)(*word.at - '0');
     }

@@ -184,8 +184,7 @@ static enum script_verdict judge_miss(const struct request *r, int error)
         return SCRIPT_MISSING;
     size_t n = log_escape(shown, sizeof(shown), request_path(r), r->path_len);
     log_info("%s: %.*s is not served: %s", r->app_conf->name, (int)n, shown, strerror(error));
-    bool shortage = error == EMFILE || error == ENFILE || error == ENOMEM || error == EAGAIN;
-    return shortage ? SCRIPT_SHORTAGE : SCRIPT_MISSING;
+    return file_open_is_shortage(error) ? SCRIPT_SHORTAGE : SCRIPT_MISSING;
 }
 
 static enum script_verdict find_file(struct request *r, const char *rest, size_t len)

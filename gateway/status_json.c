@@ -71,17 +71,13 @@ static bool put_gateway(struct buf *out, const struct status_facts *facts)
 {
     struct proc_memory memory;
     char started[STATUS_VIEW_TIME];
-    uint32_t idle = 0;
-    struct list *node, *after;
-    LIST_EACH (node, after, facts->idle)
-        idle++;
     status_view_time(facts->started, started);
     proc_memory(getpid(), &memory);
     return buf_printf(out, "{\"version\":\"%s\",\"pid\":%d,\"state\":\"%s\",\"started\":\"%s\"",
                       LEANGATE_VERSION, (int)getpid(), facts->draining ? "draining" : "serving", started) &&
            put_text(out, "config", facts->conf->file) &&
            buf_printf(out, ",\"connections\":{\"open\":%u,\"idle\":%u,\"limit\":%lld", *facts->connections,
-                      idle, (long long)facts->conf->connections) &&
+                      list_count(facts->idle), (long long)facts->conf->connections) &&
            put_rows(out, stats_global_rows, STATS_GLOBALS, stats_globals) &&
            buf_printf(out, "},\"memory\":{\"rss\":%llu,\"peak\":%llu,\"pss\":%llu,\"private\":%llu",
                       (unsigned long long)memory.rss, (unsigned long long)memory.rss_most,

@@ -62,15 +62,11 @@ static bool put_process(struct buf *out, const struct status_facts *facts)
 
 static bool put_gateway(struct buf *out, const struct status_facts *facts)
 {
-    uint32_t idle = 0;
-    struct list *node, *after;
-    LIST_EACH (node, after, facts->idle)
-        idle++;
     const struct number numbers[] = {
         {"apps",             "gauge", "Apps that are configured.",                   facts->conf->app_count },
         {"draining",         "gauge", "1 from SIGTERM on.",                          facts->draining        },
         {"connections",      "gauge", "Connections of clients that are open.",       *facts->connections    },
-        {"connections_idle", "gauge", "Those of them that wait for a next request.", idle                   },
+        {"connections_idle", "gauge", "Those of them that wait for a next request.", list_count(facts->idle)},
         {"buffer_bytes",     "gauge", "Heads, bodies and answers in memory.",        (double)buf_allocated()},
         {"spool_bytes",      "gauge", "Bodies and answers in files.",                (double)body_spooled() },
     };
