@@ -218,6 +218,9 @@ static void serve(struct gateway *g)
     gateway_apps_start(g);
     gateway_end_when_idle(g);
     notify_ready(g->pool.conf->app_count, g->shared.fleet.count);
+    g->serving = true;
+    if (g->reload) /* which has waited for it */
+        task_wake(&g->task);
     memory_give_back(); /* what only the start needed */
     ev_run(g->loop, 0);
 }

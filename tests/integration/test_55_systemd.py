@@ -2,6 +2,7 @@
 the manager with a datagram socket and a listening one."""
 
 import json
+import re
 import signal
 import socket
 import time
@@ -10,7 +11,7 @@ import pytest
 
 import rawhttp
 from activated import Activated
-from gateway import app, wait_until
+from gateway import app, children, wait_until
 
 KITCHEN = {"app:kitchen": app("kitchen")}
 
@@ -73,6 +74,17 @@ def test_ready_means_that_it_listens(launch, manager, tmp_path):
     with rawhttp.Connection(str(tmp_path / "s")) as connection:
         assert connection.get("/").status == 200
     assert "imports in" in gateway.err.text
+
+
+def test_a_reload_waits_for_the_check(launch, manager):
+    """What would be served meanwhile was not checked, and READY would be too early."""
+    gateway = launch({"app:slow": app("slowstart", env="SECONDS=0.4", start="check")},
+                     environ={"NOTIFY_SOCKET": manager.name}, wait=False)
+    wait_until(lambda: children(gateway.process.pid), "the worker that is checked")
+    gateway.process.send_signal(signal.SIGHUP)
+    manager.wait_for(READY="1")
+    gateway.err.wait("configuration loaded anew")
+    assert re.search("imports in .*^leangate .*configuration loaded anew", gateway.err.text, re.M | re.S)
 
 
 def test_reload(launch, manager):
