@@ -537,7 +537,7 @@ def test_a_thousand_copies_leave_nothing(copies):
     memory, descriptors = worker.memory(), worker.descriptors()
     for _ in range(1000):
         assert worker.ask(flags=0).body == b"x"
-    eventually(lambda: worker.descriptors() == descriptors)
+    eventually(lambda: worker.descriptors() <= descriptors)  # the first count may have been taken as a copy was leaving
     assert worker.memory() - memory < 100_000
     assert os.path.exists("/proc/%d" % worker.process.pid)
 
