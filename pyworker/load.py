@@ -80,21 +80,31 @@ def find(module, attribute):
     raise LoadError(missing(module, attribute or " or ".join(DEFAULTS)))
 
 
+def called(app):
+    """What calling it may run. It is asked for __call__, not its class: that may have a slot of this name, as Sentry's wrapper."""
+    return (app,) if isinstance(app, type) else (app, getattr(app, "__call__", None))
+
+
 def is_asgi(app):
-    """Whether calling it would make a coroutine."""
+    """Whether calling it would make a coroutine, or an object of a class that is awaited like one."""
     functools = sys.modules.get("functools")  # which is there if there is a partial()
     while functools is not None and isinstance(app, functools.partial):
         app = app.func
-    for function in (app, getattr(type(app), "__call__", None)):
+    for function in called(app):
         if getattr(getattr(function, "__code__", None), "co_flags", 0) & CO_COROUTINE:
             return True
-    return False
+    return isinstance(app, type) and hasattr(app, "__await__")
 
 
-def takes_nothing(app):
-    """Whether it is a plain function without parameters: a factory, not an app."""
-    code = getattr(app, "__code__", None) if type(app) is type(load) else None
-    return code is not None and code.co_argcount == 0 and not code.co_flags & CO_VARARGS
+def takes_too_few(app):
+    """How many arguments it takes, in words, where no app takes so few: a factory, or what another server runs. Else None."""
+    for function in called(app):
+        plain = getattr(function, "__func__", function)
+        if type(plain) is type(load):
+            count = plain.__code__.co_argcount - (plain is not function)
+            few = count < 2 and not plain.__code__.co_flags & CO_VARARGS
+            return ("one argument" if count == 1 else "no arguments") if few else None
+    return None
 
 
 def guess_kind(spec):
@@ -126,9 +136,10 @@ def load(spec, arguments, factory, kind):
         label += "()"
     if not callable(app):
         raise LoadError("%s is not callable: it is %s" % (label, type(app).__name__))
-    if takes_nothing(app):
-        hint = "" if factory else ": did you mean --factory?"
-        raise LoadError("%s takes no arguments, a WSGI app takes two, an ASGI app three%s" % (label, hint))
+    few = takes_too_few(app)
+    if few:
+        hint = ": did you mean --factory?" if hasattr(app, "__code__") and not factory else ""
+        raise LoadError("%s takes %s, a WSGI app takes two, an ASGI app three%s" % (label, few, hint))
     if kind == "wsgi" and is_asgi(app):
         raise LoadError("%s is an ASGI app, and kind is wsgi" % label)
     return app, "asgi" if kind == "asgi" or is_asgi(app) else "wsgi"

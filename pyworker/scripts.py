@@ -13,7 +13,7 @@ import time
 from _frozen_importlib import module_from_spec
 from _frozen_importlib_external import SourceFileLoader, spec_from_file_location
 
-from pyworker.load import find, is_asgi, takes_nothing, LoadError, DEFAULTS
+from pyworker.load import find, is_asgi, takes_too_few, LoadError, DEFAULTS
 
 SCRIPT, WSGI, NOTHING, BROKEN = range(4)  # as in script.c
 FRESH_NS = 2_000_000_000  # bytecode files know whole seconds: what was changed a moment ago is compiled anew
@@ -98,9 +98,10 @@ def import_app(path, code):
     try:
         exec(code, module.__dict__)
         attribute, app = find(module, "")
-        if not callable(app) or takes_nothing(app):
-            raise LoadError("%s: %s is no app: it is %s; rename it if the file is a script"
-                            % (path, attribute, "a function without parameters" if callable(app) else type(app).__name__))
+        few = callable(app) and takes_too_few(app)
+        if few or not callable(app):
+            raise LoadError("%s: %s is no app: it %s; rename it if the file is a script"
+                            % (path, attribute, "takes " + few if few else "is " + type(app).__name__))
     except BaseException:
         del sys.modules[name]
         raise

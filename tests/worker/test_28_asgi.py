@@ -29,6 +29,9 @@ def test_ready_tells_kind_and_concurrency(spawn):
 
 @pytest.mark.parametrize("source", [
     "class App:\n    async def __call__(self, scope, receive, send): pass\napp = App()\n",
+    "class App:\n    __slots__ = '__call__',\n    async def run(self, scope, receive, send): pass\n"
+    "app = App()\napp.__call__ = app.run\n",
+    "class app:\n    def __init__(self, scope, receive, send): pass\n    def __await__(self): yield\n",
     "class App:\n    async def run(self, scope, receive, send): pass\napp = App().run\n",
     "import functools\nasync def run(more, scope, receive, send): pass\napp = functools.partial(functools.partial(run), 1)\n",
 ])

@@ -329,6 +329,12 @@ def test_factory(spawn):
      "main:app", 'module "main" has no attribute "app"; callable there: site'),
     ("def create_app(): return print", "main:create_app",
      "main:create_app takes no arguments, a WSGI app takes two, an ASGI app three: did you mean --factory?"),
+    ("def create_app(config=None): return print", "main:create_app",
+     "main:create_app takes one argument, a WSGI app takes two, an ASGI app three: did you mean --factory?"),
+    ("class Site:\n  def create_app(self): return print\nsite = Site()", "main:site.create_app",
+     "main:site.create_app takes no arguments, a WSGI app takes two, an ASGI app three: did you mean --factory?"),
+    ("class Application:\n  def __call__(self, request): pass\napp = Application()", "main:app",
+     "main:app takes one argument, a WSGI app takes two, an ASGI app three"),
     ("app = print", "nowhere/main.py", 'cannot import "nowhere/main.py": there is no such file (in {cwd})'),
     ("app = print", "missing.py:app", 'cannot import "missing.py": there is no such file (in {cwd})'),
 ])
