@@ -3,6 +3,7 @@
 
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define APP_NAME_MAX 64
 
@@ -49,6 +50,14 @@ static const char *as_directory(const struct loader *l)
     return path != NULL && stat(path, &st) == 0 && S_ISDIR(st.st_mode) ? path : NULL;
 }
 
+/* Whether APP, which is a directory, is named as `import` names a package: its modules are no scripts for
+ * everybody to run. With a slash it is a directory all the same. */
+static bool is_package(const struct loader *l, const char *directory)
+{
+    const char *init = check_absolute(l->arena, directory, "__init__.py");
+    return init != NULL && strpbrk(l->app, "./-") == NULL && access(init, F_OK) == 0;
+}
+
 static bool take_module(struct loader *l, struct conf_app *app)
 {
     struct check check = {.arena = l->arena, .base = l->input->cwd, .typed = true};
@@ -69,8 +78,8 @@ static bool may_be_module(struct loader *l)
     return true;
 }
 
-/* What APP is: by the kind that [app] says, else a directory is files, and all else is for the worker to find
- * out. Sets the kind and the one key that belongs to it. */
+/* What APP is: by the kind that [app] says, else a directory is files unless it is a package, and all else is
+ * for the worker to find out. Sets the kind and the one key that belongs to it. */
 static bool take_app(struct loader *l, struct conf_app *app)
 {
     size_t len = strlen(l->app);
@@ -85,7 +94,7 @@ static bool take_app(struct loader *l, struct conf_app *app)
     }
     if (app->kind == CONF_KIND_AUTO && directory == NULL && !may_be_module(l))
         return false;
-    if (app->kind == CONF_KIND_AUTO && directory != NULL)
+    if (app->kind == CONF_KIND_AUTO && directory != NULL && !is_package(l, directory))
         app->kind = CONF_KIND_FILES;
     if (app->kind == CONF_KIND_FILES && directory == NULL)
         return load_fail(l, "\"%s\" is not a directory, which kind = files needs", l->app);

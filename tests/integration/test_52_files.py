@@ -296,6 +296,14 @@ def test_a_directory_on_the_command_line(launch, root):
     assert gateway.get("/robots.txt").text == "robots"
 
 
+def test_a_package_on_the_command_line_is_a_module(tmp_path):
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop/__init__.py").write_text(WSGI)
+    assert run(tmp_path, "shop", "-t", "--python", sys.executable).returncode == 0
+    for app, line in ("shop", "module = shop "), ("shop/", f"root = {tmp_path}/shop "), ("./shop", f"root = {tmp_path}/shop "):
+        assert line in run(tmp_path, app, "-T").stdout, app
+
+
 def test_a_script_on_the_command_line(launch, root):
     gateway = launch(args=[str(root / "report.py"), "--listen", "127.0.0.1:0", "--python", sys.executable])
     seen = show(gateway.get("/a/b"))
