@@ -44,7 +44,7 @@ def refuse_threads():
         if "threading" in sys.modules:
             threading = sys.modules["threading"]
             found = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
-            names = "thread%s (%s)" % ("s" if count > 1 else "", ", ".join(found[:8]))
+            names = "thread%s%s" % ("s" if count > 1 else "", " (%s)" % ", ".join(found[:8]) if found else "")
         raise LoadError("mode fork: the import of the app has started %d %s, which would be missing in its copies; "
                         "start them in a request, or use mode persistent" % (count, names))
 
@@ -66,7 +66,8 @@ def prepare(core, kind):
     refuse_threads()
     foreign = foreign_threads()
     if foreign > 0:
-        core.send(b"NOTE mode fork: %d threads of a library will be missing in the copies" % foreign)
+        core.send(b"NOTE mode fork: %d thread%s of a library will be missing in the copies"
+                  % (foreign, b"s" if foreign > 1 else b""))
     loop = None, ()
     if kind == "asgi":
         from pyworker.asgi import loop_for_copies

@@ -250,7 +250,7 @@ LIBRARY = """
 def test_a_thread_of_a_library_takes_no_signals(copies):
     """Each end of a copy is seen, and SIGTERM lets requests finish."""
     worker = copies(LIBRARY, ["--concurrency", "2"])
-    assert worker.notes == ["NOTE mode fork: 1 threads of a library will be missing in the copies"]
+    assert worker.notes == ["NOTE mode fork: 1 thread of a library will be missing in the copies"]
     for _ in range(6):
         assert worker.ask(flags=0).body == b"served"
     eventually(lambda: len(children(worker.process.pid)) == 1)
@@ -457,6 +457,21 @@ def test_threads_at_import_are_refused(spawn):
     summary, _ = worker.failed()
     assert summary == ("mode fork: the import of the app has started 1 thread (poller), which would be missing in its copies; "
                        "start them in a request, or use mode persistent")
+
+
+def test_threads_that_have_no_name_are_refused(spawn):
+    worker = spawn("""
+        import _thread, threading
+        begun, end = threading.Lock(), threading.Lock()
+        def run():
+            begun.release()
+            end.acquire()
+        begun.acquire(), end.acquire()
+        _thread.start_new_thread(run, ())
+        begun.acquire()
+        def app(e, s): pass
+    """, options=FORK)
+    assert " 1 thread, which would be missing " in worker.failed()[0]
 
 
 def test_preload(spawn, serve):
