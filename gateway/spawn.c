@@ -21,6 +21,7 @@
 
 #include "net.h"
 #include "prefetch.h"
+#include "version.h"
 
 enum {
     CONTROL_FD = 3,
@@ -233,6 +234,10 @@ void spawn_environment(const struct conf_app *app)
         if (inherits(*entry, app->clear_env) && putenv(*entry) != 0)
             refuse("no memory for the environment");
     free(before);
+    /* what web.py asks for to learn that it serves the public: without it its error pages show all sources
+     * and variables */
+    if (setenv("SERVER_SOFTWARE", "leangate/" LEANGATE_VERSION, 0) == -1)
+        refuse("no memory for the environment");
     /* php-cgi ends by itself after 500 requests, under what it has been given by then; max_requests does
      * without */
     if (app->kind == CONF_KIND_FASTCGI && setenv("PHP_FCGI_MAX_REQUESTS", "0", 0) == -1)

@@ -161,6 +161,12 @@ def test_clear_env(launch):
     assert "SECRET" not in environ and environ["A"] == "1" and "PATH" in environ
 
 
+@pytest.mark.parametrize("env, found", [([], "leangate/"), (["SERVER_SOFTWARE=Development"], "Development")])
+def test_a_worker_knows_before_a_request_that_there_is_a_server(launch, env, found):
+    gateway = launch(kitchen(env=env))
+    assert json.loads(gateway.get("/process-environ").text)["SERVER_SOFTWARE"].startswith(found)
+
+
 def test_the_process(launch):
     gateway = launch(kitchen(umask="0027"))
     gateway.get("/")
