@@ -117,10 +117,12 @@ static enum stats_counter judge(const struct worker *w, char how[HOW_MAX])
                                   WTERMSIG(status) == SIGTERM);
     if (w->stop_expired)
         snprintf(how, HOW_MAX, "did not stop within stop_timeout and was killed");
-    else if (killed && w->lost && w->ready == 0)
+    else if (killed && w->hung_up && w->ready == 0)
         snprintf(how, HOW_MAX, "closed its socket before it was ready and was killed");
     else if (WIFSIGNALED(status))
-        snprintf(how, HOW_MAX, "was killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+        snprintf(how, HOW_MAX, "was killed by signal %d (%s)%s", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)),
+                 WTERMSIG(status) == SIGKILL && (!killed || w->lost) ? ", maybe out of memory" : "");
     else
         snprintf(how, HOW_MAX, "exited with status %d%s", WEXITSTATUS(status),
                  w->ready == 0 ? " before it was ready" : "");

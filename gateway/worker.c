@@ -344,7 +344,10 @@ void worker_free(struct worker *w)
 
 void worker_lost(struct worker *w)
 {
+    struct proc_memory memory;
+    proc_rss(w->child.pid, &memory);
     w->lost = true;
+    w->hung_up = memory.rss > 0; /* a process that ends has no memory left when its sockets are closed */
     worker_event(w, w->state == WORKER_STARTING ? WORKER_ON_BROKEN : WORKER_ON_RETIRE);
 }
 

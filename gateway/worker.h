@@ -61,6 +61,7 @@ struct worker {
     char *failure;        /* text of FAILED: a summary line, then the traceback; owned, or NULL */
     char *live;           /* what of the app was alive when it stopped; owned, or NULL */
     bool lost;            /* see worker_lost */
+    bool hung_up;         /* and its process lived on */
     bool start_expired;   /* it was killed because start_timeout passed */
     bool stop_expired;    /* likewise stop_timeout */
     unsigned why;         /* enum stats_counter: for what its owner ended it; 0: not ended */

@@ -370,6 +370,16 @@ def test_a_start_that_closes_its_socket_and_hangs(launch, tmp_path):
     gateway.no_worker()
 
 
+def test_a_start_that_somebody_kills(launch, tmp_path):
+    """Its socket closes then, too; the kernel does it to the largest process when memory is short."""
+    (tmp_path / "large.py").write_text("import os\nheld = b'x' * 50_000_000\nos.kill(os.getpid(), 9)\n")
+    gateway = launch({"app:large": {"module": "large", "directory": tmp_path}})
+    assert gateway.get("/").status == 502
+    for start in 0, gateway.err.wait(r"^error: .*\n").end():
+        assert "was killed by signal 9 (Killed), maybe out of memory" in gateway.err.wait(r"^error: .*\n", start)[0]
+    gateway.no_worker()
+
+
 @pytest.mark.valgrind
 def test_a_stream_ends_when_its_client_leaves(launch):
     gateway = launch({"app:stream": app("endless", request_timeout="60s")})
