@@ -70,9 +70,10 @@ struct worker *app_start_worker(struct app *app)
     };
     struct worker *w = worker_new(&owner, &error);
     if (w == NULL) {
+        unsigned status = errno == 0 ? 500 : 503; /* what the machine is short of may be there again soon */
         log_error("%s", error.text);
         stats_error(app->stats, time(NULL), error.text);
-        app_give_up(app, 500, error.text);
+        app_give_up(app, status, error.text);
         return NULL;
     }
     app->stats->counts[STATS_STARTS]++;

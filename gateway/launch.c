@@ -20,10 +20,12 @@ struct ends {
     int err[2];
 };
 
-/* Why no process was started. */
-static void explain(const struct conf_app *app, struct conf_error *error, const char *what, int code)
+/* Why no process was started; errno stays what it is. */
+static void explain(const struct conf_app *app, struct conf_error *error, const char *what)
 {
+    int code = errno;
     snprintf(error->text, sizeof(error->text), "%s: %s: %s", app->name, what, strerror(code));
+    errno = code;
 }
 
 static void close_pair(int pair[2])
@@ -56,20 +58,24 @@ static int open_ends(struct ends *e)
     return 0;
 }
 
-/* The pid, or -1 with *error. */
+/* The pid, or -1 with *error and errno as launch_worker has it. */
 static pid_t start_process(const struct conf *conf, const struct conf_app *app, const char *library,
                            struct spawn *spawn, struct conf_error *error)
 {
     struct command *command = command_new(conf, app, library, error);
-    if (command == NULL)
+    if (command == NULL) {
+        errno = 0;
         return -1;
+    }
     spawn->program = command->program;
     spawn->argv = command->argv;
     spawn->files = command->cache.files;
     pid_t pid = spawn_process(spawn);
     if (pid == -1)
-        explain(app, error, "cannot start a process", errno);
+        explain(app, error, "cannot start a process");
+    int code = errno;
     free(command);
+    errno = code;
     return pid;
 }
 
@@ -81,8 +87,13 @@ int launch_worker(struct launch *l, const struct conf *conf, const struct conf_a
         {-1, -1},
         {-1, -1}
     };
-    if (spawn_socket(&l->socket, BACKLOG_MIN) == -1 || open_ends(&ends) == -1) {
-        explain(app, error, "cannot make the worker's sockets", errno);
+    if (spawn_socket(&l->socket, BACKLOG_MIN) == -1) {
+        explain(app, error,
+                "cannot make the worker's socket in $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR, $TMPDIR or /tmp");
+        goto fail;
+    }
+    if (open_ends(&ends) == -1) {
+        explain(app, error, "cannot make the worker's pipes");
         goto fail;
     }
     struct spawn spawn = {
@@ -103,8 +114,10 @@ int launch_worker(struct launch *l, const struct conf *conf, const struct conf_a
     close(l->socket.listen_fd);
     l->socket.listen_fd = -1;
     return 0;
-fail:
+fail:;
+    int code = errno;
     close_ends(&ends);
     spawn_socket_close(&l->socket);
+    errno = code;
     return -1;
 }

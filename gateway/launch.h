@@ -18,7 +18,8 @@ struct launch {
 };
 
 /* Starts a worker of the app; `library` is the directory that holds the package pyworker. 0, or -1 with
- * *error; what fails in the process itself is told on its control channel. */
+ * *error and errno, which is 0 where the configuration is wrong; what fails in the process itself is told on
+ * its control channel. */
 int launch_worker(struct launch *launch, const struct conf *conf, const struct conf_app *app,
                   const char *library, struct conf_error *error);
 

@@ -26,7 +26,6 @@
 enum {
     CONTROL_FD = 3,
     CHILD_FDS = 4,        /* 0 listening socket, 1 2 output, 3 control channel */
-    FD_PARKING = 16,      /* descriptors are first moved above this, so that none is overwritten */
     EXIT_CANNOT_RUN = 127 /* as a shell says it */
 };
 
@@ -150,14 +149,19 @@ static void __attribute__((noreturn, format(printf, 1, 2))) refuse(const char *f
     _exit(EXIT_CANNOT_RUN);
 }
 
+/* Descriptors are first moved above those that are taken, so that none is overwritten. */
 static void place_descriptors(const struct spawn *s)
 {
     const int from[CHILD_FDS] = {s->listen_fd, s->out_fd, s->err_fd, s->control_fd};
     int parked[CHILD_FDS];
     for (int i = 0; i < CHILD_FDS; i++) {
-        parked[i] = fcntl(from[i], F_DUPFD_CLOEXEC, FD_PARKING);
-        if (parked[i] == -1)
+        parked[i] = fcntl(from[i], F_DUPFD_CLOEXEC, CHILD_FDS);
+        if (parked[i] == -1) {
+            int code = errno;
+            if (dup2(s->control_fd, CONTROL_FD) == CONTROL_FD) /* takes none that is free */
+                refuse("no descriptors to start with: %s", strerror(code));
             _exit(EXIT_CANNOT_RUN);
+        }
     }
     for (int i = 0; i < CHILD_FDS; i++)
         if (dup2(parked[i], i) == -1)

@@ -1,6 +1,7 @@
 /* worker.c - see worker.h. */
 #include "worker.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -296,6 +297,7 @@ struct worker *worker_new(const struct worker_owner *owner, struct conf_error *e
     struct worker *w = calloc(1, sizeof(*w));
     if (w == NULL) {
         snprintf(error->text, sizeof(error->text), "%s: no memory for a worker", owner->app->name);
+        errno = ENOMEM;
         return NULL;
     }
     w->owner = *owner;
@@ -309,7 +311,9 @@ struct worker *worker_new(const struct worker_owner *owner, struct conf_error *e
     task_init(&w->task, run);
     w->spawned = timeq_clock();
     if (launch_worker(&launch, owner->conf, owner->app, owner->library, error) == -1) {
+        int code = errno;
         free(w);
+        errno = code;
         return NULL;
     }
     w->made = timeq_clock();

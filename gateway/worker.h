@@ -86,7 +86,7 @@ struct worker {
     bool finished;  /* its exit was acted upon */
 };
 
-/* Starts a process for the app. NULL with the reason in *error. */
+/* Starts a process for the app. NULL with the reason in *error, and errno as launch_worker has it. */
 struct worker *worker_new(const struct worker_owner *owner, struct conf_error *error);
 
 /* Frees a worker that is GONE and whose slots hold no request. */

@@ -664,6 +664,26 @@ def test_descriptors_used_up(launch):
     assert gateway.get("/x").status == 200
 
 
+@pytest.mark.skipif(bool(WRAPPER), reason="valgrind keeps descriptors for itself")
+@pytest.mark.parametrize("free, status, words", [
+    (2, 503, r"kitchen: cannot make the worker's socket in .*: Too many open files"),
+    (5, 503, r"kitchen: cannot make the worker's pipes: Too many open files"),
+    (11, 500, r"kitchen: no descriptors to start with: Too many open files"),
+])
+def test_a_start_without_descriptors(launch, free, status, words):
+    """It is nobody's code that is wrong, and the log says what is."""
+    gateway = launch(KITCHEN)
+    used = gateway.descriptors()
+    number = [n for n in range(len(used) + free) if n not in used][free - 1] + 1
+    before = resource.prlimit(gateway.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(gateway.pid, resource.RLIMIT_NOFILE, (number, before[1]))
+    answer = gateway.get("/x")
+    assert (answer.status, answer.get("Retry-After")) == (status, "1" if status == 503 else None)
+    gateway.err.wait(f"^error: {words}$")
+    resource.prlimit(gateway.pid, resource.RLIMIT_NOFILE, before)
+    wait_until(lambda: gateway.get("/x").status == 200, "the end of the back-off")
+
+
 def on_small_disk(directory):
     """A file system of 256 KB, where the tests may mount one."""
     return subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", directory],
