@@ -16,6 +16,7 @@ static struct ev_loop *loop;
 static struct list ours = {&ours, &ours};
 static ev_child everybody; /* sees every child's exit */
 static bool sweeping;      /* strangers were killed and may have left children of their own */
+static pid_t elders[64];   /* what the process had started before it became this program by exec; 0: none */
 
 static bool is_ours(pid_t pid)
 {
@@ -24,6 +25,14 @@ static bool is_ours(pid_t pid)
         if (LIST_OBJECT(node, struct reaper_child, node)->pid == pid)
             return true;
     return false;
+}
+
+static pid_t *find_elder(pid_t pid)
+{
+    for (size_t i = 0; i < sizeof(elders) / sizeof(elders[0]); i++)
+        if (elders[i] == pid)
+            return &elders[i];
+    return NULL;
 }
 
 /* The pids of our children as the kernel lists them, at most as many as fit; "" when it does not. */
@@ -50,7 +59,7 @@ void reaper_sweep(void)
     sweeping = false;
     char *next = text;
     for (long pid = strtol(text, &next, 10); pid > 0; pid = strtol(next, &next, 10))
-        if (!is_ours((pid_t)pid)) {
+        if (!is_ours((pid_t)pid) && find_elder((pid_t)pid) == NULL) {
             kill((pid_t)pid, SIGKILL);
             sweeping = true;
         }
@@ -60,7 +69,10 @@ static void on_stranger(EV_P_ ev_child *child, int events)
 {
     (void)EV_A;
     (void)events;
-    if (is_ours(child->rpid))
+    pid_t *elder = find_elder(child->rpid);
+    if (elder != NULL)
+        *elder = 0; /* its pid may be anybody's from now on */
+    if (elder != NULL || is_ours(child->rpid))
         return;
     log_debug("reaped process %d, which a worker had left behind", child->rpid);
     if (sweeping)
@@ -77,9 +89,20 @@ static void on_exit_of_ours(EV_P_ ev_child *watcher, int events)
     task_wake(child->task);
 }
 
+/* No worker has left these behind: a script has started them, and then this program in its own place. */
+static void spare_elders(void)
+{
+    char text[4096];
+    list_children(text, sizeof(text));
+    char *next = text;
+    for (size_t i = 0; i < sizeof(elders) / sizeof(elders[0]); i++)
+        elders[i] = (pid_t)strtol(next, &next, 10);
+}
+
 void reaper_init(struct ev_loop *ev)
 {
     loop = ev;
+    spare_elders();
     if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == -1)
         log_debug("not a subreaper: %s", strerror(errno));
     ev_child_init(&everybody, on_stranger, 0, 0);

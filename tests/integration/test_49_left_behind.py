@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from gateway import SLOW, app, proc_file, wait_until
+from gateway import BINARY, SLOW, WRAPPER, app, proc_file, wait_until
 from load import Load
 from measure import rollup
 
@@ -124,6 +124,25 @@ def test_a_request_ends_with_its_process_whoever_lives_on(unruly, mode):
         assert gateway.post("/k/lose", b"").status == 502
         assert time.monotonic() - began < 10
         assert gateway.get("/k/").text == "ok"
+
+
+@pytest.mark.skipif(bool(WRAPPER), reason="valgrind would run the script")
+def test_what_was_there_before_the_gateway_is_nobodys_leaving(unruly, tmp_path, monkeypatch):
+    """`something & exec leangate`, as scripts that start a container do it."""
+    script = tmp_path / "entry"
+    script.write_text(f'#!/bin/sh\nsleep 3600 >/dev/null 2>&1 &\necho $! > "{tmp_path}/beside"\nexec "{BINARY}" "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setattr("gateway.BINARY", script)
+    gateway = unruly(idle_timeout="300ms")
+    beside = int((tmp_path / "beside").read_text())
+    try:
+        left = int(gateway.get("/k/child").text)
+        wait_until(lambda: not alive(left), "the end of what the worker has left")
+        wait_until(lambda: gateway.workers == [beside], "no worker")
+        assert alive(beside)
+    finally:
+        os.kill(beside, 9)
+    wait_until(lambda: not gateway.zombies() and not gateway.workers, "its end")
 
 
 # --- descriptors
