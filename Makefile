@@ -40,7 +40,7 @@ CONFIG  = config load options argument environment reader sections value check c
 
 # The worker: a CPython extension and the Python around it.
 PYWORKER_C  = module inherit core threads peer conn preset record buffer wsgi environ names exchange input responder field head answer \
-              output file_wrapper handles control release script script_head pump spool zygote holes reload \
+              output file_wrapper handles control release script script_head pump spool unnamed zygote holes reload \
               asgi selector call scope awaitable receive send reply waiter upload
 PYWORKER_PY = __init__ __main__ asgi asgi_file bytecode fail files importcache importrecord profile trace listen live load private rehearse scripts zygote reload
 

@@ -19,8 +19,9 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
+
+#include "unnamed.h"
 
 _Static_assert(offsetof(FCGX_Request, ipcFd) == 2 * sizeof(int) + 5 * sizeof(void *), "libfcgi moved ipcFd");
 _Static_assert(offsetof(FCGX_Request, keepConnection) == offsetof(FCGX_Request, ipcFd) + 2 * sizeof(int),
@@ -65,7 +66,7 @@ bool preset_begin(struct preset *p, int fd)
 /* A file that holds these bytes and nothing more; returns where to read them, or -1. */
 static int file_of(const char *data, size_t len)
 {
-    int fd = memfd_create("head", MFD_CLOEXEC);
+    int fd = unnamed_memory("head");
     ssize_t n = 0;
 
     for (size_t done = 0; fd != -1 && done < len; done += (size_t)n) {

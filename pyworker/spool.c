@@ -1,16 +1,14 @@
 /* spool.c - see spool.h. The whole of it is read before the script runs, so that none ever gets half a body:
  * a script takes the end of its input for the end of the body. Small ones stay in memory. */
-#define _GNU_SOURCE
 #include "spool.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 #include <sys/mman.h>
+
+#include "unnamed.h"
 
 enum { MEMORY_MAX = 65536 }; /* bytes */
 
@@ -28,29 +26,11 @@ static bool write_all(int fd, const char *data, size_t len)
     return true;
 }
 
-/* One without a name; it is made and unlinked where the file system has no O_TMPFILE. */
-static int open_file(void)
-{
-    const char *directory = getenv("TMPDIR");
-    char path[PATH_MAX];
-
-    if (directory == NULL || *directory != '/')
-        directory = "/tmp";
-    int len = snprintf(path, sizeof(path), "%s/leangate-XXXXXX", directory);
-    int fd = open(directory, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
-    if (fd != -1 || (errno != EOPNOTSUPP && errno != EISDIR) || len < 0 || (size_t)len >= sizeof(path))
-        return fd;
-    fd = mkostemp(path, O_CLOEXEC);
-    if (fd != -1)
-        (void)unlink(path);
-    return fd;
-}
-
 /* Moves what was kept in memory to a file. Takes `memory`, returns the file or -1. */
 static int move_to_file(int memory, size_t len)
 {
     char *data = mmap(NULL, len, PROT_READ, MAP_SHARED, memory, 0);
-    int file = data == MAP_FAILED ? -1 : open_file();
+    int file = data == MAP_FAILED ? -1 : unnamed_file();
     if (file != -1 && !write_all(file, data, len)) {
         (void)close(file);
         file = -1;
@@ -91,7 +71,7 @@ int spool_body(struct preset *request, long long *size)
     *size = 0;
     if (preset_available(request, &data) == 0 && !preset_refill(request) && !preset_failed(request))
         return open("/dev/null", O_RDONLY | O_CLOEXEC);
-    int fd = memfd_create("body", MFD_CLOEXEC);
+    int fd = unnamed_memory("body");
     if (fd != -1)
         fd = fill(request, fd, size);
     if (fd == -1)

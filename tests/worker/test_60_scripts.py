@@ -6,13 +6,14 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import textwrap
 import time
 
 import pytest
 
 from fcgi_client import END, Answer, ProtocolError, cgi_params, request
-from worker import eventually
+from worker import ROOT, eventually
 
 MODES = ("fork", "persistent")
 HEAD = 'print("Content-Type: text/plain\\n")\n'
@@ -108,14 +109,18 @@ def test_input_binary_and_text(script, mode):
     assert worker.ask(flags=0).body == b"('', 'utf-8')"
 
 
+WITHOUT_MEMFD = [sys.executable, os.path.join(ROOT, "tests/support/refused.py")]
+
+
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("size", [8000, 8192, 65536, 65537, 3_000_000])
-def test_bodies_of_every_size(script, mode, size):
+@pytest.mark.parametrize("size, prefix", [(8000, ()), (8192, ()), (65536, ()), (65537, ()), (3_000_000, ()),
+                                          (8000, WITHOUT_MEMFD), (3_000_000, WITHOUT_MEMFD)])
+def test_bodies_of_every_size(script, mode, size, prefix):
     worker = script("""
         import hashlib, sys
         body = sys.stdin.buffer.read()
         print("Content-Type: text/plain\\n\\n%d %s" % (len(body), hashlib.md5(body).hexdigest()), end="")
-    """, mode)
+    """, mode, prefix=prefix)
     body = os.urandom(size)
     expected = b"%d %s" % (size, hashlib.md5(body).hexdigest().encode())
     assert worker.ask("POST", "/", body, flags=0).body == expected

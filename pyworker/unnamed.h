@@ -1,0 +1,11 @@
+/* unnamed.h - files that nobody can find: they are gone with their last descriptor. Needs no GIL. */
+#ifndef PYWORKER_UNNAMED_H
+#define PYWORKER_UNNAMED_H
+
+/* For what is small: in memory; as unnamed_file where that is refused. -1: errno. */
+int unnamed_memory(const char *name);
+
+/* In $TMPDIR or /tmp; made and unlinked where the file system has no O_TMPFILE. -1: errno. */
+int unnamed_file(void);
+
+#endif
