@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import shlex
 import signal
+import subprocess
 import time
 
 import pytest
 
-from gateway import APPS, Gateway, app, children, proc_file, wait_until
+from gateway import APPS, BINARY, SLOW, Gateway, app, children, proc_file, wait_until
 from load import Load
 from rawhttp import Cut
 
@@ -174,6 +176,22 @@ def test_the_process(launch):
     status = dict(line.split(":\t", 1) for line in proc_file(pid, "status").splitlines() if ":\t" in line)
     assert status["NoNewPrivs"] == "1" and status["Umask"] == "0027"
     assert os.getpgid(pid) == pid and os.readlink(f"/proc/{pid}/cwd") == str(APPS)
+
+
+@pytest.mark.skipif(SLOW, reason="they need /proc")
+def test_without_proc(launch, tmp_path, monkeypatch):
+    """As in a directory that somebody has changed the root to: the socket keeps a name, and goes with its worker."""
+    bare = ["unshare", "-m", "--propagation", "private", "sh", "-c", 'umount -l /proc && exec "$@"', "sh"]
+    if subprocess.run([*bare, "true"], capture_output=True).returncode != 0:
+        pytest.skip("needs the right to unmount")
+    script = tmp_path / "entry"
+    script.write_text(f'#!/bin/sh\nexec {shlex.join([*bare, str(BINARY)])} "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setattr("gateway.BINARY", script)
+    gateway = launch(kitchen(idle_timeout="300ms"))
+    for _ in range(2):
+        assert gateway.get("/x").text == "GET /x"
+        gateway.no_worker()
 
 
 def test_output_of_the_worker_raw(launch):
