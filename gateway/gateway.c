@@ -124,9 +124,9 @@ static enum gateway_exit build(struct gateway *g, struct conf *conf, const struc
     }
     g->shared = (struct app_shared){.loop = g->loop, .library = library, .idle = &g->task};
     fleet_init(&g->shared.fleet, conf->workers);
+    raise_limits();
     if (!fill_pools(g, conf))
         return GATEWAY_INTERNAL;
-    raise_limits();
     reaper_init(g->loop);
     gateway_loop_watch(g);
     return GATEWAY_DRAINED;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "app.h"
 #include "listener.h"
@@ -46,6 +47,20 @@ static struct conf *load(const struct conf_input *input)
     return conf;
 }
 
+/* A quarter of the descriptors is left to workers: clients that only wait could take all of them, and then no
+ * app can start. */
+static uint32_t client_limit(const struct conf *conf)
+{
+    struct rlimit files;
+    uint32_t wanted = (uint32_t)conf->connections;
+    if (getrlimit(RLIMIT_NOFILE, &files) == -1 || files.rlim_cur / 4 * 3 >= wanted)
+        return wanted;
+    uint32_t most = (uint32_t)(files.rlim_cur / 4 * 3);
+    log_warning("[limits] connections = %u: only %u, for there are at most %llu descriptors (ulimit -n)",
+                wanted, most, (unsigned long long)files.rlim_cur);
+    return most > 0 ? most : 1;
+}
+
 bool reload_build(const struct reload *reload, struct conf *conf)
 {
     struct conn_pool *pool = reload->pool;
@@ -63,7 +78,7 @@ bool reload_build(const struct reload *reload, struct conf *conf)
     pool->router = router;
     pool->forwarded = forwarded;
     pool->apps = apps;
-    pool->limit = (uint32_t)conf->connections;
+    pool->limit = reload->facts->limit = client_limit(conf);
     reload->inside->conf = conf;
     reload->inside->forwarded = forwarded;
     reload->facts->conf = conf;

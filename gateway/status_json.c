@@ -76,8 +76,8 @@ static bool put_gateway(struct buf *out, const struct status_facts *facts)
     return buf_printf(out, "{\"version\":\"%s\",\"pid\":%d,\"state\":\"%s\",\"started\":\"%s\"",
                       LEANGATE_VERSION, (int)getpid(), facts->draining ? "draining" : "serving", started) &&
            put_text(out, "config", facts->conf->file) &&
-           buf_printf(out, ",\"connections\":{\"open\":%u,\"idle\":%u,\"limit\":%lld", *facts->connections,
-                      list_count(facts->idle), (long long)facts->conf->connections) &&
+           buf_printf(out, ",\"connections\":{\"open\":%u,\"idle\":%u,\"limit\":%u", *facts->connections,
+                      list_count(facts->idle), facts->limit) &&
            put_rows(out, stats_global_rows, STATS_GLOBALS, stats_globals) &&
            buf_printf(out, "},\"memory\":{\"rss\":%llu,\"peak\":%llu,\"pss\":%llu,\"private\":%llu",
                       (unsigned long long)memory.rss, (unsigned long long)memory.rss_most,

@@ -20,6 +20,7 @@ struct status_facts {
     time_t started;
     const uint32_t *connections; /* the clients', and those of them that wait for a next request */
     const struct list *idle;
+    uint32_t limit; /* of *connections */
 };
 
 /* One way to tell it all, in steps that are short each. */

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from gateway import PATIENCE, WRAPPER, Gateway, app, wait_until
+from gateway import BINARY, PATIENCE, WRAPPER, Gateway, app, wait_until
 from rawhttp import Connection, Cut, chunked
 
 KITCHEN = {"app:kitchen": app("kitchen")}
@@ -471,6 +471,20 @@ def test_connections_wait_when_none_is_idle(launch, tmp_path):
                 (tmp_path / f"go{n}").touch()
             assert third.answer().text == "GET /x"
             assert first.answer().text == second.answer().text == "waited"
+
+
+def test_clients_that_wait_leave_descriptors_to_workers(launch, tmp_path, monkeypatch):
+    script = tmp_path / "entry"
+    script.write_text(f'#!/bin/sh\nulimit -n 128\nexec "{BINARY}" "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setattr("gateway.BINARY", script)
+    gateway = launch(KITCHEN | {"limits": {"connections": "200"}})
+    gateway.err.wait(r"^warning: \[limits\] connections = 200: only 96, for there are at most 128 descriptors")
+    with ExitStack() as stack:
+        for _ in range(150):
+            assert stack.enter_context(gateway.connect()).get("/-/health").status == 200
+        assert len(gateway.descriptors()) < 128
+        assert gateway.get("/x").text == "GET /x"
 
 
 # --- the end of a connection
