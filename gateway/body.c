@@ -80,7 +80,7 @@ static uint32_t memory_room(const struct body *b)
 {
     if (b->file_len > 0 || b->attached.len > 0)
         return 0;
-    return (b->to_file ? b->mem.cap : b->mem.max) - b->mem.len;
+    return (b->to_file && !b->no_file ? b->mem.cap : b->mem.max) - b->mem.len;
 }
 
 uint64_t body_room(const struct body *b)
@@ -88,8 +88,10 @@ uint64_t body_room(const struct body *b)
     return b->attached.len > 0 ? 0 : b->file_max - b->file_len + memory_room(b);
 }
 
+/* All of it, or nothing. */
 static bool file_put(struct body *b, const char *data, size_t len)
 {
+    uint64_t end = b->file_len;
     if (len > b->file_max - b->file_len) {
         errno = EFBIG;
         return false;
@@ -97,7 +99,7 @@ static bool file_put(struct body *b, const char *data, size_t len)
     if (b->fd == -1 && (b->fd = open_unlinked()) == -1)
         return false;
     while (len > 0) {
-        ssize_t n = pwrite(b->fd, data, len, (off_t)b->file_len);
+        ssize_t n = pwrite(b->fd, data, len, (off_t)end);
         if (n == -1 && errno == EINTR)
             continue;
         if (n <= 0) {
@@ -105,11 +107,24 @@ static bool file_put(struct body *b, const char *data, size_t len)
                 errno = ENOSPC;
             return false;
         }
-        b->file_len += (uint64_t)n;
-        spooled += (uint64_t)n;
+        end += (uint64_t)n;
         data += n;
         len -= (size_t)n;
     }
+    spooled += end - b->file_len;
+    b->file_len = end;
+    return true;
+}
+
+/* Where no byte can be put into a file the memory has its spare. errno stays what the file system said. */
+static bool do_without_file(struct body *b)
+{
+    if (b->spare == 0 || b->file_len > 0)
+        return false;
+    b->mem.max += b->spare;
+    b->spare = 0;
+    b->file_max = 0;
+    b->no_file = true;
     return true;
 }
 
@@ -128,7 +143,7 @@ bool body_put(struct body *b, const void *data, size_t len)
     }
     bytes += n;
     len -= n;
-    return len == 0 || file_put(b, bytes, len);
+    return len == 0 || file_put(b, bytes, len) || (do_without_file(b) && buf_put(&b->mem, bytes, len));
 }
 
 void body_attach(struct body *b, int fd, uint64_t offset, uint64_t len)

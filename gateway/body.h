@@ -23,8 +23,10 @@ struct body {
         int fd; /* owned while len > 0 */
         uint64_t offset;
         uint64_t len;
-    } attached;   /* bytes of somebody else's file, behind all others */
-    bool to_file; /* the memory does not grow: what does not fit what it has goes to the file */
+    } attached;     /* bytes of somebody else's file, behind all others */
+    bool to_file;   /* the memory does not grow: what does not fit what it has goes to the file */
+    bool no_file;   /* there can be none: it goes on in memory */
+    uint32_t spare; /* what the memory may have beyond its ceiling then; 0: body_put fails instead */
 };
 
 /* At most `memory` bytes stay in memory and `file` bytes more in a file; allocates nothing. */

@@ -53,6 +53,7 @@ static void reset(struct request *r)
     body_init(&r->body, (uint32_t)conf->body_memory, UINT64_MAX / 2);
     body_init(&r->out, (uint32_t)conf->response_memory + HEAD_SLACK,
               (uint64_t)conf->response_spool + OUT_SLACK);
+    r->out.spare = OUT_SLACK;
 }
 
 struct request *request_new(struct conf *conf, struct task *conn)
@@ -310,7 +311,7 @@ bool request_room(struct request *r)
 {
     /* An answer that has nothing in its file goes on even then: nobody would tell it when others are done. */
     bool spool_full = r->out.file_len > 0 && body_spooled() >= (uint64_t)r->conf->spool;
-    r->starved = spool_full || body_room(&r->out) < OUT_SLACK;
+    r->starved = r->out.no_file ? body_left(&r->out) > 0 : spool_full || body_room(&r->out) < OUT_SLACK;
     return !r->starved;
 }
 

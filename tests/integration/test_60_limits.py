@@ -315,6 +315,20 @@ def test_response_spool(launch, limit):
         assert len(connection.answer().body) == BIG
 
 
+@pytest.mark.parametrize("memory", ["4k", "256k"])
+@pytest.mark.parametrize("more", ["", "&chunked"])
+def test_where_no_file_can_be_made_the_worker_is_slowed_down(launch, tmp_path, memory, more):
+    run = tmp_path / "run"
+    run.mkdir()
+    gateway = launch(KITCHEN | {"limits": {"response_memory": memory, "response_headers": "1k"}},
+                     environ={"TMPDIR": str(tmp_path / "nothing"), "RUNTIME_DIRECTORY": str(run)})
+    with narrow(gateway) as connection:
+        connection.request("GET", f"/big?size={BIG}{more}")
+        body = connection.answer().body
+        assert body == (bytes(range(251)) * (BIG // 251 + 1))[:BIG]
+        assert connection.get("/x").text == "GET /x"
+
+
 @pytest.mark.valgrind
 def test_send_timeout(launch):
     """A client that does not read is cut off, and must see that its answer is not whole."""

@@ -183,6 +183,16 @@ static void test_no_directory_for_the_file(void **unused)
     assert_false(body_put(&b, data, sizeof(data)));
     assert_int_equal(errno, ENOENT);
     body_free(&b);
+    b.spare = 1; /* once, and then the ceiling is that of the memory */
+    assert_int_equal(body_room(&b), MEMORY + (1 << 20));
+    assert_true(body_put(&b, data, sizeof(data)));
+    assert_int_equal(body_left(&b), sizeof(data));
+    assert_int_equal(body_room(&b), 0);
+    body_skip(&b, sizeof(data));
+    body_reuse(&b);
+    assert_int_equal(body_room(&b), sizeof(data));
+    assert_false(body_put(&b, data, sizeof(data) + 1));
+    body_free(&b);
     assert_int_equal(unsetenv("TMPDIR"), 0);
 }
 
