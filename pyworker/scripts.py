@@ -216,9 +216,12 @@ class Scripts:
         return None if self.is_exit(error) else error
 
     def open_streams(self):
-        """sys.stdin and sys.stdout on descriptors 0 and 1, as the interpreter opens them."""
+        """sys.stdin and sys.stdout on descriptors 0 and 1, as the interpreter opens them; and sys.stderr on 2, where others are to
+        find theirs as it was."""
         sys.stdin = sys.__stdin__ = _io.open(0, "r", closefd=False, **self.text)
         self.output = sys.stdout = sys.__stdout__ = _io.open(1, "w", closefd=False, **self.text)
+        if not self.alone and sys.stderr is not None:
+            sys.stderr = sys.__stderr__ = _io.open(2, "w", 1, self.text["encoding"], "backslashreplace", closefd=False)
 
     def is_exit(self, error):
         """Whether it is a sys.exit(), an ordinary end; what that wants to say goes where the interpreter puts it."""
@@ -258,6 +261,7 @@ class Scripts:
                     os.close(null)
             flush(sys.stdout)
             flush(self.output)
+            flush(sys.stderr)
         finally:
             if not self.alone:
                 self.restore()  # also where descriptors are short: it has what the client sent in it
@@ -267,12 +271,12 @@ class Scripts:
         self.process = os.getpid()
         self.hook, self.output = sys.excepthook, None
         environ, directory = dict(os.environ), current_directory()
-        self.before = environ, directory, sys.stdin, sys.stdout, sys.argv, sys.modules["__main__"], sys.path
+        self.before = environ, directory, sys.stdin, sys.stdout, sys.stderr, sys.argv, sys.modules["__main__"], sys.path
 
     def restore(self):
         """Make the process what it was, for the next script of a worker that serves many."""
-        environ, directory, sys.stdin, sys.stdout, sys.argv, sys.modules["__main__"], sys.path = self.before
-        sys.__stdin__, sys.__stdout__, sys.excepthook = sys.stdin, sys.stdout, self.hook
+        environ, directory, sys.stdin, sys.stdout, sys.stderr, sys.argv, sys.modules["__main__"], sys.path = self.before
+        sys.__stdin__, sys.__stdout__, sys.__stderr__, sys.excepthook = sys.stdin, sys.stdout, sys.stderr, self.hook
         sys.path[:] = self.path
         for name in set(os.environ).difference(environ):
             del os.environ[name]

@@ -419,6 +419,18 @@ def test_scripts_that_take_things_away(script, mode, what):
     assert worker.stop() == 0
 
 
+@pytest.mark.parametrize("what", ["sys.stderr = sys.stdout", "sys.stderr.close()", "sys.stderr.detach()",
+                                  "sys.stderr = sys.__stderr__ = None"])
+def test_what_a_script_does_to_stderr_is_its_own_loss(script, what):
+    """The first is an old custom, to see errors in the browser; those of other scripts nobody is to see there."""
+    worker = script("import os, sys\n" + HEAD + "if os.environ['QUERY_STRING']:\n    " + what +
+                    "\nelse:\n    sys.stderr.write('for the log\\n')\nprint('out')\n", "persistent")
+    for _ in range(2):
+        assert worker.ask(QUERY_STRING="do it").body == b"out\n"
+        assert worker.ask().body == b"out\n"
+    assert worker.stderr == "for the log\n" * 2
+
+
 def test_a_descriptor_that_a_script_closes_is_its_own_loss(script):
     """What a script of the old days does to become a daemon takes its connection away, and no other."""
     worker = script("import os\n" + HEAD + "print(os.environ['QUERY_STRING'], flush=True)\n"
