@@ -23,7 +23,8 @@
 
 enum {
     HEAD_CEILING = 65536, /* bytes of a script's header block, as it writes it and as we do */
-    STACK = 262144        /* bytes of address space; libraries' thread-local data come out of it */
+    STACK = 262144,       /* bytes of address space; libraries' thread-local data come out of it */
+    LOOK_MS = 1000        /* at `quit`, which a script may have closed: of that nothing tells */
 };
 
 /* --- sending --- */
@@ -142,7 +143,7 @@ static void *run(void *arg)
         }
         watched[1].fd = p->broken ? -1 : p->to;
         watched[2].fd = p->from;
-        if (poll(watched, sizeof(watched) / sizeof(watched[0]), -1) != -1)
+        if (poll(watched, sizeof(watched) / sizeof(watched[0]), LOOK_MS) != -1)
             continue;
         if (errno != EINTR) {
             p->broken = true; /* out of memory; the script must not wait for us for ever */

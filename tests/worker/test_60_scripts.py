@@ -754,6 +754,22 @@ def test_closing_what_the_worker_needs_ends_it_and_no_more(script):
     assert worker.wait() == 1
 
 
+def test_it_ends_also_when_nobody_can_be_told(script):
+    """The thread that reads its output is told by an eventfd, and what it has started holds the pipe."""
+    worker = script("""
+        import os, subprocess, time
+        print("Content-Type: text/plain\\n\\n%d" % subprocess.Popen(["sleep", "60"]).pid, flush=True)
+        time.sleep(0.1)
+        for fd in map(int, os.listdir("/proc/self/fd")):
+            if fd > 2 and os.path.exists("/proc/self/fd/%d" % fd) and "eventfd" in os.readlink("/proc/self/fd/%d" % fd):
+                os.close(fd)
+    """, "persistent")
+    for _ in range(2):
+        answer = worker.ask(flags=0)
+        os.kill(int(answer.body), signal.SIGKILL)
+        assert answer.app_status == 0
+
+
 def test_parameters_of_every_kind(script):
     worker = script("import os\n" + HEAD + "print(ascii([os.environ.get(name) for name in ('HTTP_A', 'HTTP_B', 'HTTP_C')]))")
     answer = worker.ask(flags=0, HTTP_A="\xff\x01", HTTP_B="x" * 70000, HTTP_C="", **{"": "empty", "HTTP_D=1": "x"})
