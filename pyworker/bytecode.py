@@ -134,6 +134,8 @@ def redirect(directory):
 
 def tell(core):
     """A line for the log if this start was a slow one."""
+    for source in [source for source in fresh if not os.path.exists(source)]:
+        del fresh[source]  # in a zip file: its loader asks for the place, and writes nothing
     if root and fresh and not any(map(os.path.exists, fresh.values())):
         core.send(b"NOTE bytecode cannot be written, which makes every start slow (%s is full or read-only); run python -m compileall, or "
                   b"set [gateway] cache_dir" % os.fsencode(root))
@@ -149,5 +151,5 @@ def tell(core):
 
 
 def is_missing(module):
-    cached = seen(module, "__cached__")
-    return isinstance(cached, str) and not os.path.exists(cached)
+    cached, source = seen(module, "__cached__"), seen(module, "__file__")
+    return isinstance(cached, str) and not os.path.exists(cached) and isinstance(source, str) and os.path.exists(source)

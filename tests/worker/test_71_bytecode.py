@@ -255,6 +255,16 @@ def test_bytecode_beside_a_source_stays_as_it_is(serve, tmp_path, site, how):
     assert {path: path.read_bytes() for path in site.rglob("*.pyc")} == before
 
 
+@pytest.mark.parametrize("usable", [True, False])
+def test_what_lies_in_a_zip_file_has_none(serve, tmp_path, site, usable):
+    shutil.make_archive(str(tmp_path / "site"), "zip", site)
+    subprocess.run([PYTHON, "-m", "compileall", "-q", WORKER_DIR + "/pyworker"], check=True)  # whose bytecode would be missing as well
+    if not usable:
+        (tmp_path / "cache").mkdir()
+        (tmp_path / "cache/me").write_text("")
+    assert run(serve, tmp_path, tmp_path / "site.zip")[1] == []
+
+
 def test_what_a_request_imports_is_kept_too(serve, tmp_path, site):
     worker = serve(IN_A_REQUEST, options=["--bytecode", str(tmp_path / "cache/me/bytecode")],
                    environ={"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"})
