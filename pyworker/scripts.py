@@ -271,11 +271,13 @@ class Scripts:
         self.process = os.getpid()
         self.hook, self.output = sys.excepthook, None
         environ, directory = dict(os.environ), current_directory()
-        self.before = environ, directory, sys.stdin, sys.stdout, sys.stderr, sys.argv, sys.modules["__main__"], sys.path
+        self.before = (os.environ, environ, directory, sys.stdin, sys.stdout, sys.stderr, sys.argv, sys.modules["__main__"],
+                       sys.path)
 
     def restore(self):
         """Make the process what it was, for the next script of a worker that serves many."""
-        environ, directory, sys.stdin, sys.stdout, sys.stderr, sys.argv, sys.modules["__main__"], sys.path = self.before
+        (os.environ, environ, directory, sys.stdin, sys.stdout, sys.stderr, sys.argv, sys.modules["__main__"],
+         sys.path) = self.before
         sys.__stdin__, sys.__stdout__, sys.__stderr__, sys.excepthook = sys.stdin, sys.stdout, sys.stderr, self.hook
         sys.path[:] = self.path
         for name in set(os.environ).difference(environ):

@@ -431,6 +431,13 @@ def test_what_a_script_does_to_stderr_is_its_own_loss(script, what):
     assert worker.stderr == "for the log\n" * 2
 
 
+def test_an_environment_of_a_script_s_own_is_not_the_next_one_s(script):
+    worker = script("import os, subprocess\n" + HEAD + "if os.environ['QUERY_STRING']:\n    os.environ = dict(os.environ)\n"
+                    "print(subprocess.run('echo $HTTP_COOKIE', shell=True, stdout=-1, text=True).stdout, end='')\n", "persistent")
+    assert worker.ask(QUERY_STRING="do it", HTTP_COOKIE="secret").body == b"secret\n"
+    assert worker.ask().body == b"\n"
+
+
 def test_a_descriptor_that_a_script_closes_is_its_own_loss(script):
     """What a script of the old days does to become a daemon takes its connection away, and no other."""
     worker = script("import os\n" + HEAD + "print(os.environ['QUERY_STRING'], flush=True)\n"
