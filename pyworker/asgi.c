@@ -214,18 +214,19 @@ static void tell_task(struct asgi *a, uint16_t slot, bool cancel)
     complain();
 }
 
-static void begin(struct asgi *a)
+static bool begin(struct asgi *a)
 {
     struct call *c = a->spare;
 
     if (reload_refuses(&c->x))
-        return;
+        return true;
     a->spare = NULL;
-    call_begin(c);
+    bool done = call_begin(c);
     Py_DECREF(c); /* the task has it now */
+    return done;
 }
 
-/* Returns whether there may be more. */
+/* Returns whether there may be more; if not, an exception may be set. */
 static bool poll_one(struct asgi *a)
 {
     struct core_news news = {0};
@@ -234,8 +235,7 @@ static bool poll_one(struct asgi *a)
 
     switch (event) {
     case CORE_REQUEST:
-        begin(a);
-        return true;
+        return begin(a);
     case CORE_PEER:
         call_event(news.owner, news.events);
         return true;
@@ -280,6 +280,8 @@ PyObject *asgi_poll(struct worker *w)
             return NULL;
         more = poll_one(a);
     }
+    if (PyErr_Occurred() != NULL)
+        return NULL;
     rest_listener(a);
     asgi_rest(a);
     Py_RETURN_NONE;

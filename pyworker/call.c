@@ -81,7 +81,7 @@ void call_abandon(struct call *c)
         leave(c, false);
 }
 
-void call_begin(struct call *c)
+bool call_begin(struct call *c)
 {
     struct asgi *a = c->asgi;
 
@@ -93,14 +93,16 @@ void call_begin(struct call *c)
     core_own(&a->worker->core, c->x.request.fd, c);
     core_tell_slot(&a->worker->core, c->x.request.id);
     PyObject *task = asgi_task(a, (PyObject *)c);
+    if (c->over) { /* one that begins at once, as eager ones do, may be done; Ctrl-C goes through it */
+        Py_XDECREF(task);
+        return task != NULL;
+    }
+    c->task = task;
     if (task == NULL) {
         exchange_log(&c->x, NULL);
         call_abandon(c);
-    } else if (c->over) { /* one that begins at once, as eager ones do, may be done */
-        Py_DECREF(task);
-    } else {
-        c->task = task;
     }
+    return true;
 }
 
 void call_event(struct call *c, uint32_t events)

@@ -47,8 +47,10 @@ PyObject *asgi_select(struct worker *w, PyObject *timeout)
     }
     a->foreign = false;
     PyObject *done = asgi_poll(w);
+    if (done == NULL && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
+        return NULL;
     if (done == NULL)
-        PyErr_Print(); /* an exception here would end the loop */
+        PyErr_Print(); /* any other exception would end the loop, too */
     Py_XDECREF(done);
     return a->foreign ? PyObject_CallFunction(a->select, "i", 0) : PyList_New(0);
 }

@@ -111,8 +111,9 @@ def test_serves_asgi(serve, version):
 
 @pytest.mark.parametrize("version", sorted((one for one in GOOD if number(one) >= (3, 12)), key=number))
 def test_eager_tasks_are_gone_with_their_requests(serve, version):
+    """Ctrl-C goes through one that has just begun, and ends the worker as it does elsewhere."""
     worker = serve("""
-        import asyncio, gc
+        import asyncio, gc, signal
 
         async def app(scope, receive, send):
             if scope["type"] == "lifespan":
@@ -121,13 +122,17 @@ def test_eager_tasks_are_gone_with_their_requests(serve, version):
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
                 return await send({"type": "lifespan.shutdown.complete"})
+            if scope["path"] == "/ctrl-c":
+                signal.raise_signal(signal.SIGINT)
             tasks = sum(isinstance(one, asyncio.Task) for one in gc.get_objects())
             await send({"type": "http.response.start", "status": 200})
             await send({"type": "http.response.body", "body": b"%d" % tasks})
     """, python=FOUND[version])
     with worker.connect() as connection:
         assert len({connection.ask().body for _ in range(20)}) == 1
-    assert worker.stop() == 0
+        connection.send(request(cgi_params(path="/ctrl-c")))
+        assert worker.wait() == 130
+
 
 @pytest.mark.parametrize("version", sorted(GOOD, key=number))
 def test_says_what_is_wrong(spawn, version):
