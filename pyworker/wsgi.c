@@ -138,6 +138,7 @@ static bool call_close(struct exchange *x, PyObject *close)
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     PyObject *done = PyObject_CallFunctionObjArgs(close, NULL);
+    exchange_end_child(done != NULL);
     Py_XDECREF(done);
     bool interrupted = done == NULL && type == NULL && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt);
     if (interrupted)

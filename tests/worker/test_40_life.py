@@ -293,11 +293,14 @@ def test_signals_do_not_cut_bodies_or_answers(serve):
     assert int(worker.stdout) > 5
 
 
-@pytest.mark.parametrize("end, code, text", [
+CHILD_ENDS = pytest.mark.parametrize("end, code, text", [
     ("sys.exit(7)", 7, ""),
     ("raise ValueError('in the child')", 1, "ValueError: in the child"),
     ("pass", 0, ""),
 ])
+
+
+@CHILD_ENDS
 def test_forked_child_that_comes_back_does_not_answer(serve, end, code, text):
     worker = serve("""
         import atexit, os, sys
@@ -317,6 +320,33 @@ def test_forked_child_that_comes_back_does_not_answer(serve, end, code, text):
             assert connection.ask().body == b"parent %d" % code
     assert worker.stop() == 0
     assert worker.stdout == "atexit False\n" * 2 + "atexit True\n"
+    assert worker.stderr.count(text) >= 1 and ("Traceback" in worker.stderr) == bool(text)
+
+
+@CHILD_ENDS
+def test_forked_child_that_comes_back_from_close_is_no_second_worker(serve, end, code, text):
+    worker = serve("""
+        import os, sys
+
+        class Body:
+            def __iter__(self):
+                yield b"%%d" %% os.getpid()
+
+            def close(self):
+                child = os.fork()
+                if child == 0:
+                    %s
+                else:
+                    print(os.waitpid(child, 0)[1] >> 8, flush=True)
+
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            return Body()
+    """ % end)
+    for _ in range(2):
+        assert int(worker.ask().body) == worker.process.pid
+    assert worker.stop() == 0
+    assert worker.stdout == "%d\n" % code * 2
     assert worker.stderr.count(text) >= 1 and ("Traceback" in worker.stderr) == bool(text)
 
 
