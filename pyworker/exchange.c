@@ -59,11 +59,19 @@ void exchange_claim(struct exchange *x)
 
 void exchange_end_child(bool done)
 {
+    PyObject *type, *value, *traceback;
+
     if (!core_is_child())
         return;
-    if (!done)
-        PyErr_Print(); /* exits by itself after SystemExit */
-    Py_Exit(done ? 0 : 1);
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (!done && traceback != NULL && PyException_SetTraceback(value, traceback) == -1)
+        PyErr_Clear();
+    PyObject *module = PyImport_ImportModule("pyworker.child");
+    if (module != NULL)
+        (void)PyObject_CallMethod(module, "end", "O", done ? Py_None : value); /* does not return */
+    PyErr_Print(); /* of descriptors there are none, say */
+    _exit(1);
 }
 
 static const char *parameter(const struct exchange *x, const char *name)

@@ -79,8 +79,8 @@ void exchange_leave(struct exchange *x);
 /* Enters as soon as a thread of the app that is inside has left: the request must not go away under it. */
 void exchange_claim(struct exchange *x);
 
-/* In a child that the app forked and that came back from it: ends as any Python program does, with the
- * exception that is set unless `done`; the request is its parent's to answer. Elsewhere does nothing. */
+/* In a child that the app forked and that came back from it: ends as a worker does, with the exception that
+ * is set unless `done`; the request is its parent's to answer. Elsewhere does nothing. */
 void exchange_end_child(bool done);
 
 /* Whether the exception that is set only says that the client is gone, or came of that. */

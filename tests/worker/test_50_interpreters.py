@@ -109,6 +109,39 @@ def test_serves_asgi(serve, version):
     assert worker.stderr.count("Traceback") == 1
 
 
+@pytest.mark.parametrize("version", sorted(GOOD, key=number))
+def test_a_child_of_any_thread_ends_as_it_should(serve, version):
+    """From 3.13 on CPython crashes when it takes itself apart in a child of another thread than the main one."""
+    worker = serve("""
+        import atexit, os, sys, threading, time
+
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            if environ["PATH_INFO"] == "/wait":
+                open("in", "w").close()
+                while not os.path.exists("go"):
+                    time.sleep(0.01)
+                return [b"waited"]
+            child = os.fork()
+            if child == 0:
+                atexit.register(print, "atexit", flush=True)
+                sys.stdout.write("buffered, ")
+                sys.exit(3)
+            status = os.waitpid(child, 0)[1]
+            return [b"%d %d" % (threading.current_thread() is threading.main_thread(), status)]
+    """, python=FOUND[version])
+    with worker.connect() as connection:
+        connection.send(request(cgi_params(path="/wait")))
+        eventually((worker.directory / "in").exists)
+        answers = {worker.ask().body}
+        (worker.directory / "go").touch()
+        assert connection.read_answer().body == b"waited"
+        answers.add(connection.ask().body)
+    assert worker.stop() == 0
+    assert answers == {b"0 768", b"1 768"}
+    assert worker.stdout == "buffered, atexit\n" * 2 and "Assert" not in worker.stderr
+
+
 @pytest.mark.parametrize("version", sorted((one for one in GOOD if number(one) >= (3, 12)), key=number))
 def test_eager_tasks_are_gone_with_their_requests(serve, version):
     """Ctrl-C goes through one that has just begun, and ends the worker as it does elsewhere."""
