@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -293,6 +294,9 @@ def test_signals_do_not_cut_bodies_or_answers(serve):
     assert int(worker.stdout) > 5
 
 
+# From 3.14 on asyncio's loop does not run any more in a forked child: a task there cannot end, and each try is told.
+LOOP_STANDS = sys.version_info >= (3, 14)
+
 CHILD_ENDS = pytest.mark.parametrize("end, code, text", [
     ("sys.exit(7)", 7, ""),
     ("raise ValueError('in the child')", 1, "ValueError: in the child"),
@@ -381,10 +385,12 @@ def test_forked_child_that_comes_back_to_a_loop_is_no_second_worker(serve, end, 
             assert connection.ask().body == b"parent %d" % code
     assert worker.stop() == 0
     assert worker.stdout == ("" if "_exit" in end else "atexit False\n" * 2) + "atexit True\n"
-    assert worker.stderr.count(text) >= 1 and ("Traceback" in worker.stderr) == bool(text)
+    told = bool(text) or (LOOP_STANDS and "Once" in end)
+    assert worker.stderr.count(text) >= 1 and ("Traceback" in worker.stderr) == told
 
 
-@pytest.mark.parametrize("loop", ["EpollSelector", "PollSelector"])
+@pytest.mark.parametrize("loop", ["EpollSelector", pytest.param("PollSelector", marks=pytest.mark.skipif(
+    LOOP_STANDS, reason="the child waits for the next request"))])
 def test_forked_child_that_leaves_the_loop_takes_nothing_down(serve, loop):
     """sys.exit() in a task of the app's own goes through the loop."""
     worker = serve("""
@@ -416,7 +422,7 @@ def test_forked_child_that_leaves_the_loop_takes_nothing_down(serve, loop):
                 await send({"type": "http.response.body", "body": b"%%d" %% codes[0]})
     """ % loop)
     for _ in range(3):
-        assert worker.ask().body == b"3"
+        assert worker.ask().body == (b"0" if LOOP_STANDS else b"3")
     assert worker.stop() == 0
     assert worker.stdout == "shutdown %d\n" % worker.process.pid
 
