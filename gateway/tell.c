@@ -115,6 +115,7 @@ static enum stats_counter judge(const struct worker *w, char how[HOW_MAX])
     /* nobody has taught a server of others what to do at a SIGTERM, and there was no other word for it */
     bool obeyed = status == 0 || (w->owner.app->kind == CONF_KIND_FASTCGI && WIFSIGNALED(status) &&
                                   WTERMSIG(status) == SIGTERM);
+    bool dying = w->lost && !w->hung_up; /* when it was killed here */
     if (w->stop_expired)
         snprintf(how, HOW_MAX, "did not stop within stop_timeout and was killed");
     else if (killed && w->hung_up && w->ready == 0)
@@ -122,7 +123,7 @@ static enum stats_counter judge(const struct worker *w, char how[HOW_MAX])
     else if (WIFSIGNALED(status))
         snprintf(how, HOW_MAX, "was killed by signal %d (%s)%s", WTERMSIG(status),
                  strsignal(WTERMSIG(status)),
-                 WTERMSIG(status) == SIGKILL && (!killed || w->lost) ? ", maybe out of memory" : "");
+                 WTERMSIG(status) == SIGKILL && (!killed || dying) ? ", maybe out of memory" : "");
     else
         snprintf(how, HOW_MAX, "exited with status %d%s", WEXITSTATUS(status),
                  w->ready == 0 ? " before it was ready" : "");

@@ -351,7 +351,8 @@ void worker_lost(struct worker *w)
     struct proc_memory memory;
     proc_rss(w->child.pid, &memory);
     w->lost = true;
-    w->hung_up = memory.rss > 0; /* a process that ends has no memory left when its sockets are closed */
+    /* a process that ends has no memory left when its sockets are closed */
+    w->hung_up = w->hung_up || memory.rss > 0;
     worker_event(w, w->state == WORKER_STARTING ? WORKER_ON_BROKEN : WORKER_ON_RETIRE);
 }
 

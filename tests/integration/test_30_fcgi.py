@@ -96,6 +96,17 @@ def test_nonsense_is_502(play, script, method):
         assert answer.status == 502 and answer.get("Transfer-Encoding") is None
 
 
+def test_what_the_gateway_has_killed_was_not_out_of_memory(play, tmp_path):
+    gateway = play("drops-and-errs")
+    with gateway.connect() as connection:
+        connection.request("GET", "/")
+        wait_until(lambda: journal(tmp_path, "request"), "the request")
+        assert gateway.get("/drop").status == 502
+        (tmp_path / "cue").touch()
+        assert connection.answer().status == 502
+    gateway.err.wait(r"^error: fake: worker \d+ was killed by signal 9 \(Killed\)$")
+
+
 @pytest.mark.parametrize("script", ["wrong-version", "wrong-id", "garbage"])
 def test_a_worker_that_broke_the_protocol_is_replaced(play, notes, script):
     gateway = play(script, "good")
