@@ -21,7 +21,7 @@
 #include "stats.h"
 
 enum {
-    PENDING_MAX = 512 * 1024, /* bytes that wait for a slow reader, per target */
+    PENDING_MAX = 512 * 1024, /* bytes that wait for a slow reader or for space, per target */
     MESSAGE_MAX = 2048        /* bytes of one message */
 };
 
@@ -30,6 +30,7 @@ struct sink {
     bool opened;    /* fd is ours to close */
     bool may_block; /* ask poll() before each write */
     bool stamped;   /* a file: messages begin with the time */
+    bool full;      /* no space at the last try: nobody tells when there is */
     struct buf pending;
     unsigned long dropped; /* lines */
     ev_io io;              /* waits for room while something is pending */
@@ -55,10 +56,11 @@ static bool takes_more(const struct sink *sink)
     return !sink->may_block || poll(&p, 1, 0) == 1;
 }
 
-/* Writes what is pending; true when all went out or can never go (the reader is gone, the disk is full). */
+/* Writes what is pending; true when all went out or can never go, because the reader is gone. */
 static bool sink_drain(struct sink *sink)
 {
     uint32_t done = 0;
+    sink->full = false;
     while (done < sink->pending.len && takes_more(sink)) {
         size_t n = sink->pending.len - done;
         if (sink->may_block && n > PIPE_BUF)
@@ -68,7 +70,10 @@ static bool sink_drain(struct sink *sink)
             done += (uint32_t)written;
         else if (errno == EAGAIN)
             break;
-        else if (errno != EINTR)
+        else if (errno == ENOSPC || errno == EDQUOT) {
+            sink->full = true; /* tried again whenever the loop turns */
+            break;
+        } else if (errno != EINTR)
             done = sink->pending.len;
     }
     buf_consume(&sink->pending, done);
@@ -84,7 +89,7 @@ static void sink_flush(struct sink *sink)
         buf_free(&sink->pending);
     if (loop == NULL)
         return;
-    if (drained)
+    if (drained || sink->full)
         ev_io_stop(loop, &sink->io);
     else if (!ev_is_active(&sink->io))
         ev_io_start(loop, &sink->io);
@@ -108,9 +113,10 @@ static void sink_put(struct sink *sink, const char *line, size_t len)
     if (sink == NULL || sink->fd == -1)
         return;
     if (sink->dropped > 0) {
-        char note[64];
+        char note[96];
         int n =
-            snprintf(note, sizeof(note), "(%lu log lines dropped: the reader is too slow)\n", sink->dropped);
+            snprintf(note, sizeof(note),
+                     "(%lu log lines dropped: the reader is too slow, or the disk full)\n", sink->dropped);
         if (n > 0 && buf_put(&sink->pending, note, (size_t)n))
             sink->dropped = 0;
     }

@@ -38,7 +38,7 @@ const struct stats_row stats_global_rows[STATS_GLOBALS] = {
     [STATS_CLOSED_IDLE] = {"closed_idle", NULL, "connections_closed_idle_total", NULL, "Idle connections that made room for new ones."},
     [STATS_RELOADS]     = {"reloads", NULL, "reloads_total", NULL, "Configurations that were read again, and are used."},
     [STATS_RELOADS_FAILED] = {"reloads_failed", NULL, "reloads_failed_total", NULL, "Those that were refused: the old one goes on."},
-    [STATS_LOG_DROPPED] = {"log_dropped", NULL, "log_lines_dropped_total", NULL, "Log lines that a slow reader has cost."},
+    [STATS_LOG_DROPPED] = {"log_dropped", NULL, "log_lines_dropped_total", NULL, "Log lines that a slow reader or a full disk has cost."},
 };
 
 const struct stats_row stats_histogram_rows[STATS_HISTOGRAMS] = {

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from gateway import app, wait_until
+from measure import switches
 from rawhttp import chunked
 
 KITCHEN = {"app:kitchen": app("kitchen")}
@@ -507,6 +508,26 @@ def test_logs_are_reopened(launch, tmp_path):
     gateway.get("/second")
     wait_until(lambda: "/second" in log.read_text(), "the line in the new file")
     assert "/second" not in (tmp_path / "access.log.1").read_text()
+
+
+@pytest.mark.valgrind
+def test_lines_wait_for_a_full_disk(launch, tmp_path):
+    log, roomy = tmp_path / "access.log", tmp_path / "roomy"
+    log.symlink_to("/dev/full")
+    gateway = launch(KITCHEN | {"log": {"access": str(log)}})
+    targets = [f"/{number}/{'x' * 500}" for number in range(100)]
+    for target in targets:
+        gateway.get(target)
+    asleep = switches(gateway.process.pid)
+    time.sleep(0.2)
+    assert switches(gateway.process.pid) - asleep <= 2, "it tries again and again"
+    log.unlink()
+    log.symlink_to(roomy)
+    gateway.send_signal(signal.SIGUSR1)
+    wait_until(lambda: roomy.exists() and targets[-1] in roomy.read_text(), "the lines that waited")
+    assert [line.split('"GET ')[1].split()[0] for line in roomy.read_text().splitlines()] == targets
+    gateway.get("/after")
+    wait_until(lambda: "/after" in roomy.read_text(), "a line as ever")
 
 
 @pytest.mark.parametrize("format", ["combined", "json"])
