@@ -21,7 +21,10 @@ static int open_unlinked(void)
     char path[4096];
     if (dir == NULL || *dir == '\0')
         dir = "/tmp";
-    int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    int fd;
+    do
+        fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    while (fd == -1 && errno == EINTR);
     if (fd != -1 || (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL))
         return fd;
     int n = snprintf(path, sizeof(path), "%s/leangate-XXXXXX", dir);

@@ -151,7 +151,7 @@ int file_find(const struct request *r, const struct file_found **found)
     *found = find_kept(&w);
     if (*found != NULL)
         return 0;
-    int dir = open(r->files->directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int dir = file_open_place(r->files->directory, O_DIRECTORY);
     if (dir == -1) {
         int error = errno;
         log_warning("%s: static %.*s: cannot open %s: %s", r->app_conf->name, (int)r->files->prefix_len,

@@ -14,7 +14,7 @@ enum {
     READ_FLAGS = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
     LOOK_FLAGS = O_PATH | O_CLOEXEC,
     STEP_FLAGS = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
-    TRIES = 4 /* a rename beside the walk makes the kernel give up: EAGAIN */
+    TRIES = 4 /* a rename beside the walk makes the kernel give up: EAGAIN; FUSE and NFS know EINTR, too */
 };
 
 /* Segment by segment; flags for the last one. */
@@ -31,7 +31,9 @@ static int walk(int dir, const char *name, int flags)
         } else {
             memcpy(segment, name, n);
             segment[n] = '\0';
-            next = openat(at, segment, last ? flags | O_NOFOLLOW : STEP_FLAGS);
+            do
+                next = openat(at, segment, last ? flags | O_NOFOLLOW : STEP_FLAGS);
+            while (next == -1 && errno == EINTR);
         }
         int error = errno;
         if (at != dir)
@@ -58,7 +60,7 @@ static int open_beneath(int dir, const char *name, int flags)
     errno = ENOSYS;
     for (int i = 0; i < TRIES && !missing; i++) {
         fd = syscall(SYS_openat2, dir, name, &how, sizeof(how));
-        if (fd != -1 || errno != EAGAIN)
+        if (fd != -1 || (errno != EAGAIN && errno != EINTR))
             break;
     }
     if (fd != -1 || (errno != ENOSYS && errno != EPERM)) /* EPERM: the filter of a container forbids it */
@@ -67,9 +69,19 @@ static int open_beneath(int dir, const char *name, int flags)
     return walk(dir, name, flags);
 }
 
+int file_open_place(const char *path, int flags)
+{
+    int fd;
+    do
+        fd = open(path, O_PATH | O_CLOEXEC | flags);
+    while (fd == -1 && errno == EINTR);
+    return fd;
+}
+
 bool file_open_is_shortage(int error)
 {
-    return error == EMFILE || error == ENFILE || error == ENOMEM || error == EAGAIN;
+    return error == EMFILE || error == ENFILE || error == ENOMEM || error == EAGAIN || error == EINTR ||
+           error == EIO || error == ESTALE;
 }
 
 int file_open(int dir, const char *name)

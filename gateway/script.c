@@ -191,7 +191,7 @@ static enum script_verdict find_file(struct request *r, const char *rest, size_t
 {
     struct walk w = {.app = r->app_conf};
     size_t used;
-    w.root = open(w.app->root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    w.root = file_open_place(w.app->root, O_DIRECTORY);
     if (w.root == -1) {
         int error = errno;
         log_warning("%s: cannot open root %s: %s", w.app->name, w.app->root, strerror(error));

@@ -19,6 +19,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "file_open.h"
 #include "net.h"
 #include "prefetch.h"
 #include "version.h"
@@ -50,7 +51,7 @@ static int private_directory(char path[4096])
         int n = snprintf(path, 4096, "%s/leangate-XXXXXX", places[i]);
         if (n <= 0 || n >= 4096 || mkdtemp(path) == NULL)
             continue;
-        int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        int fd = file_open_place(path, O_DIRECTORY);
         int code = errno;
         if (fd == -1)
             rmdir(path);
@@ -78,7 +79,7 @@ static int bind_nameless(struct spawn_socket *s, int dir, int backlog)
     snprintf(path, sizeof(path), "/proc/self/fd/%d/s", dir);
     if (bind_path(s->listen_fd, path) == -1)
         return -1;
-    s->path_fd = open(path, O_PATH | O_CLOEXEC);
+    s->path_fd = file_open_place(path, 0);
     int code = errno;
     if (unlinkat(dir, "s", 0) == -1)
         return -1;
