@@ -120,7 +120,7 @@ program_objects = $(IDLE:%=gateway/%) $(CONFIG:%=config/%) $(FCGI:%=fcgi/%) $(GA
 worker          = $(B)/pyworker/_pyworker.abi3.so $(PYWORKER_PY:%=$(B)/pyworker/%.py)
 program         = $(if $(STATIC),$(B)/static/leangate,$(B)/leangate)
 unit_tests      = $(sort $(patsubst UNIT_%,%,$(filter-out UNIT_LIBS_%,$(filter UNIT_%,$(.VARIABLES)))))
-test_programs   = $(B)/test/libhttp_head.so $(B)/torture/leangate
+test_programs   = $(B)/test/libhttp_head.so $(B)/test/libfaults.so $(B)/torture/leangate
 fuzz_targets    = $(sort $(patsubst FUZZ_%,%,$(filter-out FUZZ_LIBS_%,$(filter FUZZ_%,$(.VARIABLES)))))
 
 replays         = $(fuzz_targets:%=$(B)/replay/fuzz_%)
@@ -354,9 +354,15 @@ $(B)/test/libhttp_head.so: tests/support/http_head_shim.c $(UNIT_http_head:%=%.c
 	$(call say,LINK,$@)
 	$(Q)$(CC) -O1 -g -fPIC -shared -std=gnu11 -D_GNU_SOURCE= $(warnings) -Igateway -o $@ $(filter %.c,$^)
 
+# Calls of a worker that fail.
+$(B)/test/libfaults.so: tests/support/faults.c
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) -O1 -g -fPIC -shared -std=gnu11 -D_GNU_SOURCE= $(warnings) -o $@ $<
+
 # The sanitised program, whose calls of these functions can be made to fail (tests/support/torture.c).
 tortured = malloc calloc realloc strdup strndup accept4 connect fork pipe2 socketpair socket open mkdtemp mkostemp send \
-           write pwrite recv sendfile read pread bind listen fstat ftruncate fcntl
+           write pwrite recv sendfile read pread bind listen fstat ftruncate fcntl epoll_ctl syscall
 
 $(B)/torture/torture.o: tests/support/torture.c $(B)/san/flags
 	@mkdir -p $(@D)

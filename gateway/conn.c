@@ -25,6 +25,7 @@
 #include "conn_head.h"
 #include "conn_proxy.h"
 #include "conn_state.h"
+#include "log.h"
 #include "stats.h"
 
 enum {
@@ -108,6 +109,7 @@ static void on_event(EV_P_ ev_io *io, int events)
     (void)EV_A;
     struct conn *c = io->data;
     c->readable = c->readable || (events & EV_READ) != 0;
+    c->deaf = c->deaf || (events & EV_ERROR) != 0;
     task_wake(&c->task);
 }
 
@@ -157,6 +159,16 @@ static void on_deadline(struct conn *c)
     }
 }
 
+static void give_up(struct conn *c)
+{
+    log_warning("a client's connection is closed: it cannot be watched (no memory, or "
+                "fs.epoll.max_user_watches)");
+    if (c->state == CONN_EXCHANGE || c->state == CONN_FLUSH)
+        conn_state_reset(c);
+    else
+        conn_state_abandon(c);
+}
+
 /* One step of the current state. True: go on at once; false: wait for an event. */
 static bool step(struct conn *c)
 {
@@ -191,6 +203,8 @@ static void run(struct task *task)
         on_deadline(c);
     while (step(c) && ++steps < TURN_STEPS)
         ;
+    if (c->deaf && c->state != CONN_CLOSED)
+        give_up(c);
     if (c->state == CONN_CLOSED) {
         destroy(c);
     } else {

@@ -45,6 +45,7 @@ struct conn {
     int armed;                  /* events that `io` waits for */
     uint8_t state;
     bool readable; /* a read may bring something */
+    bool deaf;     /* the kernel does not watch it: nothing would tell of more */
     bool touched;  /* bytes moved since the deadline was set */
     bool unread;   /* input is left that nobody will read */
     bool moved;    /* the state was entered since the deadline was set */

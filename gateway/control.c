@@ -85,7 +85,11 @@ void control_receive(int fd, struct control_message *m)
     }
 }
 
-void control_send(int fd, const char *text)
+bool control_send(int fd, const char *text)
 {
-    (void)!send(fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t n;
+    do
+        n = send(fd, text, strlen(text), MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (n == -1 && errno == EINTR);
+    return n != -1;
 }

@@ -33,8 +33,8 @@ struct control_message {
 /* Takes the next message off a non-blocking socket. */
 void control_receive(int fd, struct control_message *message);
 
-/* Sends one. Nothing is said about its arrival: a worker that does not read, or has closed its end, shows by
+/* Sends one. False: it has not left. Nothing is said about its arrival: a worker that does not read shows by
  * not doing what it was told to. */
-void control_send(int fd, const char *text);
+bool control_send(int fd, const char *text);
 
 #endif

@@ -71,8 +71,11 @@ static void run(struct task *task)
 static void on_event(EV_P_ ev_io *io, int events)
 {
     (void)EV_A;
-    (void)events;
     struct listener *l = io->data;
+    if ((events & EV_ERROR) != 0) { /* it is not watched: no memory */
+        log_warning("accepting on %s pauses: it cannot be watched", l->spec);
+        accept_later(l);
+    }
     l->waits = true;
     task_wake(&l->task);
 }

@@ -98,8 +98,8 @@ static void sink_flush(struct sink *sink)
 static void on_writable(EV_P_ ev_io *io, int events)
 {
     (void)EV_A;
-    (void)events;
-    sink_flush(io->data);
+    if ((events & EV_ERROR) == 0) /* else it cannot be watched now: the next line tries again */
+        sink_flush(io->data);
 }
 
 static void drop_line(struct sink *sink)

@@ -66,8 +66,10 @@ static void read_pieces(struct output *o, int pieces)
 static void on_io(EV_P_ ev_io *io, int events)
 {
     (void)EV_A;
-    (void)events;
-    const struct output *o = io->data;
+    struct output *o = io->data;
+    struct timeq *queue = (events & EV_ERROR) != 0 ? timeq_get(PAUSE_MS) : NULL;
+    if (queue != NULL) /* it is not watched, for want of memory: another time */
+        timeq_start(queue, &o->pause, o->task);
     task_wake(o->task);
 }
 

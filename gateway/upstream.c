@@ -26,18 +26,32 @@ enum {
     SEND_MAX = 4 * 1024 * 1024 /* ceiling of `send`: the largest parameters, or one piece of a body */
 };
 
+/* It is of no more use, for a reason that is not the worker's. What has come of an answer is still read, then
+ * its end. */
+static void hang_up(struct upstream *up, const char *reason)
+{
+    log_warning("%s: a connection to a worker is given up: %s", up->owner.app->name, reason);
+    up->hung_up = true;
+    shutdown(up->fd, SHUT_RDWR);
+}
+
 static void on_event(EV_P_ ev_io *io, int events)
 {
     (void)EV_A;
     struct upstream *up = io->data;
+    if ((events & EV_ERROR) != 0) {
+        up->error = ENOMEM;
+        hang_up(up, "it cannot be watched (no memory, or fs.epoll.max_user_watches)");
+    }
     up->readable = up->readable || (events & EV_READ) != 0;
     task_wake(&up->task);
 }
 
 /* ---- sending ---- */
 
-/* Writes until all is out or the socket is full. An error here decides nothing: the worker may have answered
- * without reading to the end, and what it left to read tells. */
+/* Writes until all is out or the socket is full. That the worker has closed it decides nothing: it may have
+ * answered without reading to the end, and what it left to read tells. After another error (no memory) the
+ * worker would wait for the rest, and we for its answer. */
 static void send_more(struct upstream *up)
 {
     while (upstream_sending(up)) {
@@ -60,6 +74,8 @@ static void send_more(struct upstream *up)
             up->error = errno;
             up->sent = up->send.len;
             up->body_sent = up->cut = true;
+            if (errno != EPIPE && errno != ECONNRESET)
+                hang_up(up, strerror(errno));
             return;
         }
     }
@@ -71,6 +87,7 @@ static int open_connection(struct upstream *up)
     if (up->fd == -1)
         return -1;
     fcgi_client_init(&up->decoder);
+    up->hung_up = false;
     up->state = UPSTREAM_FREE;
     return 0;
 }
@@ -170,9 +187,13 @@ static void run(struct task *task)
         return;
     if (upstream_sending(up))
         send_more(up);
+    up->readable = up->readable || up->hung_up;
     receive_more(up, READS_PER_TURN);
-    if (up->fd != -1)
-        upstream_update(up);
+    if (up->fd == -1)
+        return;
+    upstream_update(up);
+    if (up->hung_up && !up->paused)
+        task_wake(&up->task);
 }
 
 void upstream_resume(struct upstream *up)

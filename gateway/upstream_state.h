@@ -88,6 +88,7 @@ struct upstream {
     bool cut;              /* not all of the body was sent: the connection cannot be kept */
     bool ready;            /* the worker is READY: the request's clock runs */
     bool readable;         /* a read may bring something */
+    bool hung_up;          /* by us: its end is there to be read, though nothing may tell of it */
     bool doomed;           /* a COPY or TASK that was given up: only its end is waited for */
     bool paused;           /* not read from: the client is slower */
 };

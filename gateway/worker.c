@@ -35,10 +35,9 @@ static void tell_owner(struct worker *w, unsigned news)
 
 static void ask_stop(const struct worker *w)
 {
-    if (w->control.fd != -1)
-        control_send(w->control.fd, "STOP");
-    else if (!w->child.exited)
-        kill(w->child.pid, SIGTERM); /* it has closed its channel */
+    bool told = w->control.fd != -1 && control_send(w->control.fd, "STOP");
+    if (!told && !w->child.exited)
+        kill(w->child.pid, SIGTERM); /* it has closed its channel, or there is no memory for a message */
 }
 
 static void send_sigkill(const struct worker *w)
@@ -204,8 +203,13 @@ static void read_control(struct worker *w, int messages)
 static void on_io(EV_P_ ev_io *io, int events)
 {
     (void)EV_A;
-    (void)events;
     struct worker *w = io->data;
+    if ((events & EV_ERROR) != 0) {
+        log_error("%s: worker %d is killed: its control channel cannot be watched (no memory, or "
+                  "fs.epoll.max_user_watches)",
+                  w->owner.app->name, (int)w->child.pid);
+        send_sigkill(w);
+    }
     task_wake(&w->task);
 }
 
@@ -366,7 +370,7 @@ void worker_tell_slot(const struct worker *w, const char *word, uint16_t id)
     char text[24];
     (void)snprintf(text, sizeof(text), "%s %u", word, id);
     if (w->control.fd != -1)
-        control_send(w->control.fd, text);
+        (void)control_send(w->control.fd, text); /* a slot that stays taken ends its worker */
 }
 
 void worker_ask_stacks(struct worker *w, uint16_t id)

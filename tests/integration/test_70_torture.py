@@ -31,7 +31,7 @@ KINDS = {
     "socketpair": [errno.EMFILE],
     "socket": [errno.EMFILE],
     "open": [errno.EMFILE, errno.ENOSPC],
-    "send": [errno.EAGAIN, errno.EPIPE, errno.EINTR, errno.ENOMEM],
+    "send": [errno.ENOMEM, errno.EAGAIN, errno.ENOBUFS, errno.EINTR],
     "write": [errno.EAGAIN, errno.ENOSPC, errno.EINTR],
     "pwrite": [errno.ENOSPC, errno.EINTR],
     "recv": [errno.EAGAIN, errno.ECONNRESET, errno.EINTR],
@@ -40,6 +40,8 @@ KINDS = {
     "read": [errno.EIO, errno.EAGAIN, errno.EINTR],
     "file state": [errno.EIO],
     "fcntl": [errno.EMFILE],
+    "watch": [errno.ENOSPC, errno.ENOMEM],
+    "lookup": [errno.EINTR, errno.EMFILE, errno.ESTALE, errno.EAGAIN],
 }
 NUMBERS = {kind: number for number, kind in enumerate(KINDS, 1)}
 SHORT = [1, 2, 5]  # calls that fail in the short version
@@ -74,11 +76,12 @@ def tortured(launch, tmp_path, monkeypatch):
     files = tmp_path / "files"
     files.mkdir()
     (files / "page").write_bytes(b"x" * 100_000)
+    # What is only ended by one of these long times has been lost.
     gateway = launch(
-        {"app:kitchen": app("kitchen", idle_timeout="150ms", start_timeout="5s", request_timeout="5s", stop_timeout="2s",
+        {"app:kitchen": app("kitchen", idle_timeout="150ms", start_timeout="5s", request_timeout="60s", stop_timeout="60s",
                             static=f"/files/ {files}"),
          "limits": {"body_memory": "4k", "response_memory": "8k", "response_headers": "2k"},
-         "timeouts": {"header": "2s", "body": "2s", "send": "5s", "keepalive": "3s"}},
+         "timeouts": {"header": "2s", "body": "2s", "send": "5s", "keepalive": "60s"}},
         environ={"TORTURE_FILE": str(tmp_path / "order")})
     return gateway, order
 
@@ -186,3 +189,40 @@ def test_torture(tortured, kind):
                 raise AssertionError(f"after call {number} of {kind}: {errno.errorcode[error]}: {problem}") from None
         if LONG:
             print(f"{kind} {errno.errorcode[error]}: {call - 1} calls failed, one after the other")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if errno.EINTR in KINDS[kind]])
+def test_what_is_interrupted_goes_on(tortured, kind):
+    """No EINTR of any call is seen by anybody."""
+    gateway, order = tortured
+    for call in range(1, 40 if LONG else 5):
+        order.give(kind, errno.EINTR, call)
+        with gateway.connect() as connection:
+            assert connection.get("/1").status == 200
+            assert connection.post("/checksum", b"x" * 20_000).status == 200
+            assert len(connection.get("/files/page").body) == 100_000
+        gateway.no_worker()
+        order.revoke()
+    assert "error" not in gateway.err.text
+
+
+def test_stop_that_cannot_be_sent(tortured):
+    """An idle worker is told to end even so: it is not left until stop_timeout kills it."""
+    gateway, order = tortured
+    with gateway.connect() as connection:
+        assert connection.get("/1").status == 200
+    order.give("send", errno.ENOBUFS, 1)
+    gateway.no_worker()
+    assert order.revoke()
+    assert "stop_timeout" not in gateway.err.text
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ESTALE, errno.EMFILE])
+def test_file_that_cannot_be_had_now(tortured, error):
+    """It is not said to be missing: somebody might remember that."""
+    gateway, order = tortured
+    order.give("lookup", error, 1)
+    with gateway.connect() as connection:
+        assert connection.get("/files/page").status == 503
+        assert connection.get("/files/page").status == 200
+        assert connection.get("/files/none").status == 404
