@@ -23,14 +23,25 @@ struct look {
     size_t seen;
 };
 
+/* As recv() without waiting; a signal is no reason to come back with nothing: no edge would tell of it again.
+ */
+static ssize_t receive_now(int fd, void *out, size_t len, int flags)
+{
+    ssize_t n;
+    do {
+        n = recv(fd, out, len, flags | MSG_DONTWAIT);
+    } while (n == -1 && errno == EINTR);
+    return n;
+}
+
 static struct look look(int fd, uint8_t *peek)
 {
     struct look l = {.kind = MESSAGE_MORE};
 
     for (size_t limit = PEEK_FIRST;; limit = CONN_PEEK_MAX) {
-        ssize_t n = recv(fd, peek, limit, MSG_PEEK | MSG_DONTWAIT);
+        ssize_t n = receive_now(fd, peek, limit, MSG_PEEK);
         if (n <= 0) {
-            l.kind = n == 0 || (errno != EAGAIN && errno != EINTR) ? MESSAGE_BAD : MESSAGE_MORE;
+            l.kind = n == 0 || errno != EAGAIN ? MESSAGE_BAD : MESSAGE_MORE;
             return l;
         }
         l.seen = (size_t)n;
@@ -44,7 +55,7 @@ static struct look look(int fd, uint8_t *peek)
 static bool skip(int fd, uint8_t *scratch, size_t len)
 {
     while (len > 0) {
-        ssize_t n = recv(fd, scratch, len < CONN_PEEK_MAX ? len : CONN_PEEK_MAX, MSG_DONTWAIT);
+        ssize_t n = receive_now(fd, scratch, len < CONN_PEEK_MAX ? len : CONN_PEEK_MAX, 0);
         if (n <= 0)
             return false;
         len -= (size_t)n;
@@ -128,7 +139,7 @@ static bool begin(int fd, uint8_t *peek, const struct message *m, bool waits, st
 {
     if (m->whole && m->len <= PRESET_BUFFER)
         return preset_begin(request, fd);
-    if (recv(fd, peek, m->head, MSG_DONTWAIT) == (ssize_t)m->head)
+    if (receive_now(fd, peek, m->head, 0) == (ssize_t)m->head)
         return preset_begin_apart(request, fd, peek, m->head, waits);
     (void)close(fd);
     return false;

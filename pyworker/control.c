@@ -3,9 +3,12 @@
 #include "control.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+
+enum { TRIES = 200 }; /* to send a message, a millisecond apart */
 
 bool control_is_channel(int fd)
 {
@@ -18,6 +21,17 @@ bool control_is_channel(int fd)
            getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len) == 0 && type == SOCK_SEQPACKET;
 }
 
+/* Waits for what is a shortage of the kernel's memory, by errno. A message must not be lost by it: nobody
+ * asks for a READY again. */
+static bool passes(int *tries)
+{
+    if ((errno != ENOBUFS && errno != ENOMEM) || *tries == 0)
+        return false;
+    --*tries;
+    (void)poll(NULL, 0, 1);
+    return true;
+}
+
 bool control_send(int fd, const char *text, size_t len)
 {
     if (fd == -1)
@@ -27,9 +41,10 @@ bool control_send(int fd, const char *text, size_t len)
         return false;
     }
     ssize_t sent;
+    int tries = TRIES;
     do {
         sent = send(fd, text, len, MSG_NOSIGNAL);
-    } while (sent == -1 && errno == EINTR);
+    } while (sent == -1 && (errno == EINTR || passes(&tries)));
     return sent != -1;
 }
 

@@ -297,8 +297,10 @@ static bool stop(struct zygote *z)
     static const char word[] = "STOP";
 
     for (unsigned i = 0; i < z->limit; i++)
-        if (z->copies[i].pid != 0)
-            (void)send(z->copies[i].channel, word, sizeof(word) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (z->copies[i].pid != 0 &&
+            send(z->copies[i].channel, word, sizeof(word) - 1, MSG_NOSIGNAL | MSG_DONTWAIT) == -1 &&
+            errno != EPIPE && errno != ECONNRESET) /* then it is at its end already */
+            (void)kill(z->copies[i].pid, SIGTERM);
     if (!core_open(z->core, z->limit))
         return false;
     core_close(z->core);

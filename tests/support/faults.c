@@ -1,0 +1,29 @@
+/* faults.c - a library to be loaded before libc (LD_PRELOAD): every other call of a function fails, the first
+ * one to begin with, and does nothing. $FAULT_RECV and $FAULT_SEND are the errno that recv() and send() fail
+ * with. */
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+static bool fails(const char *name, atomic_uint *calls)
+{
+    const char *error = getenv(name);
+    if (error == NULL || atomic_fetch_add(calls, 1) % 2 != 0)
+        return false;
+    errno = atoi(error);
+    return true;
+}
+
+ssize_t recv(int fd, void *data, size_t len, int flags)
+{
+    static atomic_uint calls;
+    return fails("FAULT_RECV", &calls) ? -1 : recvfrom(fd, data, len, flags, NULL, NULL);
+}
+
+ssize_t send(int fd, const void *data, size_t len, int flags)
+{
+    static atomic_uint calls;
+    return fails("FAULT_SEND", &calls) ? -1 : sendto(fd, data, len, flags, NULL, 0);
+}
