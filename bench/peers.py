@@ -39,9 +39,14 @@ def uvicorn(spec, port):
             "--no-access-log", spec]
 
 
-def uwsgi(spec, port):
+def uwsgi(spec, port, threads=4):
+    """A thread keeps a connection until its client closes it."""
     return [tool("uwsgi"), "--http11-socket", f"127.0.0.1:{port}", "--master", "--module", spec, "--disable-logging",
-            "--enable-threads", "--threads", "4"]
+            "--enable-threads", "--threads", str(threads)]
+
+
+def uwsgi_64(spec, port):
+    return uwsgi(spec, port, 64)
 
 
 def waitress(spec, port):
@@ -53,12 +58,12 @@ def bjoern(spec, port):
     return [sys.executable, "-c", f"import bjoern; from {module} import {attribute} as app; bjoern.run(app, '127.0.0.1', {port})"]
 
 
-WSGI = {"leangate": leangate, "granian": granian_wsgi, "gunicorn": gunicorn, "uwsgi": uwsgi, "bjoern": bjoern}
+WSGI = {"leangate": leangate, "granian": granian_wsgi, "gunicorn": gunicorn, "uwsgi": uwsgi, "uwsgi-64": uwsgi_64, "bjoern": bjoern}
 ASGI = {"leangate": leangate, "granian": granian_asgi, "uvicorn": uvicorn}
 
 # app: (what is served, who serves it, {peer: the least ratio of requests/s that is promised})
 COMPARED = {
-    "hello-wsgi": ("hello_wsgi:app", WSGI, {"granian": 1.0, "gunicorn": 1.0, "uwsgi": 1.0, "bjoern": 0.65}),
+    "hello-wsgi": ("hello_wsgi:app", WSGI, {"granian": 1.0, "gunicorn": 1.0, "uwsgi": 1.0, "uwsgi-64": 1.0, "bjoern": 0.65}),
     "flask": ("hello_flask:app", WSGI, {"granian": 1.0, "gunicorn": 1.0}),
     "hello-asgi": ("hello_asgi:app", ASGI, {"granian": 1.0, "uvicorn": 1.0}),
     "fastapi": ("hello_fastapi:app", ASGI, {"granian": 1.0, "uvicorn": 1.0}),

@@ -8,7 +8,7 @@ BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 # name: (row of bench-memory, app and row of bench-warm)
 PEERS = {
     "uvicorn": ("uvicorn", "hello-asgi", "uvicorn"), "Granian": ("Granian", "hello-wsgi", "granian"),
-    "gunicorn": ("gunicorn", "hello-wsgi", "gunicorn"), "uWSGI": ("uWSGI", "hello-wsgi", "uwsgi"),
+    "gunicorn": ("gunicorn", "hello-wsgi", "gunicorn"), "uWSGI": ("uWSGI", "hello-wsgi", "uwsgi-64"),
     "Go net/http": ("Go net/http", "hello-wsgi", "go"),
 }
 MISSING = "not measured"
@@ -71,7 +71,7 @@ def region(results):
                      f"{rate(results, app, peer)} |")
     return "\n".join(lines) + (
         "\n\nMemory is the PSS of all processes; idle is after the traffic. The import is `python -c 'import app, os; os._exit(0)'` of Flask, "
-        f"FastAPI and Django. More than 1 is more requests for leangate (Go uses every core); from {NOISE} to {1 / NOISE:.2f} is noise. Machine, versions, "
+        f"FastAPI and Django. More than 1 is more requests for leangate (Go uses every core; uWSGI has 64 threads there, since a thread keeps its connection); from {NOISE} to {1 / NOISE:.2f} is noise. Machine, versions, "
         "spread, and where it falls short: [docs/BENCHMARKS.md](docs/BENCHMARKS.md).") + containers(results)
 
 

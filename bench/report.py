@@ -185,7 +185,9 @@ def warm(data):
     parts = ["## Warm requests",
              "One worker each, kept connections, access lines off for all. Medians, with the least and the most; the ratio is the "
              "median over the rounds of leangate's figure by the peer's in the same round. More than 1.00 in requests/s and less "
-             "than 1.00 in CPU is better for leangate. Go uses every core. `direct` and `relay` are bench/floor.c, which answers "
+             "than 1.00 in CPU is better for leangate. A server leaves clients without an answer where the last of them had to "
+             "wait until the others had gone; wrk does not count such requests. uwsgi has four threads, uwsgi-64 has 64: each keeps "
+             "one connection until its client closes it. Go uses every core. `direct` and `relay` are bench/floor.c, which answers "
              "without looking at the request, in one process or through a second one: the difference is what a second process adds."]
     for app, by_connections in data["samples"].items():
         rows = []
@@ -197,7 +199,8 @@ def warm(data):
                 alone = name in ("leangate", *FLOOR)
                 rate, cpu = (1, 1) if alone else (verdict.ratio(results, name, column) for column in (0, 1))
                 rows.append(cells + (["", ""] if alone else [
-                    f"{rate:.2f}{verdict.rate_limit(data, app, name, connections, rate)}",
+                    f"{rate:.2f}{verdict.rate_limit(data, app, name, connections, rate)}"
+                    + (" (leaves clients without an answer)" if verdict.starves(data, app, name, connections) else ""),
                     f"{cpu:.2f}{verdict.cpu_limit(data, app, name, connections, cpu)}"]))
         parts += [f"### {app}", plot_warm(app, by_connections),
                   table(["connections", "server", "requests/s", "CPU, us a request", "p50, us", "ratio of requests/s", "ratio of CPU"], rows)]

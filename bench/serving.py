@@ -125,12 +125,27 @@ def server(command, port, directory, path="/", expected=None, log=None, listens_
                 os.killpg(process.pid, signal.SIGKILL)
 
 
+def wrk(port, connections, seconds, path="/"):
+    """The command."""
+    return [find("wrk"), "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--latency", f"http://127.0.0.1:{port}{path}"]
+
+
 def load(port, connections, seconds, path="/"):
     """What wrk counts in so many seconds: (requests, requests/s, median latency in seconds)."""
-    command = [find("wrk"), "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--latency", f"http://127.0.0.1:{port}{path}"]
-    text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 30).stdout
+    text = subprocess.run(wrk(port, connections, seconds, path), capture_output=True, text=True, check=True, timeout=seconds + 30).stdout
     if re.search(r"Non-2xx|Socket errors", text):
         raise SystemExit(f"wrk saw errors:\n{text}")
     number, unit = re.search(r"50%\s+([\d.]+)(us|ms|s)", text).groups()
     latency = float(number) * {"us": 1e-6, "ms": 1e-3, "s": 1}[unit]
     return int(re.search(r"(\d+) requests in", text)[1]), float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1]), latency
+
+
+def starves(port, connections):
+    """Whether the last of so many clients waits for its answer as long as wrk keeps the others busy: wrk does not count a request
+    that was not answered before the end."""
+    with subprocess.Popen(wrk(port, connections - 1, 1), stdout=subprocess.DEVNULL):
+        time.sleep(0.3)
+        begun = time.monotonic()
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return get(port)[0] != 200 or time.monotonic() - begun > 0.5
+    return True

@@ -3,7 +3,8 @@ connections (`make bench-warm`).
 
 All servers of one app run for the whole time; wrk asks them in turn, in an order that changes from round to round, so that
 what else the machine does falls on all alike. The ratio is the median over the rounds of one round's ratio. "As
-many or more" holds on a noisy machine from 0.95 on.
+many or more" holds on a noisy machine from 0.95 on. A server that leaves one of its clients without an answer for as long as
+the others are served is shown, and held to nothing: a request that fails fails the run.
 
 Beside hello-wsgi runs bench/floor.c: `direct` answers by itself, `relay` through a second process, and neither does anything
 else. What `relay` takes longer is what a worker behind a socket adds to a request.
@@ -19,7 +20,7 @@ import tempfile
 import peers
 import record
 import resident
-from serving import ROOT, Failed, cpu, free_port, leave_out, load, server
+from serving import ROOT, Failed, cpu, free_port, leave_out, load, server, starves
 from verdict import enough, ratio
 
 CONNECTIONS = 1, 16, 64
@@ -70,17 +71,21 @@ def start(app, names, directory, running):
 def measure(servers, rounds, connections, seconds):
     """{name: [(requests/s, CPU microseconds a request, median latency), ...]}"""
     results = {name: [] for name in servers}
-    for number in range(rounds + 1):
-        for name, (port, pid) in list(servers.items())[:: 1 if number % 2 else -1]:
+    for number in range(rounds):
+        for name, (port, pid) in list(servers.items())[:: -1 if number % 2 else 1]:
             before = cpu(pid)
-            count, rate, latency = load(port, connections, 1 if number == 0 else seconds)
-            if number > 0:  # the first round only warms up
-                results[name].append((rate, (cpu(pid) - before) / max(count, 1) * 1e6, latency))
+            count, rate, latency = load(port, connections, seconds)
+            results[name].append((rate, (cpu(pid) - before) / max(count, 1) * 1e6, latency))
     return results
 
 
-def tell(results, promises, connections):
-    """Prints the table; the promises that do not hold, as text."""
+def starving(servers, connections):
+    """The names of those that let one of so many clients wait for the end of the load. Warms them up as well."""
+    return [name for name, (port, _) in servers.items() if connections > 1 and starves(port, connections)]
+
+
+def tell(results, promises, connections, left):
+    """Prints the table; the promises that do not hold, as text. `left`: those that starve clients."""
     broken = []
     for name, runs in results.items():
         rate, us, latency = (statistics.median(column) for column in zip(*runs))
@@ -92,7 +97,9 @@ def tell(results, promises, connections):
             of_rate = ratio(results, name, 0)
             promised = promises.get(name)
             line += f"   leangate: {of_rate:.2f} x requests/s, {ratio(results, name, 1):.2f} x CPU"
-            if promised is not None and not enough(of_rate, promised):
+            if name in left:
+                line += "   leaves clients without an answer"
+            elif promised is not None and not enough(of_rate, promised):
                 broken.append(f"{name} at {connections}: {of_rate:.2f}, promised {promised}")
         print(line, flush=True)
     return broken
@@ -106,17 +113,19 @@ def main():
     parser.add_argument("--peer", action="append", default=[], help="only these beside leangate")
     parser.add_argument("--connections", type=int, action="append")
     options = parser.parse_args()
-    broken, samples = [], {}
+    broken, samples, starved = [], {}, {}
     for app in options.app or peers.COMPARED:
         print(f"{app}: {options.rounds} rounds of {options.seconds} s in turn")
         with contextlib.ExitStack() as running:
             directory = running.enter_context(tempfile.TemporaryDirectory())
             servers = start(app, options.peer and ["leangate", *options.peer], directory, running)
             for connections in options.connections or CONNECTIONS:
+                left = starving(servers, connections)
+                starved.setdefault(app, {})[connections] = left
                 results = measure(servers, options.rounds, connections, options.seconds)
                 samples.setdefault(app, {})[connections] = results
-                broken += [f"{app}: {text}" for text in tell(results, peers.COMPARED[app][2], connections)]
-    return record.keep("warm", {"columns": ["requests/s", "CPU us a request", "p50 s"], "samples": samples}, broken)
+                broken += [f"{app}: {text}" for text in tell(results, peers.COMPARED[app][2], connections, left)]
+    return record.keep("warm", {"columns": ["requests/s", "CPU us a request", "p50 s"], "samples": samples, "starved": starved}, broken)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def made_up():
     """Results small enough to reckon by hand."""
     others = runs([9000, 8000, 7000], [9000, 8000, 7000], [9000, 8000, 7000])
     rates = {"leangate": [[1000, 10, 0]] * 5, "granian": [[1000, 10, 0]] * 5, "gunicorn": [[500, 20, 0]] * 5, "uwsgi": [[2000, 10, 0]] * 5,
-             "bjoern": [[1250, 10, 0]] * 5, "go": [[4000, 10, 0]] * 5, "direct": [[6000, 1, 0]] * 5, "relay": [[1500, 4, 0]] * 5}
+             "uwsgi-64": [[1000, 10, 0]] * 5, "bjoern": [[1250, 10, 0]] * 5, "go": [[4000, 10, 0]] * 5, "direct": [[6000, 1, 0]] * 5, "relay": [[1500, 4, 0]] * 5}
     return {
         "memory": {"gateway": {"wakeups": 0, "seconds": 130}, "samples": {
             "hello": {"leangate": runs(*MEMORY), "uvicorn": others, "Go net/http": others}, "fastapi": {}}},
@@ -32,7 +32,7 @@ def made_up():
             "1": [{"idle": [0, 1024, 0]}] * 5, "100": [{"idle": [0, 1126, 0], "awake": [0, 22528, 0]}] * 5}}},
         "cold": {"results": [{"app": "flask", "python": "3.11", "condition": "warm", "import": [0.2] * 5,
                               "took": {"default": [0.21] * 5, "off": [0.4] * 5}}]},
-        "warm": {"samples": {"hello-wsgi": {count: rates for count in ("1", "16", "64")}}},
+        "warm": {"samples": {"hello-wsgi": {count: rates for count in ("1", "16", "64")}}, "starved": {"hello-wsgi": {"16": ["uwsgi"]}}},
         "pace": None,
         "containers": {"after": 120, "images": {"uvicorn, FastAPI": 281e6, "leangate, FastAPI": 266e6}, "samples": {
             "uvicorn, FastAPI": [{"load": [50e6, 30e6, 5e6]}] * 5,
@@ -72,13 +72,15 @@ def test_ratios_and_verdicts_are_those_of_the_samples():
     warm = judged("warm-hello")
     assert warm["hello-wsgi, granian at 16"] == ("1.00 ×", True)
     assert warm["hello-wsgi, uwsgi at 1"] == ("0.50 × (limit 0.50)", False)
+    assert warm["hello-wsgi, uwsgi at 16"] == ("not counted (0.50 ×): leaves clients without an answer", True)
+    assert "hello-wsgi, uwsgi at 16, CPU" not in warm and "hello-wsgi, uwsgi-64 at 16, CPU" in warm
     assert warm["hello-wsgi, gunicorn at 64, CPU"] == ("0.50 ×", True)
     assert warm["hello-wsgi, bjoern at 16"] == ("0.80 × (limit 0.62)", True)
 
 
 def test_only_as_many_requests_have_a_margin():
     rates = {"leangate": [[960, 10.3, 0]] * 5, "granian": [[1000, 10, 0]] * 5, "bjoern": [[1500, 10, 0]] * 5}
-    found = judged("warm-hello", {"warm": {"samples": {"hello-wsgi": {"16": rates}}}})
+    found = judged("warm-hello", {"warm": {"samples": {"hello-wsgi": {"16": rates}}, "starved": {}}})
     assert found["hello-wsgi, granian at 16"] == ("0.96 ×", True)
     assert found["hello-wsgi, granian at 16, CPU"] == ("1.03 ×", False)
     assert found["hello-wsgi, bjoern at 16"] == ("0.64 ×", False)
@@ -113,7 +115,7 @@ def test_figures_that_fall_short_have_their_cause_below():
 def test_readme_shows_the_same_figures():
     text = readme.rewritten(f"# x\n{readme.BEGIN}\nold\n{readme.END}\nrest\n", made_up())
     assert "| leangate | 0.1 MB | 3.9 MB | 1.05 × the import | |" in text
-    assert "| uWSGI | not measured | not measured | warm: it stays | 0.50 / 0.50 / 0.50 |" in text
+    assert "| uWSGI | not measured | not measured | warm: it stays | 1.00 / 1.00 / 1.00 |" in text
     assert "| Go net/http | 7.8 MB | 7.8 MB | warm: it stays | 0.25 / 0.25 / 0.25 |" in text
     assert "uvicorn 35 MB; leangate 30 MB, and 2 MB 120 s after the last request" in text
     assert "does not reproduce as memory: the most that any of 2 set-ups was billed is 50 MB" in text and "266 to 281 MB" in text

@@ -3,6 +3,7 @@
 import contextlib
 import http.server
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ import curves  # noqa: E402
 import memory  # noqa: E402
 import pace  # noqa: E402
 import resident  # noqa: E402
+import serving  # noqa: E402
 import warm  # noqa: E402
 
 
@@ -61,6 +63,29 @@ def test_the_pace_is_kept_and_told():
     with answering(200) as port:  # an empty body: a failure here
         curves.ask(port, time.monotonic() + 0.2, failures, rates)
     assert 10 <= len(failures) <= 21 and rates == {port: 0}
+
+
+def serve_in_turn(listener):
+    """One connection after the other, each until its client closes it."""
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                while connection.recv(65536):
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+
+def test_a_server_that_serves_only_some_of_its_clients_is_found_out():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threads = [threading.Thread(target=serve_in_turn, args=(listener,)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        port = listener.getsockname()[1]
+        assert [serving.starves(port, connections) for connections in (2, 3, 4)] == [False, False, True]
+        listener.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join()
+    assert serving.starves(port, 2)  # nobody listens there any more
 
 
 def missing(*_):
