@@ -81,7 +81,11 @@ def measure(servers, rounds, connections, seconds):
 
 def starving(servers, connections):
     """The names of those that let one of so many clients wait for the end of the load. Warms them up as well."""
-    return [name for name, (port, _) in servers.items() if connections > 1 and starves(port, connections)]
+    if connections > 1:
+        return [name for name, (port, _) in servers.items() if starves(port, connections)]
+    for port, _ in servers.values():
+        load(port, connections, 1)
+    return []
 
 
 def tell(results, promises, connections, left):
