@@ -131,7 +131,9 @@ def load(spec, arguments, factory, kind):
     if factory and callable(app):
         try:
             app = app()
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise LoadError("%s() failed: %s" % (label, describe(error))) from error
         label += "()"
     if not callable(app):

@@ -349,6 +349,7 @@ def test_failures(spawn, source, spec, summary):
     ("def create(): return 5", "main:create", "main:create() is not callable: it is int"),
     ("def create(): raise ValueError('oops')", "main:create", "main:create() failed: ValueError: oops (python: {python})"),
     ("def create(x): pass", "main:create", "main:create() failed: TypeError: create() missing 1 required"),
+    ("def create(): raise SystemExit(3)", "main:create", "main:create() failed: SystemExit: 3"),
 ])
 def test_factory_failures(spawn, source, spec, text):
     assert spawn(source, spec=spec, options=["--factory"]).failed()[0].startswith(text.format(python=PYTHON))
