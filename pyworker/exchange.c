@@ -31,7 +31,8 @@ void exchange_free(struct exchange *x)
 
 bool exchange_enter(struct exchange *x)
 {
-    if (x == NULL) {
+    /* Behind END_REQUEST handles have it still: what the app returned may use them in its __del__(). */
+    if (x == NULL || x->request.fd == -1) {
         PyErr_SetString(PyExc_RuntimeError, "the request is over");
         return false;
     }

@@ -196,6 +196,32 @@ def test_handles_after_the_request(serve):
     assert body.count(b"the request is over") == 6, body
 
 
+def test_handles_while_what_the_app_returned_goes(serve):
+    worker = serve("""
+        class Body:
+            def __init__(self, *calls):
+                self.calls = calls
+
+            def __iter__(self):
+                return iter([b"body"])
+
+            def __del__(self):
+                for call in self.calls:
+                    try:
+                        call()
+                    except RuntimeError as error:
+                        print(error)
+
+        def app(environ, start_response):
+            input, write = environ["wsgi.input"], start_response("200 OK", [])
+            return Body(input.read, input.readline, lambda: write(b"late"))
+    """)
+    for n in 1, 2:
+        assert worker.ask("POST", "/", b"not read").body == b"body"
+        eventually(lambda: worker.stdout == "the request is over\n" * 3 * n)
+    assert worker.ask().body == b"body"
+
+
 # --- start_response ---
 
 @pytest.mark.parametrize("code, error", [
