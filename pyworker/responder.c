@@ -41,12 +41,12 @@ static bool may_start(const struct exchange *x, PyObject *exc_info)
         return false;
     if (!x->on_wire)
         return true;
-    Py_INCREF(type);
-    Py_INCREF(value);
-    Py_INCREF(traceback);
-    PyErr_Restore(type, value, traceback == Py_None ? NULL : traceback);
-    if (traceback == Py_None)
-        Py_DECREF(traceback);
+    if (!PyExceptionInstance_Check(value)) { /* sys.exc_info() outside a handler has three None */
+        PyErr_SetString(PyExc_TypeError, "exc_info has no exception to raise, and the head is sent already");
+        return false;
+    }
+    if (PyException_SetTraceback(value, traceback) == 0)
+        PyErr_SetObject((PyObject *)Py_TYPE(value), value);
     return false;
 }
 

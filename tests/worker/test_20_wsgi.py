@@ -326,6 +326,25 @@ def test_exc_info_after_the_head_is_sent_raises_it(serve):
     assert "KeyError: 'inner'" in worker.stderr
 
 
+@pytest.mark.parametrize("exc_info", ["sys.exc_info()", "(1, 2, 3)", "(ValueError, 'text', None)", "(ValueError, ValueError(), 3)"])
+def test_exc_info_without_an_exception(serve, exc_info):
+    worker = serve("""
+        import sys
+
+        def app(environ, start_response):
+            start_response("200 OK", [])(b"begun")
+            if environ["PATH_INFO"] == "/":
+                return []
+            start_response("500 Oops", [], %s)
+    """ % exc_info)
+    for _ in range(20):
+        answer = worker.ask(path="/amiss")
+        assert answer.stdout.endswith(b"\r\n\r\nbegun")
+        assert answer.app_status == 1 and not answer.stdout_ended
+    assert worker.stderr.count("\nTypeError: ") == 20
+    assert worker.ask().body == b"begun"
+
+
 def test_write(serve):
     worker = serve("""
         def app(environ, start_response):
