@@ -612,6 +612,24 @@ def test_close_is_called_when_the_client_leaves(serve):
     assert worker.ask().body == b"ok"
 
 
+@pytest.mark.parametrize("body", ["(b'x' * 65536 for _ in range(1000))", "environ['wsgi.file_wrapper'](open('/dev/zero', 'rb'))",
+                                  "environ['wsgi.file_wrapper'](open('data', 'rb'))"])
+def test_client_that_leaves_is_not_owed_what_content_length_promised(serve, body):
+    worker = serve("""
+        with open("data", "wb") as data:
+            data.truncate(65536000)
+
+        def app(environ, start_response):
+            start_response("200 OK", [("Content-Length", "65536000")])
+            return %s
+    """ % body)
+    with worker.connect() as connection:
+        connection.send(request(cgi_params()))
+        connection.read_exactly(5000)
+    assert worker.stop() == 0
+    assert worker.stderr == ""
+
+
 def test_close_that_is_no_method(serve):
     worker = serve("""
         class Odd(list):
