@@ -143,6 +143,22 @@ bool exchange_was_left(const struct exchange *x)
     return expected;
 }
 
+/* Calls the hook of that name in `sys`, which the app may have set; whether it did its work. */
+static bool show(const char *name, PyObject *type, PyObject *value, PyObject *traceback)
+{
+    PyObject *hook = PySys_GetObject(name); /* borrowed, and it may set another one */
+    if (hook == NULL)
+        return false;
+    Py_INCREF(hook);
+    PyObject *done =
+        PyObject_CallFunctionObjArgs(hook, type, value, traceback != NULL ? traceback : Py_None, NULL);
+    if (done == NULL)
+        PyErr_WriteUnraisable(hook);
+    Py_XDECREF(done);
+    Py_DECREF(hook);
+    return done != NULL;
+}
+
 void exchange_log(struct exchange *x, PyObject **text)
 {
     PyObject *type, *value, *traceback;
@@ -155,16 +171,8 @@ void exchange_log(struct exchange *x, PyObject **text)
     PyObject *errors = PySys_GetObject("stderr"); /* borrowed */
     if (errors != NULL && errors != Py_None)
         log_headline(x, errors, " failed", ":");
-    PyObject *hook = PySys_GetObject("excepthook"); /* the app may have set its own */
-    Py_XINCREF(hook);                               /* borrowed, and it may set another one */
-    PyObject *done =
-        hook == NULL
-            ? NULL
-            : PyObject_CallFunctionObjArgs(hook, type, value, traceback != NULL ? traceback : Py_None, NULL);
-    if (done == NULL)
-        PyErr_Clear();
-    Py_XDECREF(done);
-    Py_XDECREF(hook);
+    if (!show("excepthook", type, value, traceback))
+        (void)show("__excepthook__", type, value, traceback);
     Py_XDECREF(type);
     Py_XDECREF(value);
     Py_XDECREF(traceback);

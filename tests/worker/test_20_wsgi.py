@@ -716,6 +716,16 @@ def test_excepthook_of_the_app_is_used(serve):
     assert worker.stdout == "hooked ValueError True True\n"
 
 
+def test_excepthook_that_fails_hides_nothing(serve):
+    worker = serve("""
+    import sys
+    sys.excepthook = lambda kind, value, trace: 1 / 0
+    """ + RAISING)
+    worker.ask(path="/after")
+    assert "ValueError: after start_response" in worker.stderr
+    assert "ZeroDivisionError" in worker.stderr
+
+
 def test_broken_stderr_and_excepthook(serve):
     worker = serve("""
     import sys
