@@ -5,7 +5,6 @@
  *   cache_dir/UID/APP-0123456789abcdef.imports */
 #include "cache.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -13,6 +12,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "file_open.h"
 
 /* Of an app that root has started as another user, who may have no home of its own: nobody, www-data. */
 #define OF_THE_MACHINE "/var/cache/leangate"
@@ -57,34 +58,52 @@ static bool find_base(const struct conf *conf, uid_t user, char base[CACHE_PATH]
     return from_variable(base, "HOME", "/.cache/leangate");
 }
 
+static bool is_roots(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && st.st_uid == 0 && (st.st_mode & 022) == 0;
+}
+
+/* Opens a directory, which is made if it is missing and root alone may make it. -1: there is none. */
+static int open_base(int above, const char *name)
+{
+    bool fresh = is_roots(above) && mkdirat(above, name, 0755) == 0;
+    int fd = openat(above, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd == -1 || !fresh || fchmod(fd, 0755) == 0) /* whatever the umask of root is */
+        return fd;
+    close(fd);
+    return -1;
+}
+
 /* Makes the user's directory in one that root alone can change; in any other the user needs no help, or
  * must not be trusted with it. */
 static void make_below(int base, uid_t user, gid_t group)
 {
     char name[32];
-    struct stat st;
     (void)snprintf(name, sizeof(name), "%u", (unsigned)user);
-    if (fstat(base, &st) == -1 || st.st_uid != 0 || (st.st_mode & 022) != 0 ||
-        mkdirat(base, name, 0700) == -1)
+    if (!is_roots(base) || mkdirat(base, name, 0700) == -1)
         return;
     if (fchownat(base, name, user, group, AT_SYMLINK_NOFOLLOW) == -1)
         (void)unlinkat(base, name, AT_REMOVEDIR);
 }
 
+/* No link is followed on the way: it may be the user's, and lead where only root may make a directory. */
 void cache_make(const struct conf *conf, uid_t user, gid_t group)
 {
-    char base[CACHE_PATH];
-    if (!find_base(conf, user, base))
+    char path[CACHE_PATH];
+    if (!find_base(conf, user, path))
         return;
-    bool fresh = mkdir(base, 0755) == 0;
-    if (!fresh && errno != EEXIST)
-        return;
-    int fd = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd == -1)
-        return;
-    if (!fresh || fchmod(fd, 0755) == 0) /* whatever the umask of root is */
-        make_below(fd, user, group);
-    close(fd);
+    char *slash = strrchr(path, '/');
+    *slash = '\0';
+    int root = file_open_place("/", O_DIRECTORY);
+    int above = file_open_walk(root, path[0] != '\0' ? path + 1 : ".");
+    int base = open_base(above, slash + 1);
+    if (base != -1)
+        make_below(base, user, group);
+    const int opened[] = {root, above, base};
+    for (size_t i = 0; i < sizeof(opened) / sizeof(opened[0]); i++)
+        if (opened[i] != -1)
+            close(opened[i]);
 }
 
 /* FNV-1a, of the text and the NUL behind it. */

@@ -14,14 +14,14 @@ int file_open_place(const char *path, int flags);
  * EXDEV or ELOOP where the name would lead out. */
 int file_open(int dir, const char *name);
 
+/* The same without openat2: segment by segment, and no symbolic link is followed. */
+int file_open_walk(int dir, const char *name);
+
 /* Whether it was for want of memory or descriptors that this failed, or the file system did not answer:
  * another time it may go. */
 bool file_open_is_shortage(int error);
 
 /* What `name` is, found in the same way, whether or not it could be read. 0, or -1 with errno. */
 int file_look(int dir, const char *name, struct stat *st);
-
-/* The same without openat2: segment by segment, and no symbolic link is followed. */
-int file_open_walk(int dir, const char *name);
 
 #endif

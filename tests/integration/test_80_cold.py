@@ -142,6 +142,22 @@ def test_root_makes_the_place_of_another_user(launch, tmp_path, whose):
     assert "bytecode" not in gateway.err.text[seen:]
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, who becomes nobody")
+@pytest.mark.parametrize("link", ["home", "home/cache"])
+def test_root_makes_nothing_where_a_link_of_the_user_leads(launch, tmp_path, link):
+    """Else whoever the workers run as would have a directory wherever root alone may make one."""
+    for name in "etc", "home":
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(0o755)
+    if link == "home":
+        (tmp_path / link).rmdir()
+    (tmp_path / link).symlink_to(tmp_path / "etc")
+    os.chown(tmp_path / link, 65534, -1, follow_symlinks=False)
+    launch({"gateway": {"user": "nobody", "cache_dir": tmp_path / "home/cache"}, "app:hello": app("hello")},
+           environ={"TMPDIR": "/tmp"})
+    assert not list((tmp_path / "etc").iterdir())
+
+
 @pytest.fixture
 def listed(launch, tmp_path):
     """(a gateway whose app sleeps, the file with its list, four files on that list) with the last one not in memory."""
