@@ -37,8 +37,8 @@ static const struct {
 
 #undef FACT
 
-/* As 2.4 says send() raises once the client has left, or an endless stream would never end. It is 2.3 that is
- * told, as other servers do: Starlette, which reads this, then also watches for the client while a stream has
+/* As 2.4 says send() raises in the end when the client has left (send.c). It is 2.3 that is told, as other
+ * servers do: Starlette, which reads this, then also watches for the client while a stream has
  * nothing to say; told 2.4 it would only notice at the next send(). */
 PyObject *scope_base(void)
 {

@@ -30,6 +30,23 @@ LEAVING = """
             await streams(scope, receive, send)
         except OSError:
             raise Disconnected from None
+    async def answers(scope, receive, send):
+        await whole(receive)
+        print("waits", flush=True)
+        print((await receive())["type"], flush=True)
+        await send(start())
+        await send(piece(b"too late"))
+        print("behind the answer", flush=True)
+    async def listens(scope, receive, send):
+        async def stream():
+            while True:
+                await send(piece(b"x" * 1000, True))
+        await whole(receive)
+        await send(start())
+        task = asyncio.create_task(stream())
+        print((await receive())["type"], flush=True)
+        task.cancel()
+        print(*map(type, await asyncio.gather(task, return_exceptions=True)), flush=True)
     """
 
 
@@ -58,6 +75,28 @@ def test_send_raises_when_the_client_left(asgi, half):
     eventually(lambda: worker.stdout == "left BrokenPipeError\n")
     assert worker.ask(path="/hello").body == b"hello"
     assert worker.stderr == ""  # nobody's mistake
+
+
+def test_what_follows_an_answer_is_done_though_the_client_left(asgi):
+    worker = asgi(LEAVING)
+    connection = worker.connect()
+    connection.send(request(cgi_params(path="/answers")))
+    eventually(lambda: worker.stdout == "waits\n")
+    connection.close()
+    eventually(lambda: worker.stdout == "waits\nhttp.disconnect\nbehind the answer\n")
+    assert worker.ask(path="/hello").body == b"hello"
+    assert worker.stderr == ""
+
+
+def test_a_stream_is_ended_by_who_listens_for_the_client(asgi):
+    worker = asgi(LEAVING)
+    with worker.connect() as connection:
+        connection.send(request(cgi_params(path="/listens")))
+        connection.read_exactly(100)
+    eventually(lambda: worker.stdout.count("\n") == 2)
+    assert worker.stdout == "http.disconnect\n<class 'asyncio.exceptions.CancelledError'>\n"
+    assert worker.ask(path="/hello").body == b"hello"
+    assert worker.stderr == ""
 
 
 def test_a_mistake_is_logged_even_if_the_client_left(asgi):
