@@ -271,18 +271,26 @@ static bool put_framed(struct request *r, const void *data, size_t len)
     return keep(r, &r->out, size, (size_t)n) && keep(r, &r->out, data, len) && keep(r, &r->out, "\r\n", 2);
 }
 
+/* How much of a piece the promised length still has room for. */
+static size_t within_length(struct request *r, size_t len)
+{
+    if (len <= (uint64_t)r->answer_left)
+        return len;
+    if (!r->excess)
+        log_warning("%s sent more than its Content-Length; the excess was cut (id %s)",
+                    r->app_conf != NULL ? r->app_conf->name : "the handler", r->id);
+    r->excess = true;
+    return (size_t)r->answer_left;
+}
+
 bool request_body(struct request *r, const void *data, size_t len)
 {
     if (r->framing == HTTP_FRAMING_NONE || len == 0)
         return true;
     if (r->answer_left >= 0) {
-        if (len > (uint64_t)r->answer_left) {
-            log_warning("%s sent more than its Content-Length; the excess was cut (id %s)",
-                        r->app_conf != NULL ? r->app_conf->name : "the handler", r->id);
-            len = (size_t)r->answer_left;
-            if (len == 0)
-                return true;
-        }
+        len = within_length(r, len);
+        if (len == 0)
+            return true;
         r->answer_left -= (int64_t)len;
     }
     if (!put_framed(r, data, len)) {

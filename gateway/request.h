@@ -101,6 +101,7 @@ struct request {
     bool ended;            /* the answer is complete in `out` */
     bool cut;              /* the answer is broken off: the connection must be closed */
     bool starved;          /* a handler found no room: resume it when there is */
+    bool excess;           /* more than its Content-Length has come, which was said */
     int64_t answer_left;   /* bytes of the promised Content-Length still to come; -1: unknown */
     uint64_t answer_bytes; /* body bytes in the answer */
 

@@ -279,6 +279,18 @@ def test_plain_server(launch, records, status):
         server.end()
 
 
+def test_an_answer_that_is_too_long_is_told_once(launch):
+    """Not for each of its records: their number is the server's."""
+    server = Plain(out(b"Content-Length: 3\r\n\r\n"), *[out(b"answer")] * 1000, out(b""), ended())
+    try:
+        gateway = launch({"app:plain": {"address": server.address}})
+        assert [gateway.get("/").text for _ in range(2)] == ["ans", "ans"]
+        gateway.stop()
+        assert gateway.err.text.count("plain sent more than its Content-Length") == 2
+    finally:
+        server.end()
+
+
 def test_a_server_that_leaves_in_an_answer(launch):
     server = Plain(out(HEAD + b"ans"))
     gateway = launch({"app:plain": {"address": server.address}})
