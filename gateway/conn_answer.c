@@ -2,7 +2,6 @@
 #include "conn_answer.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 
@@ -125,7 +124,7 @@ bool conn_answer_exchange(struct conn *c)
 {
     struct request *r = c->request;
     if (!write_answer(c)) {
-        conn_state_abandon(c);
+        conn_state_reset(c);
         return true;
     }
     if (r->ended || r->cut) {
@@ -144,7 +143,7 @@ bool conn_answer_exchange(struct conn *c)
 bool conn_answer_flush(struct conn *c)
 {
     if (!write_answer(c)) {
-        conn_state_abandon(c);
+        conn_state_reset(c);
         return true;
     }
     if (body_left(&c->request->out) > 0)

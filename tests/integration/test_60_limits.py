@@ -315,6 +315,24 @@ def test_response_spool(launch, limit):
         assert len(connection.answer().body) == BIG
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who may write to a file of the gateway")
+def test_an_answer_whose_file_cannot_be_read_does_not_look_whole(launch):
+    """Where the end of the connection is the end of the body, only a reset tells the difference."""
+    gateway = launch(KITCHEN | {"limits": {"response_memory": "4k", "response_headers": "1k"}})
+    with narrow(gateway) as connection:
+        connection.send(f"GET /big?size={BIG}&chunked HTTP/1.0\r\n\r\n".encode())
+        wait_until(gateway.files, "the file of the answer")
+        settled(lambda: spooled(gateway))
+        for number, target in gateway.descriptors().items():
+            if target in gateway.files():
+                os.truncate(f"/proc/{gateway.pid}/fd/{number}", 1)
+        connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        with pytest.raises(ConnectionResetError):
+            while connection.socket.recv(100_000):
+                pass
+    gateway.err.wait("^error: kitchen: an answer was cut: its file cannot be read")
+
+
 @pytest.mark.parametrize("memory", ["4k", "256k"])
 @pytest.mark.parametrize("more", ["", "&chunked"])
 def test_where_no_file_can_be_made_the_worker_is_slowed_down(launch, tmp_path, memory, more):
