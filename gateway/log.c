@@ -108,10 +108,12 @@ static void drop_line(struct sink *sink)
     stats_globals[STATS_LOG_DROPPED]++;
 }
 
-static void sink_put(struct sink *sink, const char *line, size_t len)
+/* Room for a line of at most `len` bytes, behind what is to be said of lines that had none. False: none, and
+ * the line is dropped, or nobody wants it. */
+static bool reserve_line(struct sink *sink, size_t len)
 {
     if (sink == NULL || sink->fd == -1)
-        return;
+        return false;
     if (sink->dropped > 0) {
         char note[96];
         int n =
@@ -120,8 +122,16 @@ static void sink_put(struct sink *sink, const char *line, size_t len)
         if (n > 0 && buf_put(&sink->pending, note, (size_t)n))
             sink->dropped = 0;
     }
-    if (!buf_put(&sink->pending, line, len))
-        drop_line(sink);
+    if (buf_reserve(&sink->pending, len))
+        return true;
+    drop_line(sink);
+    return false;
+}
+
+static void sink_put(struct sink *sink, const char *line, size_t len)
+{
+    if (reserve_line(sink, len))
+        (void)buf_put(&sink->pending, line, len);
 }
 
 static void sink_open(struct sink *sink, int fd)
@@ -275,18 +285,14 @@ void log_flush(void)
         sink_flush(&sinks[i]);
 }
 
-static void put_stamp(void)
+/* What a message begins with in a file; nothing elsewhere. Returns its length. */
+static size_t put_stamp(char *text, size_t size)
 {
-    struct timespec t;
+    const time_t now = time(NULL);
     struct tm tm;
-    char stamp[40];
-    if (!error_sink->stamped)
-        return;
-    clock_gettime(CLOCK_REALTIME, &t);
-    if (gmtime_r(&t.tv_sec, &tm) == NULL)
-        return;
-    size_t n = strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ ", &tm);
-    sink_put(error_sink, stamp, n);
+    if (!error_sink->stamped || gmtime_r(&now, &tm) == NULL)
+        return 0;
+    return strftime(text, size, "%Y-%m-%dT%H:%M:%SZ ", &tm);
 }
 
 static void message(enum log_level level, const char *format, va_list ap)
@@ -299,13 +305,13 @@ static void message(enum log_level level, const char *format, va_list ap)
     if (level < threshold)
         return;
     char line[MESSAGE_MAX];
-    int head = snprintf(line, sizeof(line), "%s", prefix[level]);
-    int n = vsnprintf(line + head, sizeof(line) - (size_t)head - 1, format, ap);
-    size_t len = n < 0 ? 0 : (size_t)head + (size_t)n;
+    size_t head = put_stamp(line, sizeof(line));
+    head += (size_t)snprintf(line + head, sizeof(line) - head, "%s", prefix[level]);
+    int n = vsnprintf(line + head, sizeof(line) - head - 1, format, ap);
+    size_t len = n < 0 ? 0 : head + (size_t)n;
     if (len > sizeof(line) - 2)
         len = sizeof(line) - 2;
     line[len++] = '\n';
-    put_stamp();
     sink_put(error_sink, line, len);
     sink_flush(error_sink);
     errno = saved;
@@ -380,12 +386,8 @@ size_t log_clean(char *out, size_t size, const char *text, size_t len)
 static void put_foreign_line(struct sink *sink, const char *tag, const char *text, size_t len)
 {
     size_t tag_len = strlen(tag);
-    if (sink->fd == -1)
+    if (!reserve_line(sink, tag_len + 4 * len + 1))
         return;
-    if (!buf_reserve(&sink->pending, tag_len + 4 * len + 1)) {
-        drop_line(sink);
-        return;
-    }
     char *out = sink->pending.data + sink->pending.len;
     memcpy(out, tag, tag_len);
     size_t n = tag_len;
@@ -414,9 +416,8 @@ void log_worker(bool to_stdout, const char *tag, const char *text, size_t len)
     struct sink *sink = &sinks[to_stdout ? SINK_OUT : SINK_ERR];
     if (tag != NULL)
         put_foreign_line(sink, tag, text, len);
-    else if (buf_reserve(&sink->pending, len + 1)) {
-        sink_put(sink, text, len);
-        sink_put(sink, "\n", 1);
-    } else
-        drop_line(sink);
+    else if (reserve_line(sink, len + 1)) {
+        (void)buf_put(&sink->pending, text, len);
+        (void)buf_putc(&sink->pending, '\n');
+    }
 }

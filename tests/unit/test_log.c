@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -77,6 +78,68 @@ static void test_lines(void **unused)
     assert_int_equal(close(a) + close(e) + unlink(access) + unlink(error), 0);
 }
 
+/* Lines that wait for the loop to turn, up to all that may wait but a few bytes. */
+static void fill(void)
+{
+    static char line[1000];
+    memset(line, 'x', sizeof(line));
+    for (int i = 0; i < 523; i++)
+        log_worker(true, NULL, line, sizeof(line) - 1);
+    log_worker(true, NULL, line, 700);
+}
+
+/* What has come to the descriptor in place of stdout, as a string. */
+static const char *drain(int fd)
+{
+    static char text[1024 * 1024];
+    size_t len = 0;
+    for (;;) {
+        log_flush();
+        ssize_t n = read(fd, text + len, sizeof(text) - 1 - len);
+        if (n <= 0)
+            break;
+        len += (size_t)n;
+    }
+    text[len] = '\0';
+    return text;
+}
+
+/* A line is whole or it is not there; how many are not there stands before the next one, whose ever that is.
+ */
+static void test_no_room(void **unused)
+{
+    (void)unused;
+    static const char note[] = "(1 log lines dropped: the reader is too slow, or the disk full)\n";
+    char line[1000];
+    const char *failed = NULL;
+    const struct log_targets targets = {.access = "off", .error = "stderr", .level = LOG_INFO};
+    int ends[2], before = dup(STDOUT_FILENO);
+    memset(line, 'y', sizeof(line));
+    assert_int_equal(pipe2(ends, O_NONBLOCK), 0);
+    assert_int_equal(dup2(ends[1], STDOUT_FILENO), STDOUT_FILENO);
+    assert_int_equal(log_open(NULL, &targets, &failed), 0);
+
+    fill();
+    log_worker(true, "a[1]: ", line, sizeof(line));
+    const char *text = drain(ends[0]);
+    assert_null(strstr(text, "y"));
+    log_worker(true, "a[1]: ", "after", 5);
+    text = drain(ends[0]);
+    assert_memory_equal(text, note, strlen(note));
+    assert_string_equal(text + strlen(note), "a[1]: after\n");
+
+    fill();
+    log_worker(true, NULL, line, sizeof(line)); /* no room */
+    log_worker(true, NULL, line, 550);          /* and that neither, beside the note */
+    text = drain(ends[0]);
+    assert_null(strstr(text, "y"));
+    assert_null(strstr(text, "\n\n"));
+
+    log_close();
+    assert_int_equal(dup2(before, STDOUT_FILENO), STDOUT_FILENO);
+    assert_int_equal(close(ends[0]) + close(ends[1]) + close(before), 0);
+}
+
 static void test_target_that_cannot_be_opened(void **unused)
 {
     (void)unused;
@@ -93,6 +156,7 @@ int main(void)
         cmocka_unit_test(test_escape),
         cmocka_unit_test(test_escape_is_cut),
         cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_no_room),
         cmocka_unit_test(test_target_that_cannot_be_opened),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
