@@ -65,7 +65,6 @@ static int64_t deadline_of(const struct conn *c)
 
 static int events_of(const struct conn *c)
 {
-    const struct buf *in = c->request != NULL ? &c->request->in : NULL;
     switch ((enum conn_state)c->state) {
     case CONN_IDLE:
     case CONN_PROXY:
@@ -74,7 +73,7 @@ static int events_of(const struct conn *c)
     case CONN_LINGER:
         return EV_READ;
     case CONN_EXCHANGE:
-        return (buf_full(in, 1) ? 0 : EV_READ) | (output_pending(c) ? EV_WRITE : 0);
+        return (conn_state_spare(c) == 0 ? 0 : EV_READ) | (output_pending(c) ? EV_WRITE : 0);
     case CONN_FLUSH:
         return EV_WRITE;
     case CONN_WAIT:

@@ -110,8 +110,7 @@ static bool write_answer(struct conn *c)
 static bool watch_client(struct conn *c)
 {
     struct request *r = c->request;
-    size_t n;
-    size_t room = r->in.max - r->in.len;
+    size_t n, room = conn_state_spare(c);
     if (room == 0)
         return true;
     int got = conn_state_receive(c, memory_scratch, room < CONN_READ ? room : CONN_READ, &n);

@@ -9,7 +9,10 @@
 #include "access.h"
 #include "log.h"
 
-enum { ACCESS_LINE_MAX = 16 * 1024 };
+enum {
+    ACCESS_LINE_MAX = 16 * 1024,
+    SPARE_LEAST = 512 /* bytes that may be read behind a request that fills its buffer */
+};
 
 static struct list *home_of(const struct conn *c)
 {
@@ -53,6 +56,15 @@ int conn_state_receive(struct conn *c, char *data, size_t size, size_t *got)
         c->touched || c->state != CONN_EXCHANGE; /* what follows a request moves nothing of its answer */
     *got = (size_t)n;
     return 1;
+}
+
+/* No memory is taken for what follows a request, or requests that wait would hold more than [limits] buffers
+ * by it. Where nothing does there is always room, so that the client's end is seen. */
+size_t conn_state_spare(const struct conn *c)
+{
+    const struct request *r = c->request;
+    size_t spare = r->in.cap - r->in.len;
+    return spare > 0 || r->in.len > r->head.size ? spare : SPARE_LEAST;
 }
 
 bool conn_state_open(struct conn *c)

@@ -59,6 +59,9 @@ void conn_state_move(struct conn *c, enum conn_state state);
 /* Reads what there is. 1: *got bytes, 0: nothing now, -1: the client is gone. */
 int conn_state_receive(struct conn *c, char *data, size_t size, size_t *got);
 
+/* How much may be read behind a request while it is answered. */
+size_t conn_state_spare(const struct conn *c);
+
 /* Its first byte has come: makes the request. False: no memory, the connection is given up. */
 bool conn_state_open(struct conn *c);
 

@@ -421,6 +421,39 @@ def test_buffers_heads_that_come_in_pieces(launch):
         assert gateway.get("/x").status == 200
 
 
+def test_buffers_are_not_used_up_behind_requests_that_wait(launch, tmp_path):
+    """What follows a request stays in the socket until that one is answered."""
+    gateway = launch({"app:kitchen": app("kitchen", concurrency=1), "limits": {"buffers": "1m"}})
+    go = tmp_path / "go"
+    with ExitStack() as stack:
+        clients = [stack.enter_context(gateway.connect()) for _ in range(60)]
+        for client in clients:
+            client.request("GET", f"/wait?file={go}")
+        wait_until(lambda: os.path.exists(f"{go}.here"), "the request in the app")
+        for client in clients:
+            client.send(b"GET /next HTTP/1.1\r\nHost: x\r\nA: " + b"x" * 30_000 + b"\r\n\r\n")
+        for _ in range(3):
+            assert gateway.get("/-/health").status == 200
+        go.touch()
+        for client in clients:
+            assert client.answer().text == "waited"
+
+
+@pytest.mark.parametrize("size", [400, 512, 1024])
+def test_the_end_of_a_client_that_waits_is_seen_whatever_the_size_of_its_head(launch, tmp_path, size):
+    gateway = launch({"app:kitchen": app("kitchen", concurrency=1)})
+    go = tmp_path / "go"
+    with gateway.connect() as busy:
+        busy.request("GET", f"/wait?file={go}")
+        wait_until(lambda: os.path.exists(f"{go}.here"), "the request in the app")
+        with gateway.connect() as other:
+            start = b"GET /gone HTTP/1.1\r\nHost: x\r\nA: "
+            other.send(start + b"x" * (size - len(start) - 4) + b"\r\n\r\n")
+        gateway.out.wait('"GET /gone HTTP/1.1" 499')
+        go.touch()
+        assert busy.answer().text == "waited"
+
+
 def test_buffers_that_one_exchange_uses_up_alone(launch):
     """A head never waits when nobody else is there to make room."""
     gateway = launch(KITCHEN | {"limits": {"buffers": "1m", "body_memory": "8m"}})
