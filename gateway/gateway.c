@@ -14,7 +14,6 @@
 #include <sys/resource.h>
 #include <time.h>
 
-#include "app.h"
 #include "banner.h"
 #include "conn.h"
 #include "forwarded.h"
@@ -132,17 +131,10 @@ static enum gateway_exit build(struct gateway *g, struct conf *conf, const struc
     return GATEWAY_DRAINED;
 }
 
-static void close_listeners(struct list *listeners)
-{
-    struct list *node, *after;
-    LIST_EACH (node, after, listeners)
-        listener_free(LIST_OBJECT(node, struct listener, node));
-}
-
 static void destroy(struct gateway *g)
 {
-    close_listeners(&g->listeners);
-    close_listeners(&g->status_listeners);
+    listener_free_all(&g->listeners);
+    listener_free_all(&g->status_listeners);
     if (g->loop != NULL)
         conn_close_all(&g->inside, true);
     gateway_apps_free(g);

@@ -23,8 +23,7 @@ static void drain(struct gateway *g)
     g->shared.stopping = true;
     LIST_EACH (node, after, &g->listeners)
         listener_accept_all(LIST_OBJECT(node, struct listener, node));
-    LIST_EACH (node, after, &g->listeners)
-        listener_free(LIST_OBJECT(node, struct listener, node));
+    listener_free_all(&g->listeners);
     conn_close_all(&g->pool, false);
     uint32_t left = list_count(&g->pool.active);
     if (left > 0)

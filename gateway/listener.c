@@ -161,3 +161,10 @@ void listener_free(struct listener *l)
     free(l->spec);
     free(l);
 }
+
+void listener_free_all(struct list *list)
+{
+    struct list *node, *after;
+    LIST_EACH (node, after, list)
+        listener_free(LIST_OBJECT(node, struct listener, node));
+}

@@ -42,4 +42,7 @@ void listener_resume(struct listener *listener);
 /* Closes the socket (and removes its file, if it is a unix one that we have made) and frees the listener. */
 void listener_free(struct listener *listener);
 
+/* The same with all of a list. */
+void listener_free_all(struct list *list);
+
 #endif

@@ -114,13 +114,6 @@ static bool is_meant(const struct change *change, const struct listener *l)
     return false;
 }
 
-static void close_all(struct list *listeners)
-{
-    struct list *node, *after;
-    LIST_EACH (node, after, listeners)
-        listener_free(LIST_OBJECT(node, struct listener, node));
-}
-
 /* Opens those that are not there yet. False: one cannot be. */
 static bool open_fresh(struct change *change, const struct conf *conf)
 {
@@ -237,7 +230,7 @@ bool reload_run(const struct reload *reload)
         if (good)
             apply(&changes[i]);
         else
-            close_all(&changes[i].fresh);
+            listener_free_all(&changes[i].fresh);
     if (good)
         commit(reload, &before);
     conf_unref(conf);
