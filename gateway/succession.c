@@ -1,10 +1,7 @@
 /* succession.c - see succession.h. */
 #include "succession.h"
 
-#include <fcntl.h>
-#include <stdio.h>
-#include <unistd.h>
-
+#include "proc.h"
 #include "stats.h"
 #include "tell.h"
 #include "timeq.h"
@@ -12,28 +9,15 @@
 
 static const double LOOK_SECONDS = 0.01; /* between two looks at a worker's memory */
 
-/* Resident bytes of a process; 0: unknown. */
-static int64_t resident(pid_t pid)
-{
-    char text[128];
-    long long pages;
-    snprintf(text, sizeof(text), "/proc/%d/statm", (int)pid);
-    int fd = open(text, O_RDONLY | O_CLOEXEC);
-    if (fd == -1)
-        return 0;
-    ssize_t n = read(fd, text, sizeof(text) - 1);
-    close(fd);
-    text[n > 0 ? n : 0] = '\0';
-    return sscanf(text, "%*d %lld", &pages) == 1 ? pages * sysconf(_SC_PAGESIZE) : 0;
-}
-
 static bool too_large(struct worker *w)
 {
     double now = timeq_clock();
+    struct proc_memory memory;
     if (w->owner.app->max_rss == CONF_OFF || now - w->looked < LOOK_SECONDS)
         return false;
     w->looked = now;
-    return resident(w->child.pid) > w->owner.app->max_rss;
+    proc_rss(w->child.pid, &memory);
+    return memory.rss > (uint64_t)w->owner.app->max_rss;
 }
 
 void succession_begin(struct worker *w, struct task *task)
