@@ -5,7 +5,6 @@
 #define LEANGATE_CLIENT_H
 
 #include <netinet/in.h>
-#include <stdbool.h>
 #include <sys/socket.h>
 
 #include "forwarded.h"

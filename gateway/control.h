@@ -4,7 +4,6 @@
 #ifndef LEANGATE_CONTROL_H
 #define LEANGATE_CONTROL_H
 
-#include <ev.h>
 #include <stdbool.h>
 #include <stdint.h>
 

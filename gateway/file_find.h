@@ -2,10 +2,6 @@
 #ifndef LEANGATE_FILE_FIND_H
 #define LEANGATE_FILE_FIND_H
 
-#include <stdbool.h>
-#include <stdint.h>
-#include <sys/stat.h>
-
 #include "file_rules.h"
 #include "request.h"
 

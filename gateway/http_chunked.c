@@ -7,7 +7,6 @@
  *   the end  = chunk of size 0 without data, *( name ":" value CRLF ), CRLF */
 #include "http_chunked.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 enum { DIGITS_MAX = 15 }; /* 60 bits: no overflow, and no peer's signed 64-bit size overflows either */

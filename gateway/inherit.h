@@ -3,7 +3,6 @@
 #define LEANGATE_INHERIT_H
 
 #include <stdbool.h>
-#include <stddef.h>
 
 #include "net.h"
 

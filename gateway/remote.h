@@ -6,7 +6,6 @@
 
 #include <ev.h>
 #include <stdint.h>
-#include <stdbool.h>
 
 #include "config.h"
 #include "queue.h"

@@ -1,7 +1,6 @@
 /* roster.c - see roster.h. */
 #include "roster.h"
 
-#include "upstream.h"
 #include "worker_slots.h"
 
 static struct worker *worker_of(struct list *node)

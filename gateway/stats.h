@@ -6,8 +6,6 @@
 #ifndef LEANGATE_STATS_H
 #define LEANGATE_STATS_H
 
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include <time.h>

@@ -5,7 +5,6 @@
  * counts as the app "-". */
 #include "status_metrics.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <sys/resource.h>

@@ -2,7 +2,6 @@
 #ifndef LEANGATE_TELL_H
 #define LEANGATE_TELL_H
 
-#include "config.h"
 #include "stats.h"
 #include "upstream.h"
 #include "worker.h"

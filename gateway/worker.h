@@ -7,7 +7,6 @@
 #include <ev.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #include "config.h"
 #include "list.h"
