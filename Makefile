@@ -42,7 +42,7 @@ CONFIG  = config load options argument environment reader sections value check c
 PYWORKER_C  = module inherit core threads peer conn preset record buffer wsgi environ names exchange input responder field head answer \
               output file_wrapper handles control release script script_head pump spool unnamed zygote holes reload \
               asgi selector call scope awaitable receive send reply waiter upload
-PYWORKER_PY = __init__ __main__ asgi asgi_file bytecode child fail files importcache importrecord profile trace listen live load private rehearse scripts zygote reload
+PYWORKER_PY = __init__ __main__ asgi asgi_file bytecode end fail files importcache importrecord profile trace listen live load private rehearse scripts zygote reload
 
 # Each unit test and all that it may link: an extra need is a link error, that is a layer leak.
 UNIT_buf           = gateway/buf

@@ -1,4 +1,4 @@
-"""The start and the end of a worker: options, descriptors, the import of the app, exit functions.
+"""The start of a worker, and what follows: options, descriptors, the import of the app, serving it, records of the start.
 
 Run by people and other web servers as `python -m pyworker [options] APP`, and by the gateway as
 `python -c 'import sys; sys.path.insert(0, DIR); import pyworker.__main__' [options] APP`, which spares the import of runpy.
@@ -256,41 +256,6 @@ def work(core):
         keep_records(core, options, found, took)
 
 
-def remove_temporary_files(whole):
-    """Remove the files of NamedTemporaryFile that the app still holds, as the end of the interpreter would; in a copy only
-    its own, which are not frozen."""
-    closer = getattr(sys.modules.get("tempfile"), "_TemporaryFileCloser", None)
-    if closer is None:
-        return
-    import gc
-
-    if whole:
-        gc.unfreeze()
-    for found in gc.get_objects():
-        if type(found) is closer:
-            found.__del__()
-
-
-def finish(code, join, whole):
-    """Do what the interpreter does at its end as far as an app can see it, without taking itself apart. `whole`: this is no
-    copy of another process."""
-    try:
-        if join and "threading" in sys.modules:
-            sys.modules["threading"]._shutdown()
-        import atexit
-
-        atexit._run_exitfuncs()
-        remove_temporary_files(whole)
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (AttributeError, OSError, ValueError):
-            pass  # there is none, nobody reads it any more, or it was closed
-    os._exit(code)
-
-
 def import_core():
     """The extension, or an end with one sentence that says why not."""
     # A free-threaded build would load it, but its objects are laid out otherwise.
@@ -323,6 +288,8 @@ def main():
         from pyworker.fail import report
 
         code = report(core, error)
+    from pyworker.end import finish
+
     finish(code, code == 0, os.getpid() == process)
 
 

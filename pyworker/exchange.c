@@ -68,9 +68,9 @@ void exchange_end_child(bool done)
     PyErr_NormalizeException(&type, &value, &traceback);
     if (!done && traceback != NULL && PyException_SetTraceback(value, traceback) == -1)
         PyErr_Clear();
-    PyObject *module = PyImport_ImportModule("pyworker.child");
+    PyObject *module = PyImport_ImportModule("pyworker.end");
     if (module != NULL)
-        (void)PyObject_CallMethod(module, "end", "O", done ? Py_None : value); /* does not return */
+        (void)PyObject_CallMethod(module, "end_child", "O", done ? Py_None : value); /* does not return */
     PyErr_Print(); /* of descriptors there are none, say */
     _exit(1);
 }

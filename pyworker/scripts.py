@@ -116,13 +116,6 @@ def current_directory():
         return os.sep
 
 
-def flush(stream):
-    try:
-        stream.flush()
-    except Exception:
-        pass  # there is none, nobody reads it any more, it was closed or detached, or is something of the script's own
-
-
 def open_scripts(kind, spec, arguments):
     """The Scripts that the command line names."""
     path = os.path.realpath(spec)
@@ -138,6 +131,9 @@ class Scripts:
     """The scripts of one worker: `script` alone, or those below the directory `root`."""
 
     def __init__(self, script, root, arguments):
+        from pyworker import end  # now: a script may leave no descriptor to read it
+
+        self.ending = end
         self.script = script
         self.root = root
         self.arguments = arguments
@@ -212,7 +208,7 @@ class Scripts:
         except BaseException as ended:
             error = own_frames_away(ended)
         if os.getpid() != self.process:
-            self.leave_child(error)
+            self.ending.end_child(error)  # or it would serve requests, too
         return None if self.is_exit(error) else error
 
     def open_streams(self):
@@ -229,21 +225,8 @@ class Scripts:
             try:
                 print(error.code, file=sys.stderr)
             except Exception:
-                pass  # as for flush()
+                pass  # there is none, or it was closed
         return isinstance(error, SystemExit)
-
-    def leave_child(self, error):
-        """In a process that the script forked and that came to the script's end: it ends as any interpreter does."""
-        code = 1 if error is not None else 0
-        try:
-            if self.is_exit(error):
-                code = error.code if isinstance(error.code, int) else int(error.code is not None)
-            elif error is not None:
-                sys.excepthook(type(error), error, error.__traceback__)
-            flush(sys.stdout)
-            flush(sys.stderr)
-        finally:
-            os._exit(code & 0xFF)  # or it would serve requests, too
 
     def end(self, failed):
         """After a script: what it has printed is on its way; or dropped, if it failed and did not set a sys.excepthook of
@@ -251,17 +234,14 @@ class Scripts:
         failed = failed and sys.excepthook is self.hook
         try:
             if self.alone:
-                from pyworker.zygote import run_exit_functions
-
-                run_exit_functions()
+                self.ending.run_exit_functions()
             if failed:
                 null = os.open("/dev/null", os.O_WRONLY)
                 if null != 1:
                     os.dup2(null, 1)
                     os.close(null)
-            flush(sys.stdout)
-            flush(self.output)
-            flush(sys.stderr)
+            for stream in sys.stdout, self.output, sys.stderr:
+                self.ending.flush(stream)
         finally:
             if not self.alone:
                 self.restore()  # also where descriptors are short: it has what the client sent in it

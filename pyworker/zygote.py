@@ -7,6 +7,7 @@ import atexit
 import gc
 import sys
 
+import pyworker.end  # for the copies
 from pyworker.load import LoadError, describe
 
 
@@ -114,13 +115,3 @@ def become_copy():
     if finalize is not None and finalize._registered_with_atexit:  # as atexit: it would remove the zygote's temporary files
         finalize._registry.clear()
         finalize._registered_with_atexit = False
-
-
-def run_exit_functions():
-    """What an interpreter does at its end, as far as the script can see it."""
-    try:
-        if "threading" in sys.modules:
-            sys.modules["threading"]._shutdown()
-        atexit._run_exitfuncs()
-    except BaseException:
-        sys.excepthook(*sys.exc_info())

@@ -182,6 +182,25 @@ def test_threads_of_the_app_are_joined(serve):
     assert worker.stdout == "thread\natexit\n"
 
 
+def test_ctrl_c_while_threads_are_joined(serve):
+    worker = serve("""
+        import atexit, threading, time
+        atexit.register(print, "atexit")
+
+        def app(environ, start_response):
+            threading.Thread(target=time.sleep, args=(1000,)).start()
+            start_response("200 OK", [])
+            return [b"ok"]
+    """)
+    assert worker.ask().body == b"ok"
+    worker.say("STOP")
+    assert worker.message().startswith("LIVE thread")
+    eventually(worker.sleeps)
+    worker.process.send_signal(signal.SIGINT)
+    assert worker.wait() == 0
+    assert worker.stdout == "atexit\n"
+
+
 def test_failing_exit_function(serve):
     worker = serve("""
         import atexit

@@ -109,8 +109,9 @@ def test_serves_asgi(serve, version):
     assert worker.stderr.count("Traceback") == 1
 
 
+@pytest.mark.parametrize("optimize", ["", "1"])
 @pytest.mark.parametrize("version", sorted(GOOD, key=number))
-def test_a_child_of_any_thread_ends_as_it_should(serve, version):
+def test_a_child_of_any_thread_ends_as_it_should(serve, version, optimize):
     """From 3.13 on CPython crashes when it takes itself apart in a child of another thread than the main one."""
     worker = serve("""
         import atexit, os, sys, threading, time
@@ -122,14 +123,15 @@ def test_a_child_of_any_thread_ends_as_it_should(serve, version):
                 while not os.path.exists("go"):
                     time.sleep(0.01)
                 return [b"waited"]
+            main = threading.current_thread() is threading.main_thread()
             child = os.fork()
             if child == 0:
                 atexit.register(print, "atexit", flush=True)
                 sys.stdout.write("buffered, ")
                 sys.exit(3)
             status = os.waitpid(child, 0)[1]
-            return [b"%d %d" % (threading.current_thread() is threading.main_thread(), status)]
-    """, python=FOUND[version])
+            return [b"%d %d" % (main, status)]
+    """, python=FOUND[version], environ={"PYTHONOPTIMIZE": optimize})
     with worker.connect() as connection:
         connection.send(request(cgi_params(path="/wait")))
         eventually((worker.directory / "in").exists)

@@ -363,6 +363,21 @@ def test_a_process_that_the_script_forks_ends_with_the_script(script, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_it_does_at_its_end_what_any_process_does(script, mode):
+    worker = script("""
+        import atexit, os, sys, threading, time
+        print("Content-Type: text/plain\\n", flush=True)
+        if os.fork() == 0:
+            atexit.register(print, "exit function")
+            threading.Thread(target=lambda: (time.sleep(0.05), print("thread"))).start()
+            sys.exit(7)
+        print("ended with", os.waitstatus_to_exitcode(os.wait()[1]))
+    """, mode)
+    for _ in range(2):
+        assert worker.ask(flags=0).body == b"thread\nexit function\nended with 7\n"
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_it_does_so_whatever_it_does_at_its_end(script, mode):
     worker = script("""
         import os, sys

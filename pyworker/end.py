@@ -1,0 +1,86 @@
+"""The end of a process, one for all: a worker, a copy of one, a child that the app or a script has forked and that came back from
+it. Imported when it comes; in mode fork, and where there are scripts, before.
+
+What a program sees of its end is done as the interpreter does it, in its order: threads, exit functions, files. It is not taken
+apart: that takes time, and from 3.13 on crashes where another thread than the main one has forked."""
+
+import atexit
+import gc
+import os
+import sys
+
+
+def attempt(step):
+    try:
+        step()
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+
+
+def join_threads():
+    try:
+        sys.modules["threading"]._shutdown()
+    except (KeyError, AssertionError, AttributeError):
+        pass  # there are none; or, up to 3.12, it takes no thread for the main one that was not made by itself
+
+
+def run_exit_functions(join=True):
+    if join:
+        attempt(join_threads)
+    try:
+        atexit._run_exitfuncs()
+    except BaseException:
+        pass  # in 3.9, which has told it
+
+
+def flush(stream):
+    try:
+        stream.flush()
+    except Exception:
+        pass  # there is none, nobody reads it any more, it was closed or detached, or is something of the app's own
+
+
+def leave_files(whole):
+    """Do with the files that are still open what the end of the interpreter would: those of NamedTemporaryFile are removed. `whole`:
+    this is no copy of another process. A copy leaves what is frozen alone, for that is the other's."""
+    closer = getattr(sys.modules.get("tempfile"), "_TemporaryFileCloser", None)
+    if whole:
+        gc.unfreeze()
+    for one in gc.get_objects():
+        if type(one) is closer:
+            attempt(one.__del__)
+
+
+def finish(code, join=True, whole=None):
+    """End the process. `join`: its threads are waited for. `whole`: as for leave_files(); None: it is a child, whose files are its
+    parent's."""
+    try:
+        run_exit_functions(join)
+        if whole is not None:
+            leave_files(whole)
+        flush(sys.stdout)
+        flush(sys.stderr)
+    finally:
+        os._exit(code & 0xFF)
+
+
+def code_of(error):
+    """What a program that ended by this exception, or by none, would exit with; it is told as there."""
+    if error is None:
+        return 0
+    if not isinstance(error, SystemExit):
+        sys.excepthook(type(error), error, error.__traceback__)
+        return 1
+    if error.code is None or isinstance(error.code, int):
+        return error.code or 0
+    print(error.code, file=sys.stderr)
+    return 1
+
+
+def end_child(error):
+    """End a child that the app has forked and that came back from it by this exception, or by none: as any Python program."""
+    code = 1
+    try:
+        code = code_of(error)
+    finally:
+        finish(code)
