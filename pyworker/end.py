@@ -4,10 +4,13 @@ it. Imported when it comes; in mode fork, and where there are scripts, before.
 What a program sees of its end is done as the interpreter does it, in its order: threads, exit functions, files. It is not taken
 apart: that takes time, and from 3.13 on crashes where another thread than the main one has forked."""
 
+import _io
 import atexit
 import gc
 import os
 import sys
+
+shared = []  # files that copies have of the process that made them
 
 
 def attempt(step):
@@ -40,13 +43,31 @@ def flush(stream):
         pass  # there is none, nobody reads it any more, it was closed or detached, or is something of the app's own
 
 
+def flush_files(objects):
+    """Write what files among them hold that nobody has closed; returns those."""
+    found = []
+    for one in objects:
+        kind = type(one)
+        if kind is _io.TextIOWrapper or kind is _io.BufferedWriter or kind is _io.BufferedRandom:  # not `in`: a metaclass may have __eq__
+            flush(one)
+            found.append(one)
+    return found
+
+
+def share_files():
+    """Before copies are made: what files hold now is written once, and not by each copy. Later a copy writes what is its own."""
+    shared[:] = flush_files(gc.get_objects())
+
+
 def leave_files(whole):
     """Do with the files that are still open what the end of the interpreter would: those of NamedTemporaryFile are removed. `whole`:
     this is no copy of another process. A copy leaves what is frozen alone, for that is the other's."""
     closer = getattr(sys.modules.get("tempfile"), "_TemporaryFileCloser", None)
     if whole:
         gc.unfreeze()
-    for one in gc.get_objects():
+    found = gc.get_objects()
+    flush_files(shared + found)
+    for one in found:
         if type(one) is closer:
             attempt(one.__del__)
 

@@ -202,9 +202,10 @@ class Scripts:
             os.chdir(sys.path[0])
             sys.argv = [path] + self.arguments
             main = sys.modules["__main__"] = type(sys)("__main__")
-            main.__dict__.update(__builtins__=builtins, __file__=path, __cached__=None,
-                                 __loader__=SourceFileLoader("__main__", path))
-            exec(code, main.__dict__)
+            self.globals = main.__dict__
+            self.globals.update(__builtins__=builtins, __file__=path, __cached__=None,
+                                __loader__=SourceFileLoader("__main__", path))
+            exec(code, self.globals)
         except BaseException as ended:
             error = own_frames_away(ended)
         if os.getpid() != self.process:
@@ -242,6 +243,10 @@ class Scripts:
                     os.close(null)
             for stream in sys.stdout, self.output, sys.stderr:
                 self.ending.flush(stream)
+            if self.alone:
+                self.ending.leave_files(False)
+            else:
+                self.ending.flush_files(list(self.globals.values()))
         finally:
             if not self.alone:
                 self.restore()  # also where descriptors are short: it has what the client sent in it
@@ -249,7 +254,7 @@ class Scripts:
 
     def remember(self):
         self.process = os.getpid()
-        self.hook, self.output = sys.excepthook, None
+        self.hook, self.output, self.globals = sys.excepthook, None, {}
         environ, directory = dict(os.environ), current_directory()
         self.before = (os.environ, environ, directory, sys.stdin, sys.stdout, sys.stderr, sys.argv, sys.modules["__main__"],
                        sys.path)
@@ -264,4 +269,4 @@ class Scripts:
             del os.environ[name]
         os.environ.update(environ)
         os.chdir(directory)
-        self.before = self.output = None
+        self.before = self.output = self.globals = None

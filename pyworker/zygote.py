@@ -7,7 +7,7 @@ import atexit
 import gc
 import sys
 
-import pyworker.end  # for the copies
+from pyworker.end import share_files
 from pyworker.load import LoadError, describe
 
 
@@ -77,6 +77,7 @@ def prepare(core, kind):
         rehearse()
         loop = loop_for_copies()
     gc.collect()
+    share_files()
     core.fill_holes()
     gc.freeze()
     return loop

@@ -166,6 +166,32 @@ def test_temporary_files_that_the_app_still_holds_are_removed(serve):
     assert left - {"__pycache__"} == {kept.rpartition("/")[2]}
 
 
+FORGETFUL = """
+    log = open("log", "w")
+    log.write("import ")
+    print("loading, ", end="")
+
+    def app(environ, start_response):
+        global other
+        log.write("request ")
+        other = open("other", "ab")
+        other.write(b"other ")
+        start_response("200 OK", [])
+        return [b"ok"]
+"""
+
+
+@pytest.mark.parametrize("mode", ["persistent", "fork"])
+def test_files_that_the_app_has_not_closed_are_written(serve, mode):
+    worker = serve(FORGETFUL, options=["--mode", mode])
+    for _ in range(2):
+        assert worker.ask(flags=0).body == b"ok"
+    assert worker.stop() == 0
+    assert (worker.directory / "log").read_text() == "import request request "
+    assert (worker.directory / "other").read_text() == "other other "
+    assert worker.stdout == "loading, "
+
+
 def test_threads_of_the_app_are_joined(serve):
     worker = serve("""
         import atexit, threading, time

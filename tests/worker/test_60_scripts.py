@@ -348,6 +348,24 @@ def test_exit_functions_and_threads_belong_to_the_script(script):
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("end", ["", "sys.exit(0)", "1 / 0"])
+def test_files_that_are_not_closed_are_written(script, mode, end):
+    worker = script("""
+        import sys
+        def why(): return __name__  # it and its globals know each other
+        text, data = open("text", "a"), open("data", "ab")
+        text.write("text ")
+        data.write(b"data ")
+        print("Content-Type: text/plain\\n\\nanswer")
+        %s
+    """ % end, mode)
+    for n in 1, 2:
+        assert worker.ask(flags=0).body == (b"Internal Server Error\n" if "/" in end else b"answer\n")
+        assert (worker.script.parent / "text").read_text() == "text " * n
+        assert (worker.script.parent / "data").read_text() == "data " * n
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_a_process_that_the_script_forks_ends_with_the_script(script, mode):
     worker = script("""
         import os
