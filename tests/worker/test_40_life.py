@@ -402,7 +402,7 @@ def test_forked_child_that_comes_back_from_close_is_no_second_worker(serve, end,
 @pytest.mark.parametrize("end, code, text", [
     ("sys.exit(7)", 7, ""),
     ("raise ValueError('in the child')", 1, "ValueError: in the child"),
-    ("pass", 1, "BrokenPipeError"),
+    ("pass", 0, ""),
     ("asyncio.new_event_loop().run_until_complete(asyncio.sleep(0)); os._exit(5)", 5, ""),
     ("await Once()", 0, ""),
 ])
