@@ -224,6 +224,8 @@ enum gateway_exit gateway_run(struct conf *conf, const struct conf_input *input)
     conf_unref(conf);
     if (status == GATEWAY_DRAINED)
         notify_open();
+    if (status == GATEWAY_DRAINED && !privileges_take_group(g.pool.conf))
+        status = GATEWAY_CANNOT_START;
     if (status == GATEWAY_DRAINED)
         status = bind_all(&g);
     if (status == GATEWAY_DRAINED && !privileges_drop(g.pool.conf))

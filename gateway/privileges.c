@@ -31,32 +31,64 @@ static bool find_group(const char *text, gid_t *gid)
     return true;
 }
 
-bool privileges_drop(const struct conf *conf)
+struct identity {
+    const struct passwd *user; /* NULL: as before */
+    gid_t group;
+};
+
+static bool wanted(const struct conf *conf)
 {
-    if (conf->user[0] == '\0' && conf->group[0] == '\0')
-        return true;
+    return conf->user[0] != '\0' || conf->group[0] != '\0';
+}
+
+static bool find(const struct conf *conf, struct identity *who)
+{
     if (geteuid() != 0) {
         log_error("%suser and group need root; start leangate as root, or leave them out",
                   conf->user[0] != '\0' ? conf->user_place : conf->group_place);
         return false;
     }
-    const struct passwd *user = conf->user[0] != '\0' ? find_user(conf->user) : NULL;
-    if (conf->user[0] != '\0' && user == NULL) {
+    who->user = conf->user[0] != '\0' ? find_user(conf->user) : NULL;
+    if (conf->user[0] != '\0' && who->user == NULL) {
         log_error("%sno user \"%s\" on this machine", conf->user_place, conf->user);
         return false;
     }
-    gid_t gid = user != NULL ? user->pw_gid : getegid();
-    if (conf->group[0] != '\0' && !find_group(conf->group, &gid)) {
+    who->group = who->user != NULL ? who->user->pw_gid : getegid();
+    if (conf->group[0] != '\0' && !find_group(conf->group, &who->group)) {
         log_error("%sno group \"%s\" on this machine", conf->group_place, conf->group);
         return false;
     }
+    return true;
+}
+
+bool privileges_take_group(const struct conf *conf)
+{
+    struct identity who;
+    if (!wanted(conf))
+        return true;
+    if (!find(conf, &who))
+        return false;
+    bool taken = setegid(who.group) == 0;
+    if (!taken)
+        log_error("cannot become a member of group %u: %s", (unsigned)who.group, strerror(errno));
+    return taken;
+}
+
+bool privileges_drop(const struct conf *conf)
+{
+    struct identity who;
+    if (!wanted(conf))
+        return true;
+    if (!find(conf, &who))
+        return false;
     bool failed = false;
-    if (user != NULL) { /* workers inherit it */
-        failed = setenv("HOME", user->pw_dir, 1) == -1 || setenv("USER", user->pw_name, 1) == -1;
-        cache_make(conf, user->pw_uid, gid);
+    if (who.user != NULL) { /* workers inherit it */
+        failed = setenv("HOME", who.user->pw_dir, 1) == -1 || setenv("USER", who.user->pw_name, 1) == -1;
+        cache_make(conf, who.user->pw_uid, who.group);
     }
-    failed = failed || (user != NULL ? initgroups(user->pw_name, gid) == -1 : setgroups(0, NULL) == -1);
-    failed = failed || setgid(gid) == -1 || (user != NULL && setuid(user->pw_uid) == -1);
+    failed = failed ||
+             (who.user != NULL ? initgroups(who.user->pw_name, who.group) == -1 : setgroups(0, NULL) == -1);
+    failed = failed || setgid(who.group) == -1 || (who.user != NULL && setuid(who.user->pw_uid) == -1);
     if (failed)
         log_error("cannot become user \"%s\": %s", conf->user, strerror(errno));
     return !failed;

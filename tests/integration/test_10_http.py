@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import pwd
 import re
 import signal
 import socket
@@ -446,6 +447,15 @@ def test_unix_socket(launch, tmp_path):
     assert gateway.get("/x").text == "GET /x"
     gateway.stop()
     assert not path.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("keys, group", [({"user": "nobody"}, pwd.getpwnam("nobody").pw_gid), ({"group": "12345"}, 12345)])
+def test_unix_socket_is_of_the_group_that_serves(launch, tmp_path, keys, group):
+    """A proxy in that group could not connect otherwise, whatever listen_mode says."""
+    path = tmp_path / "http.sock"
+    launch(KITCHEN | {"gateway": {"listen": f"unix:{path}"} | keys})
+    assert (os.stat(path).st_gid, os.stat(path).st_mode & 0o777) == (group, 0o660)
 
 
 def test_stale_unix_socket_is_replaced(launch, tmp_path):
