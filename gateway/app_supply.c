@@ -34,12 +34,18 @@ static void watch_idle(struct app *app, struct worker *w, bool idle)
     }
 }
 
+/* Whether the app has a worker also while nobody asks: it may have threads of its own. */
+static bool never_idle(const struct app *app)
+{
+    return app->app_conf->idle_timeout == CONF_OFF;
+}
+
 /* Nobody needs a worker of an older file that is idle, unless it stands in for a successor that starts or
  * that has failed. */
 static bool outlived(const struct app *app, const struct worker *w)
 {
     return w->outdated && w->state == WORKER_READY && !roster_starting(&app->roster) &&
-           app->backoff.pause == 0;
+           app->backoff.pause == 0 && !(never_idle(app) && succession_takes(w));
 }
 
 static void look_after(struct app *app, struct worker *w)
@@ -85,7 +91,7 @@ struct worker *app_start_worker(struct app *app)
 static void start_successor(struct app *app)
 {
     if (app->shared->stopping || app->retired || backoff_active(&app->backoff) ||
-        !succession_due(&app->roster, app->queue.count))
+        !succession_due(&app->roster, app->queue.count, never_idle(app)))
         return;
     struct worker *w = app_start_worker(app);
     if (w != NULL)

@@ -40,13 +40,13 @@ void succession_look(struct worker *w)
         w->worn = "max_rss";
 }
 
-static bool replaceable(const struct worker *w)
+bool succession_takes(const struct worker *w)
 {
     return w->state == WORKER_READY && !w->lost &&
            (w->worn != NULL || (w->outdated && w->owner.app->max_requests != 1));
 }
 
-bool succession_due(const struct roster *roster, uint32_t waiting)
+bool succession_due(const struct roster *roster, uint32_t waiting, bool never_idle)
 {
     bool wanted = false, busy = waiting > 0;
     struct list *node, *after;
@@ -54,8 +54,8 @@ bool succession_due(const struct roster *roster, uint32_t waiting)
         const struct worker *w = LIST_OBJECT(node, struct worker, node);
         if (w->state == WORKER_STARTING)
             return false;
-        wanted = wanted || replaceable(w);
-        busy = busy || worker_awake(w) > 0;
+        wanted = wanted || succession_takes(w);
+        busy = busy || worker_awake(w) > 0 || (never_idle && w->outdated);
     }
     return wanted && busy;
 }
@@ -67,7 +67,7 @@ void succession_complete(struct roster *roster, struct worker *successor)
     successor->successor = false;
     LIST_EACH (node, after, &roster->workers) {
         struct worker *w = LIST_OBJECT(node, struct worker, node);
-        if (w == successor || !replaceable(w) || (replaced && !w->outdated))
+        if (w == successor || !succession_takes(w) || (replaced && !w->outdated))
             continue;
         tell_replaced(w);
         worker_end(w, WORKER_ON_RETIRE, STATS_EXIT_REPLACED);

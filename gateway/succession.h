@@ -2,7 +2,8 @@
  * a fresh one takes over: it is READY before the old one goes.
  *
  * A worn worker goes on serving until then. Where nothing is under way nobody takes over: a worn worker that
- * stays idle ends as any idle worker. */
+ * stays idle ends as any idle worker. But for one of another configuration there is a successor where workers
+ * never end for being idle. */
 #ifndef LEANGATE_SUCCESSION_H
 #define LEANGATE_SUCCESSION_H
 
@@ -19,8 +20,12 @@ void succession_begin(struct worker *w, struct task *task);
 /* It has finished a request, or its age may be reached: is it worn? With max_requests = 1 it is retired. */
 void succession_look(struct worker *w);
 
-/* Whether a successor is to be started now. `waiting`: requests in the queue. */
-bool succession_due(const struct roster *roster, uint32_t waiting);
+/* Whether a successor could take over from it. */
+bool succession_takes(const struct worker *w);
+
+/* Whether a successor is to be started now. `waiting`: requests in the queue. `never_idle`: idle_timeout is
+ * off. */
+bool succession_due(const struct roster *roster, uint32_t waiting, bool never_idle);
 
 /* The successor is READY: those of another configuration are retired, or else one that is worn. */
 void succession_complete(struct roster *roster, struct worker *successor);

@@ -178,6 +178,24 @@ def test_an_idle_worker_is_stopped(launch, tmp_path):
     assert gateway.get("/").text == "two"
 
 
+def test_with_idle_timeout_off_an_idle_worker_has_a_successor(launch, tmp_path):
+    """It may have threads that work while nobody asks."""
+    code(tmp_path, "one")
+    gateway = launch(versioned(tmp_path, idle_timeout="off"))
+    assert gateway.get("/").text == "one"
+    (tmp_path / "versioned.py").write_text("raise RuntimeError('half a deployment')\n")
+    old = gateway.workers
+    hup(gateway)
+    gateway.err.wait("RuntimeError: half a deployment")
+    wait_until(lambda: gateway.workers == old, "the end of the successor")
+    code(tmp_path, "two")
+    hup(gateway)
+    gateway.err.wait(rf"^k: worker {old[0]} is replaced after 1 requests \(reload\)$")
+    wait_until(lambda: len(gateway.workers) == 1 and gateway.workers != old, "the end of the old worker")
+    assert gateway.get("/").text == "two"
+    gateway.out.wait(r" k warm")
+
+
 def test_a_busy_app_gets_a_successor_with_the_new_code(launch, tmp_path):
     """The request under way is finished by the old worker, which goes when the new one is ready."""
     code(tmp_path, "one")
