@@ -356,6 +356,44 @@ static void warn_own_paths(struct loader *l)
         (void)fprintf(l->warn, "[status] ready_path never says 503: health_path is the same path\n");
 }
 
+/* Whether a request for an app can begin with a prefix. */
+static bool reaches(const struct conf_app *app, const char *prefix, size_t prefix_len)
+{
+    for (uint32_t i = 0; i < app->path.count; i++) {
+        const char *path = app->path.items[i];
+        size_t len = strcmp(path, "/") == 0 ? 0 : strlen(path);
+        size_t shorter = len < prefix_len ? len : prefix_len;
+        const char *longer = len < prefix_len ? prefix : path;
+        if (memcmp(path, prefix, shorter) == 0 && (len == prefix_len || longer[shorter] == '/'))
+            return true;
+    }
+    return false;
+}
+
+static void warn_prefix(const struct loader *l, const struct draft *draft, const char *key,
+                        const char *prefix, size_t len)
+{
+    bool here = draft == l->typed || draft->lines[table_app_index(table_find(TABLE_APP, key))] != 0;
+    if (here && !reaches(&draft->app, prefix, len))
+        (void)fprintf(l->warn, "[app:%s] never gets \"%.*s\" of %s: path leads elsewhere\n", draft->app.name,
+                      (int)len, prefix, key);
+}
+
+/* Prefixes are of the whole path: with path = /shop a static = /static is nobody's. What comes from [app] is
+ * for some app or other. */
+static void warn_prefixes(const struct loader *l)
+{
+    for (const struct draft *draft = l->drafts; draft != NULL; draft = draft->next) {
+        const struct conf_app *app = &draft->app;
+        for (uint32_t i = 0; i < app->static_count; i++)
+            warn_prefix(l, draft, "static", app->statics[i].prefix, app->statics[i].prefix_len);
+        for (uint32_t i = 0; i < app->ignore_idle.count; i++) {
+            const char *prefix = app->ignore_idle.items[i];
+            warn_prefix(l, draft, "ignore_idle", prefix, strcmp(prefix, "/") == 0 ? 0 : strlen(prefix));
+        }
+    }
+}
+
 bool finish_all(struct loader *l)
 {
     if (l->draft_count == 0) {
@@ -375,6 +413,7 @@ bool finish_all(struct loader *l)
     }
     warn_overruled(l);
     warn_own_paths(l);
+    warn_prefixes(l);
     return limits(l) && loopback_only(l) && status_is_apart(l) && unique_routes(l) && keep_places(l) &&
            build(l);
 }

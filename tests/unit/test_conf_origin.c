@@ -92,12 +92,28 @@ static void test_own_paths(void **state)
     assert_string_equal(fx.warned, "");
 }
 
+/* Prefixes of the whole path that no request for the app begins with. */
+static void test_prefixes_elsewhere(void **state)
+{
+    (void)state;
+    assert_loads(load_text("[app]\nstatic = /assets d\n[app:a]\nmodule = m\npath = /a /b/c\n"
+                           "static = /a d\n /a/x d\n /b d\n / d\n /a-x d\n /static d\n"
+                           "ignore_idle = /a/ping /ping / /b/cc\n"));
+    assert_string_equal(fx.warned, "[app:a] never gets \"/a-x\" of static: path leads elsewhere\n"
+                                   "[app:a] never gets \"/static\" of static: path leads elsewhere\n"
+                                   "[app:a] never gets \"/ping\" of ignore_idle: path leads elsewhere\n"
+                                   "[app:a] never gets \"/b/cc\" of ignore_idle: path leads elsewhere\n");
+    assert_loads(load_text("[app:a]\nmodule = m\nstatic = /s d\n / d\nignore_idle = / /x\n"
+                           "[app:b]\nmodule = m\npath = /b\n"));
+    assert_string_equal(fx.warned, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),     cmocka_unit_test(test_values),
         cmocka_unit_test(test_wrong_values), cmocka_unit_test(test_allow_ips),
-        cmocka_unit_test(test_own_paths),
+        cmocka_unit_test(test_own_paths),    cmocka_unit_test(test_prefixes_elsewhere),
     };
     return cmocka_run_group_tests(tests, fixture_begin, fixture_end);
 }
