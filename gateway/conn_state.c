@@ -142,7 +142,11 @@ void conn_state_abandon(struct conn *c)
         r->handler->cancel(r);
         r->handler = NULL;
     }
-    if (c->state == CONN_EXCHANGE || c->state == CONN_FLUSH)
+    if (c->state == CONN_BODY) {
+        describe_peer(c);
+        request_identify(r);
+    }
+    if (c->state == CONN_BODY || c->state == CONN_EXCHANGE || c->state == CONN_FLUSH)
         conn_state_log(c);
     conn_state_move(c, CONN_CLOSED);
 }

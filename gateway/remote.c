@@ -83,6 +83,8 @@ static void take_result(const struct remote *remote, struct queue *queue, struct
         return;
     r->up = NULL;
     up->request = NULL;
+    if (result == UPSTREAM_UNREACHED)
+        r->sent = 0; /* nobody took it */
     if (r->head_sent)
         request_cut(r);
     else if (result == UPSTREAM_DIED && request_repeats(r) && ++r->died < DEATHS)

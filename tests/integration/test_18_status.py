@@ -138,6 +138,17 @@ def test_a_client_that_left(launch, tmp_path):
     (tmp_path / "go").touch()
 
 
+def test_a_client_that_left_within_its_body(launch):
+    """An upload that broke off is seen: the worker is not woken by it."""
+    gateway = launch(KITCHEN)
+    with gateway.connect() as connection:
+        connection.send(b"POST /upload HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
+    gateway.out.wait(r'^127\.0\.0\.1:\d+ - "POST /upload HTTP/1.1" 499 Client Gone \d+\.\dms kitchen unserved')
+    with Inside(gateway) as inside:
+        assert inside.app("kitchen")["requests"]["gone"] == 1 and inside.app("kitchen")["bytes"]["received"] == 3
+    assert not gateway.workers
+
+
 def test_cold_starts_in_parts(launch):
     gateway = launch({"app:slow": app("slowstart", env="SECONDS=0.3")} | STATUS)
     began = time.monotonic()
