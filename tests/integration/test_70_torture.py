@@ -183,6 +183,7 @@ def test_torture(tortured, kind):
             except AssertionError as problem:
                 raise AssertionError(f"call {number} of {kind}: {errno.errorcode[error]}: {problem}") from None
             failed = order.revoke()
+            assert failed or number > 1, f"no {kind} in all of the scenario"
             try:
                 settle(gateway, base)
             except AssertionError as problem:

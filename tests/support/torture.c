@@ -2,7 +2,9 @@
  * which sends the gateway's calls of NAME to __wrap_NAME).
  *
  * $TORTURE_FILE names a file that is mapped when the program starts: the test writes into it what is to fail
- * when, and reads there whether it has. Only the process that mapped it counts, not its children. */
+ * when, and reads there whether it has. Only the process that mapped it counts, not its children.
+ *
+ * The names are those that the linker sees: with _FILE_OFFSET_BITS=64 open() is open64(). */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -104,16 +106,16 @@ WRAP(SOCKETPAIR, int, socketpair, (int domain, int type, int protocol, int *ends
      (domain, type, protocol, ends), -1)
 WRAP(SOCKET, int, socket, (int domain, int type, int protocol), (domain, type, protocol), -1)
 WRAP(OPEN, char *, mkdtemp, (char *path), (path), NULL)
-WRAP(OPEN, int, mkostemp, (char *path, int flags), (path, flags), -1)
+WRAP(OPEN, int, mkostemp64, (char *path, int flags), (path, flags), -1)
 WRAP(SEND, ssize_t, send, (int fd, const void *data, size_t len, int flags), (fd, data, len, flags), -1)
-WRAP(PWRITE, ssize_t, pwrite, (int fd, const void *data, size_t len, off_t at), (fd, data, len, at), -1)
+WRAP(PWRITE, ssize_t, pwrite64, (int fd, const void *data, size_t len, off_t at), (fd, data, len, at), -1)
 WRAP(RECV, ssize_t, recv, (int fd, void *data, size_t len, int flags), (fd, data, len, flags), -1)
-WRAP(SENDFILE, ssize_t, sendfile, (int to, int from, off_t *at, size_t len), (to, from, at, len), -1)
+WRAP(SENDFILE, ssize_t, sendfile64, (int to, int from, off_t *at, size_t len), (to, from, at, len), -1)
 WRAP(BIND, int, bind, (int fd, const struct sockaddr *to, socklen_t len), (fd, to, len), -1)
 WRAP(BIND, int, listen, (int fd, int backlog), (fd, backlog), -1)
-WRAP(READ, ssize_t, pread, (int fd, void *data, size_t len, off_t at), (fd, data, len, at), -1)
-WRAP(FILE_STATE, int, fstat, (int fd, struct stat *st), (fd, st), -1)
-WRAP(FILE_STATE, int, ftruncate, (int fd, off_t len), (fd, len), -1)
+WRAP(READ, ssize_t, pread64, (int fd, void *data, size_t len, off_t at), (fd, data, len, at), -1)
+WRAP(FILE_STATE, int, fstat64, (int fd, struct stat *st), (fd, st), -1)
+WRAP(FILE_STATE, int, ftruncate64, (int fd, off_t len), (fd, len), -1)
 
 ssize_t __real_write(int fd, const void *data, size_t len);
 ssize_t __wrap_write(int fd, const void *data, size_t len);
@@ -144,28 +146,28 @@ int __wrap_epoll_ctl(int epoll, int operation, int fd, struct epoll_event *event
     return may_fail && fails(WATCH) ? -1 : __real_epoll_ctl(epoll, operation, fd, event);
 }
 
-int __real_fcntl(int fd, int command, ...);
-int __wrap_fcntl(int fd, int command, ...);
+int __real_fcntl64(int fd, int command, ...);
+int __wrap_fcntl64(int fd, int command, ...);
 
-int __wrap_fcntl(int fd, int command, ...)
+int __wrap_fcntl64(int fd, int command, ...)
 {
     va_list ap;
     va_start(ap, command);
     long argument = va_arg(ap, long); /* what is passed for those that take none does not matter */
     va_end(ap);
-    return fails(FCNTL) ? -1 : __real_fcntl(fd, command, argument);
+    return fails(FCNTL) ? -1 : __real_fcntl64(fd, command, argument);
 }
 
-int __real_open(const char *path, int flags, ...);
-int __wrap_open(const char *path, int flags, ...);
+int __real_open64(const char *path, int flags, ...);
+int __wrap_open64(const char *path, int flags, ...);
 
-int __wrap_open(const char *path, int flags, ...)
+int __wrap_open64(const char *path, int flags, ...)
 {
     va_list ap;
     va_start(ap, flags);
     mode_t mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? va_arg(ap, mode_t) : 0;
     va_end(ap);
-    return fails(OPEN) ? -1 : __real_open(path, flags, mode);
+    return fails(OPEN) ? -1 : __real_open64(path, flags, mode);
 }
 
 long __real_syscall(long number, ...);
