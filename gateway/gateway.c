@@ -97,6 +97,7 @@ static enum gateway_exit build(struct gateway *g, struct conf *conf, const struc
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes is one more "disk full" */
     memory_init();
+    ev_set_allocator(memory_for_loop);
     g->loop = ev_default_loop(EVFLAG_AUTO);
     if (g->loop == NULL) {
         log_error("cannot make an event loop");

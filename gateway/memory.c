@@ -5,22 +5,47 @@
 #include <malloc.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 
 enum {
     PAGE = 4096,
     LARGE = 128 * 1024,
+    RESERVE = 1024 * 1024, /* libev's tables for some 10,000 connections */
     SEGMENTS = 8,          /* of one object, that cannot be written to: there are three */
     STACK_USED = 64 * 1024 /* as far below the caller as a call has ever come */
 };
 
 char memory_scratch[MEMORY_SCRATCH] __attribute__((aligned(PAGE)));
+static void *reserve = MAP_FAILED;
+
+static void fill_reserve(void)
+{
+    if (reserve == MAP_FAILED)
+        reserve = mmap(NULL, RESERVE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
 
 void memory_init(void)
 {
     /* Fixed: else both grow with use, and what was a large buffer stays on the heap. */
     mallopt(M_MMAP_THRESHOLD, LARGE);
     mallopt(M_TRIM_THRESHOLD, LARGE);
+    fill_reserve();
+}
+
+void *memory_for_loop(void *old, long size)
+{
+    if (size == 0) {
+        free(old);
+        return NULL;
+    }
+    fill_reserve();
+    void *data = realloc(old, (size_t)size);
+    if (data != NULL || reserve == MAP_FAILED)
+        return data;
+    (void)munmap(reserve, RESERVE);
+    reserve = MAP_FAILED;
+    return realloc(old, (size_t)size);
 }
 
 /* Text and constants are never written to, so a page of them that is dropped comes back as it was. Failing

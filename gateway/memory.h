@@ -11,6 +11,10 @@ extern char memory_scratch[MEMORY_SCRATCH];
 /* For allocators and the kernel, once: large blocks are mapped, so that they go back at once. */
 void memory_init(void);
 
+/* realloc() for libev, which ends the process where it gets no memory: it has a reserve, which is address
+ * space until then. */
+void *memory_for_loop(void *old, long size);
+
 /* Gives the heap's free pages back. It looks at all of the heap. */
 void memory_trim(void);
 

@@ -42,6 +42,7 @@ KINDS = {
     "fcntl": [errno.EMFILE],
     "watch": [errno.ENOSPC, errno.ENOMEM],
     "lookup": [errno.EINTR, errno.EMFILE, errno.ESTALE, errno.EAGAIN],
+    "growth": [errno.ENOMEM],
 }
 NUMBERS = {kind: number for number, kind in enumerate(KINDS, 1)}
 SHORT = [1, 2, 5]  # calls that fail in the short version
@@ -63,11 +64,16 @@ class Order:
     def revoke(self):
         """Nothing fails any more; whether something had."""
         self.page[0:4] = bytes(4)
+        return self.done
+
+    @property
+    def done(self):
         return struct.unpack("iiii", self.page[0:16])[3] == 1
 
 
 @pytest.fixture
-def tortured(launch, tmp_path, monkeypatch):
+def launch_tortured(launch, tmp_path, monkeypatch):
+    """A gateway with its order; the arguments are keys of its app."""
     binary = support.BINARY.parent / "torture/leangate"
     assert binary.exists(), f"make {binary}"
     monkeypatch.setattr(support, "BINARY", binary)
@@ -77,13 +83,24 @@ def tortured(launch, tmp_path, monkeypatch):
     files.mkdir()
     (files / "page").write_bytes(b"x" * 100_000)
     # What is only ended by one of these long times has been lost.
-    gateway = launch(
-        {"app:kitchen": app("kitchen", idle_timeout="150ms", start_timeout="5s", request_timeout="60s", stop_timeout="60s",
-                            static=f"/files/ {files}"),
-         "limits": {"body_memory": "4k", "response_memory": "8k", "response_headers": "2k"},
-         "timeouts": {"header": "2s", "body": "2s", "send": "5s", "keepalive": "60s"}},
-        environ={"TORTURE_FILE": str(tmp_path / "order")})
-    return gateway, order
+    keys = {"idle_timeout": "150ms", "start_timeout": "5s", "request_timeout": "60s", "stop_timeout": "60s",
+            "static": f"/files/ {files}"}
+
+    def start(**more):
+        gateway = launch(
+            {"app:kitchen": app("kitchen", **keys | more),
+             "app:remote": {"path": "/remote", "kind": "fastcgi", "address": f"unix:{tmp_path}/none", "queue_timeout": "2s"},
+             "limits": {"body_memory": "4k", "response_memory": "8k", "response_headers": "2k"},
+             "timeouts": {"header": "2s", "body": "2s", "send": "5s", "keepalive": "60s"}},
+            environ={"TORTURE_FILE": str(tmp_path / "order")})
+        return gateway, order
+
+    return start
+
+
+@pytest.fixture
+def tortured(launch_tortured):
+    return launch_tortured()
 
 
 # --- the scenario
@@ -227,3 +244,14 @@ def test_file_that_cannot_be_had_now(tortured, error):
         assert connection.get("/files/page").status == 503
         assert connection.get("/files/page").status == 200
         assert connection.get("/files/none").status == 404
+
+
+def test_loop_without_memory(tortured):
+    """libev ends the process where it gets none."""
+    gateway, order = tortured
+    order.give("growth", errno.ENOMEM, 1)
+    connections = [gateway.connect() for _ in range(200)]
+    wait_until(lambda: order.done, "tables that grow")
+    assert connections[-1].get("/1").status == 200
+    for connection in connections:
+        connection.close()

@@ -43,7 +43,8 @@ enum kind {
     FILE_STATE,
     FCNTL,
     WATCH,
-    LOOKUP
+    LOOKUP,
+    GROWTH
 };
 
 struct order {
@@ -94,7 +95,6 @@ static bool fails(enum kind kind)
 
 WRAP(MEMORY, void *, malloc, (size_t size), (size), NULL)
 WRAP(MEMORY, void *, calloc, (size_t count, size_t size), (count, size), NULL)
-WRAP(MEMORY, void *, realloc, (void *old, size_t size), (old, size), NULL)
 WRAP(MEMORY, char *, strdup, (const char *text), (text), NULL)
 WRAP(MEMORY, char *, strndup, (const char *text, size_t len), (text, len), NULL)
 WRAP(ACCEPT, int, accept4, (int fd, struct sockaddr *peer, socklen_t *len, int flags), (fd, peer, len, flags),
@@ -116,6 +116,15 @@ WRAP(BIND, int, listen, (int fd, int backlog), (fd, backlog), -1)
 WRAP(READ, ssize_t, pread64, (int fd, void *data, size_t len, off_t at), (fd, data, len, at), -1)
 WRAP(FILE_STATE, int, fstat64, (int fd, struct stat *st), (fd, st), -1)
 WRAP(FILE_STATE, int, ftruncate64, (int fd, off_t len), (fd, len), -1)
+
+void *__real_realloc(void *old, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+
+/* While connections are only opened it is libev's tables alone that grow. */
+void *__wrap_realloc(void *old, size_t size)
+{
+    return fails(MEMORY) || fails(GROWTH) ? NULL : __real_realloc(old, size);
+}
 
 ssize_t __real_write(int fd, const void *data, size_t len);
 ssize_t __wrap_write(int fd, const void *data, size_t len);
