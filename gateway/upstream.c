@@ -58,9 +58,10 @@ static void send_more(struct upstream *up)
         if (up->sent == up->send.len) {
             up->send.len = up->sent = 0;
             if (!encode_body(&up->send, &up->request->body, up->id, &up->body_sent)) {
-                log_error("a request body could not be read back: %s", strerror(errno));
-                up->body_sent = up->cut = true; /* the worker sees the missing end as a cut body */
-                shutdown(up->fd, SHUT_WR);
+                log_error("%s: a request body could not be read back: %s (id %s)", up->owner.app->name,
+                          strerror(errno), up->request->id);
+                request_fail(up->request, 503, NULL);
+                upstream_orphan(up);
                 return;
             }
         }

@@ -255,3 +255,18 @@ def test_loop_without_memory(tortured):
     assert connections[-1].get("/1").status == 200
     for connection in connections:
         connection.close()
+
+
+@pytest.mark.parametrize("call", [1, 2, 3, 4])
+def test_body_that_cannot_be_read_back(tortured, call):
+    """The worker is not blamed for it."""
+    gateway, order = tortured
+    with gateway.connect() as connection:
+        assert connection.get("/1").status == 200
+        worker = gateway.one_worker()
+        order.give("read", errno.EIO, call)
+        assert connection.post("/checksum", b"x" * 20_000).status in (200, 503)
+        order.revoke()
+        assert connection.get("/1").status == 200
+        assert gateway.one_worker() == worker
+    assert "exited" not in gateway.err.text
