@@ -136,13 +136,28 @@ static bool grow(struct app *app, struct request *r)
     return app_start_worker(app) != NULL;
 }
 
+/* Whether a worker that could serve has none for want of memory: nothing else would tell of it. */
+static bool slot_failed(const struct roster *roster)
+{
+    struct list *node, *after;
+    LIST_EACH (node, after, &roster->workers) {
+        const struct worker *w = LIST_OBJECT(node, struct worker, node);
+        if (w->state == WORKER_READY && !w->lost && w->slot_count == 0)
+            return true;
+    }
+    return false;
+}
+
 /* Gives one request to a slot. False: nothing more can be handed out now. */
 static bool hand_out(struct app *app, struct request *r)
 {
     struct worker *w = NULL;
     struct upstream *up = roster_slot(&app->roster, &w);
-    if (up == NULL)
+    if (up == NULL) {
+        if (slot_failed(&app->roster))
+            timeq_start(timeq_get(APP_RETRY_MS), &app->retry, &app->task);
         return grow(app, r);
+    }
     if (upstream_start(up, r, w->state == WORKER_READY) == 0) {
         r->worker = w->child.pid;
         if (w->state != WORKER_READY) {
@@ -154,11 +169,13 @@ static bool hand_out(struct app *app, struct request *r)
         queue_take(&app->queue, r);
         return true;
     }
-    bool short_of = errno == ENOMEM || errno == EMFILE || errno == ENFILE;
+    bool short_of = errno == ENOMEM || errno == EMFILE || errno == ENFILE || errno == ENOBUFS;
     if (errno == EAGAIN ||
         (short_of && worker_serving(w) > 0)) { /* one of its slots will be free, at the latest */
         timeq_start(timeq_get(APP_RETRY_MS), &app->retry, &app->task);
     } else if (short_of) {
+        log_error("%s: no connection to worker %d: %s (id %s)", app->app_conf->name, (int)w->child.pid,
+                  strerror(errno), r->id);
         queue_fail(&app->queue, r, 503, NULL);
         return true;
     } else {

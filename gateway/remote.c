@@ -25,7 +25,7 @@ struct remote {
     struct list done;  /* those of them with a result */
     uint32_t count;
     uint32_t max;
-    struct timeq_entry retry; /* its backlog was full */
+    struct timeq_entry retry; /* its backlog was full, or memory short */
 };
 
 /* ---- what became of a request ---- */
@@ -119,17 +119,17 @@ static bool hand_out(struct remote *remote, struct queue *queue)
 {
     struct request *r = queue_first(queue);
     struct upstream *up = free_slot(remote);
-    if (up == NULL)
-        return false;
-    if (upstream_start(up, r, true) == 0) {
+    if (up == NULL && remote->count == remote->max)
+        return false; /* the end of one of them is told */
+    if (up != NULL && upstream_start(up, r, true) == 0) {
         queue_take(queue, r);
         return true;
     }
-    if (errno == EAGAIN) {
+    if (up == NULL || errno == EAGAIN) {
         timeq_start(timeq_get(RETRY_MS), &remote->retry, remote->owner.task);
         return false;
     }
-    bool shortage = errno == ENOMEM || errno == EMFILE || errno == ENFILE;
+    bool shortage = errno == ENOMEM || errno == EMFILE || errno == ENFILE || errno == ENOBUFS;
     tell_unreached(remote, errno);
     queue_fail(queue, r, shortage ? 503 : 502, NULL);
     return true;

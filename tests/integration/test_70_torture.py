@@ -257,6 +257,17 @@ def test_loop_without_memory(tortured):
         connection.close()
 
 
+def test_head_without_memory(tortured):
+    """It is not said to be too large."""
+    gateway, order = tortured
+    with gateway.connect() as connection:
+        assert len(connection.get("/files/page").body) == 100_000
+    with gateway.connect() as connection:
+        order.give("growth", errno.ENOMEM, 1)
+        assert connection.get("/files/page").status == 503
+    assert "no memory for the head" in gateway.err.text
+
+
 @pytest.mark.parametrize("call", [1, 2, 3, 4])
 def test_body_that_cannot_be_read_back(tortured, call):
     """The worker is not blamed for it."""
@@ -270,3 +281,26 @@ def test_body_that_cannot_be_read_back(tortured, call):
         assert connection.get("/1").status == 200
         assert gateway.one_worker() == worker
     assert "exited" not in gateway.err.text
+
+
+def test_slot_without_memory(launch_tortured):
+    """An idle worker has no request whose end would tell that there is memory again."""
+    gateway, order = launch_tortured(start="eager", idle_timeout="off", queue_timeout="2s")
+    gateway.err.wait("ready in")
+    with gateway.connect() as connection:
+        connection.get("/files/page")
+        gateway.out.wait("/files/page")
+        order.give("memory", errno.ENOMEM, 4)  # behind those of the request, its head and its deadline
+        assert connection.get("/1").status == 200
+    assert order.done
+
+
+def test_first_slot_of_a_server_without_memory(tortured):
+    """It is tried again: that the server is not there is found out."""
+    gateway, order = tortured
+    with gateway.connect() as connection:
+        connection.get("/files/page")
+        gateway.out.wait("/files/page")
+        order.give("memory", errno.ENOMEM, 7)  # behind those of the request, its head, its deadline and the app
+        assert connection.get("/remote").status == 502
+    assert order.done
