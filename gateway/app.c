@@ -83,6 +83,7 @@ struct app *app_new(struct app_shared *shared, struct conf *conf, const struct c
     struct stats *stats = stats_new();
     /* a retry must come, however short memory is then */
     if (app == NULL || stats == NULL || timeq_get(APP_RETRY_MS) == NULL) {
+        log_error("%s: no memory for the app", app_conf->name);
         stats_unref(stats);
         free(app);
         return NULL;
@@ -100,6 +101,7 @@ struct app *app_new(struct app_shared *shared, struct conf *conf, const struct c
     app->remote = remote_new(shared->loop, conf, app_conf, &app->task);
     if (app->remote != NULL)
         return app;
+    log_error("%s: no memory for the app", app_conf->name);
     conf_unref(conf);
     stats_unref(stats);
     free(app);

@@ -3,6 +3,7 @@
 #include "command.h"
 
 #include <inttypes.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,10 +138,12 @@ struct command *command_new(const struct conf *conf, const struct conf_app *app,
     struct command *c = calloc(1, sizeof(*c) + room * sizeof(c->argv[0]));
     if (c == NULL) {
         explain(error, app, "no memory for a worker");
+        errno = ENOMEM;
         return NULL;
     }
     if (app->kind == CONF_KIND_FASTCGI ? put_words(c, app) : put_python(c, conf, app, library, error))
         return c;
     free(c);
+    errno = 0;
     return NULL;
 }

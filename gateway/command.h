@@ -16,7 +16,7 @@ struct command {
 };
 
 /* For one start; `library` is the directory that holds the package pyworker. To be freed with free(). NULL
- * with the reason in *error. */
+ * with the reason in *error; errno says what the machine is short of, or is 0. */
 struct command *command_new(const struct conf *conf, const struct conf_app *app, const char *library,
                             struct conf_error *error);
 

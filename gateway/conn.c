@@ -227,6 +227,7 @@ bool conn_accept(struct conn_pool *pool, int fd, const struct sockaddr *peer, so
 {
     struct conn *c = calloc(1, sizeof(*c));
     if (c == NULL) {
+        log_warning("a client's connection is closed: no memory");
         close(fd);
         return false;
     }

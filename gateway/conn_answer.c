@@ -103,6 +103,8 @@ static bool write_answer(struct conn *c)
     if (sent == -1 && errno == EIO)
         log_error("%s: an answer was cut: its file cannot be read, or is shorter than it was (id %s)",
                   r->app_conf != NULL ? r->app_conf->name : "the gateway", r->id);
+    if (sent == -1 && (errno == ENOMEM || errno == ENOBUFS))
+        log_error("an answer was cut: the kernel has no memory to send it (id %s)", r->id);
     return sent != -1 || errno == EAGAIN;
 }
 

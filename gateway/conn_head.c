@@ -11,6 +11,7 @@
 #include "conn_body.h"
 #include "file.h"
 #include "file_rules.h"
+#include "log.h"
 #include "memory.h"
 #include "redirect.h"
 #include "script.h"
@@ -57,6 +58,12 @@ static void ask_for_body(struct conn *c)
     /* A socket that cannot take 25 bytes between two exchanges is not worth waiting for: the client sends
      * anyway. */
     (void)!send(c->io.fd, go_on, sizeof(go_on) - 1, MSG_NOSIGNAL);
+}
+
+static void refuse_for_memory(struct conn *c)
+{
+    log_warning("503: no memory for the head of a request");
+    conn_state_refuse(c, 503, NULL);
 }
 
 /* Answered from the head alone: a body is not waited for, and what comes of it is not looked at. */
@@ -155,8 +162,10 @@ static void on_head(struct conn *c)
     r->keep_alive = r->head.keep_alive && !c->pool->ending;
     client_learn(r, &c->peer, c->pool->forwarded);
     if (!request_set_path(r)) {
-        bool no_memory = r->path_memory == NULL;
-        conn_state_refuse(c, no_memory ? 503 : 400, no_memory ? NULL : "the path cannot be decoded");
+        if (r->path_memory == NULL)
+            refuse_for_memory(c);
+        else
+            conn_state_refuse(c, 400, "the path cannot be decoded");
         return;
     }
     if (r->head.websocket) {
@@ -221,7 +230,10 @@ bool conn_head_step(struct conn *c)
         return true;
     }
     if (!buf_put(&c->request->in, memory_scratch, n)) {
-        conn_state_refuse(c, 431, NULL);
+        if (buf_full(&c->request->in, n))
+            conn_state_refuse(c, 431, NULL);
+        else
+            refuse_for_memory(c);
         return true;
     }
     return parse_head(c);

@@ -71,6 +71,7 @@ bool conn_state_open(struct conn *c)
 {
     c->request = request_new(c->pool->conf, &c->task);
     if (c->request == NULL) {
+        log_warning("a client's connection is closed: no memory for its request");
         conn_state_abandon(c);
         return false;
     }

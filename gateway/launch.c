@@ -63,10 +63,8 @@ static pid_t start_process(const struct conf *conf, const struct conf_app *app, 
                            struct spawn *spawn, struct conf_error *error)
 {
     struct command *command = command_new(conf, app, library, error);
-    if (command == NULL) {
-        errno = 0;
+    if (command == NULL)
         return -1;
-    }
     spawn->program = command->program;
     spawn->argv = command->argv;
     spawn->files = command->cache.files;

@@ -222,6 +222,12 @@ static void describe_timing(const struct request *r, char timing[TIMING_MAX])
              p.app * 1e3);
 }
 
+static void cut_short(struct request *r)
+{
+    log_error("an answer was cut, no room to keep it: %s (id %s)", strerror(errno), r->id);
+    request_cut(r);
+}
+
 bool request_head(struct request *r, unsigned status, const char *reason, size_t reason_len,
                   const char *fields, size_t fields_len, int64_t content_length, bool has_date,
                   bool has_server)
@@ -253,7 +259,7 @@ bool request_head(struct request *r, unsigned status, const char *reason, size_t
     };
     r->status = (uint16_t)status;
     if (!http_reply_head(&r->out.mem, &reply, &r->framing, &r->keep_alive)) {
-        request_cut(r);
+        cut_short(r);
         return false;
     }
     r->head_sent = true;
@@ -294,8 +300,7 @@ bool request_body(struct request *r, const void *data, size_t len)
         r->answer_left -= (int64_t)len;
     }
     if (!put_framed(r, data, len)) {
-        log_error("an answer was cut, no room to keep it: %s (id %s)", strerror(errno), r->id);
-        request_cut(r);
+        cut_short(r);
         return false;
     }
     r->answer_bytes += len;
@@ -338,7 +343,7 @@ void request_end(struct request *r)
         return;
     }
     if (r->framing == HTTP_FRAMING_CHUNKED && !body_put(&r->out, "0\r\n\r\n", 5)) {
-        request_cut(r);
+        cut_short(r);
         return;
     }
     r->ended = true;
@@ -373,7 +378,7 @@ void request_refuse(struct request *r, unsigned status, const char *detail, cons
     int n = snprintf(fields, sizeof(fields), "Content-Type: text/%s; charset=utf-8\r\n%s%s",
                      html ? "html" : "plain", status == 503 ? "Retry-After: 1\r\n" : "", extra);
     if (n < 0 || (size_t)n >= sizeof(fields) || !http_reply_error_body(&page, status, detail, r->id, html))
-        request_cut(r);
+        cut_short(r);
     else if (request_head(r, status, NULL, 0, fields, (size_t)n, page.len, false, false) &&
              request_body(r, page.data, page.len))
         request_end(r);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "log.h"
 #include "status_json.h"
 #include "status_metrics.h"
 #include "status_page.h"
@@ -102,6 +103,7 @@ static void go_on(struct request *r, const struct status_format *format)
         spent += cost;
     }
     if (cost == 0) {
+        log_warning("a status answer was cut: no memory, or another configuration");
         request_cut(r);
     } else if (request_body(r, batch.data, batch.len)) {
         if (r->place.part == STATUS_DONE)
