@@ -15,6 +15,7 @@ static void run_remote(struct task *task)
 {
     struct app *app = LIST_OBJECT(task, struct app, task);
     remote_run(app->remote, &app->queue);
+    queue_limit(&app->queue, app->app_conf->queue);
     if (app->retired)
         task_wake(app->shared->idle);
 }
@@ -26,6 +27,7 @@ static void run(struct task *task)
     LIST_EACH (node, after, &app->roster.workers)
         app_outcome(app, LIST_OBJECT(node, struct worker, node));
     app_supply(app);
+    queue_limit(&app->queue, app->app_conf->queue);
     app_look_after(app);
 }
 
@@ -42,9 +44,6 @@ static void handle_start(struct request *r)
                !roster_starting(&app->roster)) {
         app->stats->counts[STATS_CANNOT_START]++;
         request_fail(r, app->backoff.status, app_failure_detail(app));
-    } else if (app->queue.count >= (uint64_t)app->app_conf->queue) {
-        app->stats->counts[STATS_QUEUE_FULL]++;
-        request_fail(r, 503, "too many requests wait");
     } else {
         app_enqueue(app, r, false);
         task_wake(&app->task);

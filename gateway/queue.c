@@ -26,7 +26,7 @@ static void expire(struct task *task)
 void queue_init(struct queue *q, struct task *owner, struct stats *stats)
 {
     list_init(&q->waiting);
-    q->count = 0;
+    q->count = q->fresh = 0;
     q->stats = stats;
     task_init(&q->expiry, expire);
     q->owner = owner;
@@ -44,9 +44,19 @@ void queue_put(struct queue *q, struct request *r, bool front, int64_t ms)
     else
         list_append(&q->waiting, &r->waiting);
     q->count++;
+    q->fresh += !front;
+    timeq_start(timeq_get(ms), &r->queue_deadline, &q->expiry);
+}
+
+void queue_limit(struct queue *q, int64_t most)
+{
+    for (; q->fresh > 0 && q->count > (uint64_t)most; q->fresh--) {
+        q->stats->counts[STATS_QUEUE_FULL]++;
+        queue_fail(q, request_of(q->waiting.prev), 503, "too many requests wait");
+    }
+    q->fresh = 0;
     if (q->count > q->stats->queue_most)
         q->stats->queue_most = q->count;
-    timeq_start(timeq_get(ms), &r->queue_deadline, &q->expiry);
 }
 
 void queue_take(struct queue *q, struct request *r)

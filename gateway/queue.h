@@ -14,6 +14,7 @@ struct stats;
 struct queue {
     struct list waiting; /* struct request */
     uint32_t count;
+    uint32_t fresh;      /* private: how many came since queue_limit() */
     struct stats *stats; /* the app's */
 
     /* private */
@@ -29,6 +30,10 @@ void queue_close(struct queue *q);
 /* Puts a request at the end, or at the front: it was given out already and came back. ms: its clock, or
  * CONF_OFF: none runs yet. */
 void queue_put(struct queue *q, struct request *r, bool front, int64_t ms);
+
+/* Whoever came since the last time has been offered a slot by now. Beyond `most` that wait the last of them
+ * are answered with 503. */
+void queue_limit(struct queue *q, int64_t most);
 
 /* Takes it out, wherever it stands; nothing happens when it does not wait. */
 void queue_take(struct queue *q, struct request *r);

@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -475,6 +476,23 @@ def test_sigkill_while_starting(tmp_path):
         gateway.check_end()
     finally:
         gateway.kill()
+
+
+def test_who_finds_a_slot_does_not_count_as_waiting(launch):
+    """Requests that come at the same moment: as many as there are slots, and then some."""
+    gateway = launch(kitchen(concurrency=4, queue=1))
+    with ExitStack() as stack:
+        connections = [stack.enter_context(gateway.connect()) for _ in range(12)]
+        for connection in connections:
+            assert connection.get("/x").status == 200
+        for count, least in (4, 4), (12, 5):
+            gateway.send_signal(signal.SIGSTOP)
+            wait_until(lambda: proc_file(gateway.pid, "stat").rpartition(")")[2].split()[0] == "T", "a standstill")
+            for connection in connections[:count]:
+                connection.request("GET", "/x")
+            gateway.send_signal(signal.SIGCONT)
+            statuses = [connection.answer().status for connection in connections[:count]]
+            assert statuses.count(200) >= least and set(statuses) <= {200, 503}
 
 
 def test_who_waits_in_the_queue_keeps_the_worker(launch, tmp_path):
