@@ -91,15 +91,16 @@ def load_app(options, spec, arguments):
     kind = options["--kind"] if options["--kind"] != "auto" else guess_kind(spec)
     scripts = kind in ("cgi", "files")
     fork = options["--mode"] == "fork" or (options["--mode"] == "auto" and scripts)
-    if fork and options[REPEATED]:
-        from pyworker.zygote import preload
-
-        preload(options[REPEATED])
     if scripts:
         from pyworker.scripts import open_scripts
 
-        return open_scripts(kind, spec, arguments), kind, fork
-    app, kind = load(spec, arguments, options["--factory"], kind)
+        app = open_scripts(kind, spec, arguments)
+    else:
+        app, kind = load(spec, arguments, options["--factory"], kind)
+    if fork and options[REPEATED]:  # behind the app: Django's modules want its settings
+        from pyworker.zygote import preload
+
+        preload(options[REPEATED])
     return app, kind, fork
 
 

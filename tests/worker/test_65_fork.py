@@ -474,15 +474,18 @@ def test_threads_that_have_no_name_are_refused(spawn):
     assert " 1 thread, which would be missing " in worker.failed()[0]
 
 
-def test_preload(spawn, serve):
-    worker = serve("""
-        import sys
-        loaded = "colorsys" in sys.modules
+def test_preload(spawn, serve, tmp_path):
+    (tmp_path / "routes.py").write_text("import os\nassert os.environ['SETTINGS']  # as Django's modules do\nmade_in = os.getpid()\n")
+    worker = serve(f"""
+        import os, sys
+        sys.path.append({str(tmp_path)!r})
+        os.environ["SETTINGS"] = "of the app"
+        zygote = os.getpid()
         def app(environ, start_response):
             start_response("200 OK", [])
-            return [repr((loaded, "chunk" in sys.modules)).encode()]
-    """, options=[*FORK, "--preload", "colorsys", "--preload=this"])
-    assert eval(worker.ask(flags=0).body)[0] is True
+            return [repr(("colorsys" in sys.modules, sys.modules["routes"].made_in == zygote)).encode()]
+    """, options=[*FORK, "--preload", "colorsys", "--preload=routes"])
+    assert eval(worker.ask(flags=0).body) == (True, True)
     summary, _ = spawn(options=[*FORK, "--preload", "nothing_like_it"]).failed()
     assert summary.startswith("--preload nothing_like_it: No module named 'nothing_like_it'")
 
