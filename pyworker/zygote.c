@@ -348,28 +348,41 @@ static void become_copy(struct zygote *z, pid_t zygote, int channel)
     zygote_close(z);
 }
 
+/* Its errno says why. Requests wait meanwhile: who looks for the reason is told it, once. */
+static pid_t no_copy(struct zygote *z)
+{
+    char note[160];
+
+    (void)snprintf(note, sizeof(note), "NOTE cannot make a copy (tried again until it can): %s",
+                   strerror(errno));
+    if (!z->without)
+        tell(z, note);
+    z->paused = z->without = true;
+    return -1;
+}
+
 pid_t zygote_fork(struct zygote *z)
 {
     struct copy *copy = free_place(z);
     pid_t zygote = getpid();
     int ends[2];
 
-    if (copy == NULL || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == -1) {
-        z->paused = true;
-        return -1;
-    }
+    if (copy == NULL || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == -1)
+        return no_copy(z);
     pid_t pid = fork();
     if (pid == 0) {
         (void)close(ends[0]);
         become_copy(z, zygote, ends[1]);
         return 0;
     }
+    int code = errno;
     (void)close(ends[1]);
     if (pid == -1) {
         (void)close(ends[0]);
-        z->paused = true;
-        return -1;
+        errno = code;
+        return no_copy(z);
     }
+    z->without = false;
     (void)setpgid(pid, pid); /* so that it is true at once; the copy does it, too */
     *copy = (struct copy){.pid = pid, .channel = ends[0], .slot = -1};
     z->live++;

@@ -33,6 +33,7 @@ struct zygote {
     sigset_t before; /* the signal mask, for the copies; and what they do at a signal */
     struct sigaction child, term;
     bool paused;  /* forking failed, or a copy ended before it had accepted: not again at once */
+    bool without; /* forking has failed since the last copy was made */
     bool awaited; /* the first copy is to tell READY: that its startup went well */
     bool stopping;
     bool failed; /* for a copy could not start */

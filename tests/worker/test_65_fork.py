@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import signal
 import textwrap
 import time
@@ -267,6 +268,24 @@ def test_a_copy_that_dies_of_a_signal_is_told(copies):
     gone(worker)
     message = worker.message()
     assert message.startswith("NOTE copy ") and message.endswith(" was ended by signal 9")
+
+
+def test_a_copy_that_cannot_be_made_is_told_of_once(copies):
+    """Requests wait for it, and are served when there is what it lacked."""
+    worker = copies("def app(e, s):\n    s('200 OK', [])\n    return [b'served']\n")
+    eventually(lambda: len(children(worker.process.pid)) == 1)
+    limits = resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE, (1, limits[1]))
+    assert worker.ask(flags=0).body == b"served"  # by the copy that waited already
+    with worker.connect() as connection:
+        connection.send(request(cgi_params(), flags=0))
+        message = worker.message()
+        assert message == "NOTE cannot make a copy (tried again until it can): Too many open files"
+        time.sleep(0.5)
+        resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE, limits)
+        assert connection.read_answer().body == b"served"
+    assert worker.stop() == 0
+    assert not worker.message()
 
 
 def test_kill_ends_the_copy_of_a_slot_and_what_it_started(copies):
