@@ -11,7 +11,7 @@ import pytest
 
 import rawhttp
 from activated import Activated
-from gateway import app, children, wait_until
+from gateway import ROOT, app, children, wait_until
 
 KITCHEN = {"app:kitchen": app("kitchen")}
 
@@ -161,3 +161,8 @@ def test_at_rest_only_a_socket_is_left(tmp_path):
                 gateway.check_end()
             finally:
                 gateway.kill()
+
+
+def test_the_unit_outlives_a_worker_without_memory():
+    """By default systemd stops a service of which the kernel has killed one process for its memory."""
+    assert "OOMPolicy=continue" in (ROOT / "examples/systemd/leangate.service").read_text().splitlines()
