@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "inherit.h"
@@ -80,6 +81,29 @@ static void on_event(EV_P_ ev_io *io, int events)
     task_wake(&l->task);
 }
 
+static const char *unix_path(const struct listener *l)
+{
+    return strncmp(l->spec, "unix:", 5) == 0 ? l->spec + 5 : NULL;
+}
+
+static void remember_file(struct listener *l)
+{
+    struct stat st;
+    if (unix_path(l) == NULL || lstat(unix_path(l), &st) == -1)
+        return;
+    l->device = st.st_dev;
+    l->file = st.st_ino;
+}
+
+/* Unless another socket has taken its place: that of a successor which was started under the same name. */
+static void remove_file(const struct listener *l)
+{
+    struct stat st;
+    if (unix_path(l) != NULL && lstat(unix_path(l), &st) == 0 && st.st_dev == l->device &&
+        st.st_ino == l->file)
+        unlink(unix_path(l));
+}
+
 /* Takes the socket over. False: no memory, the socket is closed. */
 static bool add(struct list *list, struct conn_pool *pool, const char *spec, int fd)
 {
@@ -97,6 +121,7 @@ static bool add(struct list *list, struct conn_pool *pool, const char *spec, int
     l->pool = pool;
     l->spec = copy;
     l->origin = origin;
+    remember_file(l);
     origin->refs = 1;
     net_own_address(fd, origin->address, origin->port);
     net_url(fd, l->url);
@@ -150,8 +175,7 @@ void listener_resume(struct listener *l)
 
 void listener_free(struct listener *l)
 {
-    if (strncmp(l->spec, "unix:", 5) == 0)
-        unlink(l->spec + 5);
+    remove_file(l);
     ev_io_stop(l->pool->loop, &l->io);
     timeq_stop(&l->pause);
     task_cancel(&l->task);

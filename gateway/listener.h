@@ -5,6 +5,7 @@
 
 #include <ev.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "conn.h"
 #include "list.h"
@@ -20,8 +21,10 @@ struct listener {
     char *spec;                 /* owned */
     char url[NET_URL_MAX];      /* where it is reached in fact */
     struct conn_origin *origin; /* a reference */
-    bool waits;                 /* the loop told of a connection */
-    bool full;                  /* accepting waits for a connection to close */
+    dev_t device;               /* of a unix socket's file, and its number */
+    ino_t file;
+    bool waits; /* the loop told of a connection */
+    bool full;  /* accepting waits for a connection to close */
 };
 
 /* Appends the listeners of one specification to `list`: mostly one, for systemd all sockets that it means.

@@ -466,6 +466,16 @@ def test_stale_unix_socket_is_replaced(launch, tmp_path):
     assert gateway.get("/x").status == 200
 
 
+def test_the_socket_of_a_successor_stays(launch, tmp_path):
+    """The old name is removed, the successor binds it, and only then the old gateway is told to end."""
+    keys = KITCHEN | {"gateway": {"listen": f"unix:{tmp_path}/http.sock"}}
+    before = launch(keys)
+    os.unlink(tmp_path / "http.sock")
+    gateway = launch(keys)
+    before.stop()
+    assert gateway.get("/x").status == 200
+
+
 def test_several_listeners(launch, tmp_path):
     gateway = launch(KITCHEN | {"gateway": {"listen": ["127.0.0.1:0", "127.0.0.1:0", f"unix:{tmp_path}/s"]}})
     assert len(gateway.urls) == 3
