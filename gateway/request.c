@@ -140,10 +140,11 @@ void request_expect_body(struct request *r)
     http_chunked_init(&r->chunked);
 }
 
-/* Beyond [limits] buffers nothing more is kept in memory. */
+/* Beyond half of [limits] buffers nothing more is kept in memory: were it used up by slow clients, whatever
+ * they load or send, no head of anybody else would be read. */
 static bool keep(const struct request *r, struct body *b, const void *data, size_t len)
 {
-    if (buf_allocated() >= (uint64_t)r->conf->buffers)
+    if (buf_allocated() >= (uint64_t)r->conf->buffers / 2)
         body_to_file(b);
     return body_put(b, data, len);
 }
