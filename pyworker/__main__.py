@@ -259,17 +259,18 @@ def work(core):
 
 def import_core():
     """The extension, or an end with one sentence that says why not."""
+    error = None
     # A free-threaded build would load it, but its objects are laid out otherwise.
     if sys.version_info >= (3, 8) and "t" not in getattr(sys, "abiflags", ""):
         try:
             from pyworker import _pyworker
 
             return _pyworker
-        except ImportError:
-            pass  # PyPy does not look for an .abi3.so
+        except ImportError as reason:  # PyPy does not look for an .abi3.so
+            error = reason
     from pyworker.fail import unsuitable
 
-    return unsuitable(sys.exc_info()[1])
+    return unsuitable(error)
 
 
 def main():

@@ -193,7 +193,7 @@ def test_other_interpreters_are_told(spawn, version):
      "pyworker needs CPython 3.9 or newer; this is CPython"),
     ("sys.abiflags = 't'",
      "pyworker needs CPython with its lock (GIL); this is the free-threaded CPython"),
-    ("sys.modules['pyworker._pyworker'] = None", "pyworker cannot load its extension: "),
+    ("sys.modules['pyworker._pyworker'] = None", "pyworker cannot load its extension: import of pyworker._pyworker halted"),
 ])
 @pytest.mark.parametrize("control", [True, False])
 def test_sentences(spawn, change, text, control):
