@@ -382,10 +382,10 @@ install: ## install what `make` has built (PREFIX, DESTDIR, bindir, libdir, mand
 	$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pyworker $(DESTDIR)$(datadir)/examples/hello $(DESTDIR)$(sysconfdir)
 	$(INSTALL) -m 755 $(program) $(DESTDIR)$(bindir)/leangate
 	$(INSTALL) -m 644 $(worker) $(DESTDIR)$(libdir)/pyworker
-	@for python in $(PYTHON) python3.9 python3.10 python3.11 python3.12 python3.13 python3.14; do \
+	@umask 022; for python in $(PYTHON) python3.9 python3.10 python3.11 python3.12 python3.13 python3.14; do \
 		! $$python -c '' 2>/dev/null || env -u PYTHONDONTWRITEBYTECODE $$python -m compileall -q -s '$(DESTDIR)' $(DESTDIR)$(libdir)/pyworker; done
 	$(INSTALL) -m 644 examples/hello/app.py $(DESTDIR)$(datadir)/examples/hello
-	@test -e $(DESTDIR)$(sysconfdir)/gateway.ini || { \
+	@test -e $(DESTDIR)$(sysconfdir)/gateway.ini || { umask 022; \
 		sed 's|^directory = examples/|directory = $(datadir)/examples/|' gateway.ini >$(DESTDIR)$(sysconfdir)/gateway.ini && \
 		echo 'wrote $(DESTDIR)$(sysconfdir)/gateway.ini'; }
 	$(INSTALL) -D -m 644 completions/leangate.bash $(DESTDIR)$(completionsdir)/leangate

@@ -74,15 +74,17 @@ def test_nothing_is_installed_when_nothing_is_missing(tmp_path):
     assert (result.returncode, result.stdout) == (0, "")
 
 
-def make(*words):
-    return subprocess.run(["make", "-s", *words], cwd=ROOT, check=True, capture_output=True, text=True)
+def make(*words, **how):
+    return subprocess.run(["make", "-s", *words], cwd=ROOT, check=True, capture_output=True, text=True, **how)
 
 
 def test_install_and_uninstall(tmp_path):
     stage = tmp_path / "stage"
     places = [f"DESTDIR={stage}", "PREFIX=/opt/lean"]
-    make("install", *places)
+    make("install", *places, umask=0o077)
     prefix = stage / "opt/lean"
+    hidden = [path for path in prefix.rglob("*") if not path.stat().st_mode & 0o004]
+    assert not hidden, "only who has installed it can read it"
     assert list((prefix / "lib/leangate/pyworker/__pycache__").glob("*.pyc")), "bytecode was not compiled"
     assert {page.name for page in (prefix / "share/man").rglob("*.[15]")} == {"leangate.1", "gateway.ini.5"}
     assert "_leangate" in (prefix / "share/bash-completion/completions/leangate").read_text()
