@@ -12,6 +12,7 @@
 #define _GNU_SOURCE
 #include "preset.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
@@ -69,10 +70,11 @@ static int file_of(const char *data, size_t len)
     int fd = unnamed_memory("head");
     ssize_t n = 0;
 
-    for (size_t done = 0; fd != -1 && done < len; done += (size_t)n) {
+    for (size_t done = 0; fd != -1 && done < len;) {
         n = write(fd, data + done, len - done);
-        if (n <= 0)
+        if (n == 0 || (n == -1 && errno != EINTR))
             break;
+        done += n > 0 ? (size_t)n : 0;
     }
     if (fd != -1 && n > 0 && lseek(fd, 0, SEEK_SET) == 0)
         return fd;

@@ -1,11 +1,13 @@
 /* faults.c - a library to be loaded before libc (LD_PRELOAD): every other call of a function fails, the first
- * one to begin with, and does nothing. $FAULT_RECV and $FAULT_SEND are the errno that recv() and send() fail
- * with. */
+ * one to begin with, and does nothing. $FAULT_RECV, $FAULT_SEND and $FAULT_WRITE are the errno that recv(),
+ * send() and write() fail with. */
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static bool fails(const char *name, atomic_uint *calls)
 {
@@ -26,4 +28,10 @@ ssize_t send(int fd, const void *data, size_t len, int flags)
 {
     static atomic_uint calls;
     return fails("FAULT_SEND", &calls) ? -1 : sendto(fd, data, len, flags, NULL, 0);
+}
+
+ssize_t write(int fd, const void *data, size_t len)
+{
+    static atomic_uint calls;
+    return fails("FAULT_WRITE", &calls) ? -1 : syscall(SYS_write, fd, data, len);
 }

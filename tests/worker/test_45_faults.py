@@ -42,3 +42,13 @@ def test_messages_that_cannot_be_sent_at_once(serve, options, error):
             assert connection.ask(body=b"x").body == b"x"
     worker.say("STOP")
     assert worker.wait() == 0
+
+
+@KINDS
+def test_interrupted_writes(serve, options):
+    """The head of a request with a large body goes into a file, which may lie anywhere."""
+    worker = serve(ECHO, options=options, environ=faults(WRITE=errno.EINTR))
+    for _ in range(4):
+        with worker.connect() as connection:
+            assert connection.ask(body=b"x" * 100_000).body == b"x" * 100_000
+    assert worker.stop() == 0
