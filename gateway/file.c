@@ -88,6 +88,7 @@ static bool transmit(struct request *r, const struct file_found *found, const st
     bool body = !request_method_is(r, "HEAD");
     bool small = found->facts.size <= FILE_FIND_SMALL;
     if (small && body && !read_small(found->fd, v)) {
+        log_error("%s: static: a file cannot be read, or is shorter than it was", r->app_conf->name);
         request_fail(r, 503, "the file changes just now");
         return false;
     }

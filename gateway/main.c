@@ -48,8 +48,10 @@ static bool have_standard_descriptors(void)
 
 int main(int argc, char **argv)
 {
-    if (!have_standard_descriptors())
+    if (!have_standard_descriptors()) {
+        perror("leangate: /dev/null");
         return GATEWAY_INTERNAL;
+    }
     struct conf *conf = NULL;
     struct conf_error error;
     enum conf_action action = CONF_RUN;

@@ -86,13 +86,16 @@ def launch_tortured(launch, tmp_path, monkeypatch):
     keys = {"idle_timeout": "150ms", "start_timeout": "5s", "request_timeout": "60s", "stop_timeout": "60s",
             "static": f"/files/ {files}"}
 
-    def start(**more):
+    def start(fails=None, **more):
+        """`fails`: what the order is from the start on."""
+        if fails is not None:
+            order.give(*fails)
         gateway = launch(
             {"app:kitchen": app("kitchen", **keys | more),
              "app:remote": {"path": "/remote", "kind": "fastcgi", "address": f"unix:{tmp_path}/none", "queue_timeout": "2s"},
              "limits": {"body_memory": "4k", "response_memory": "8k", "response_headers": "2k"},
              "timeouts": {"header": "2s", "body": "2s", "send": "5s", "keepalive": "60s"}},
-            environ={"TORTURE_FILE": str(tmp_path / "order")})
+            environ={"TORTURE_FILE": str(tmp_path / "order")}, wait=fails is None)
         return gateway, order
 
     return start
@@ -304,3 +307,21 @@ def test_first_slot_of_a_server_without_memory(tortured):
         order.give("memory", errno.ENOMEM, 7)  # behind those of the request, its head, its deadline and the app
         assert connection.get("/remote").status == 502
     assert order.done
+
+
+def test_start_without_dev_null(launch_tortured):
+    """As in a directory that somebody has made its root: it says what is missing."""
+    gateway, _ = launch_tortured(("open", errno.ENOENT, 1))
+    assert gateway.wait() == 1
+    assert gateway.err.text == "leangate: /dev/null: No such file or directory\n"
+
+
+def test_small_file_that_cannot_be_read(tortured, tmp_path):
+    """The operator hears of it."""
+    gateway, order = tortured
+    (tmp_path / "files/small").write_bytes(b"small")
+    with gateway.connect() as connection:
+        order.give("read", errno.EIO, 1)
+        assert connection.get("/files/small").status == 503
+        assert connection.get("/files/small").body == b"small"
+    gateway.err.wait("kitchen: static: a file cannot be read")
