@@ -104,8 +104,11 @@ static void take(struct pump *p, const char *data, size_t len)
 /* Reads once, up to `limit` bytes; returns how many, 0 when there is nothing now, or will be nothing more. */
 static size_t step(struct pump *p, size_t limit)
 {
-    ssize_t n = read(p->from, p->chunk, limit < sizeof(p->chunk) ? limit : sizeof(p->chunk));
-    if (n == 0 || (n == -1 && errno != EAGAIN && errno != EINTR))
+    ssize_t n;
+    do { /* 0 ends drain(), with more to come */
+        n = read(p->from, p->chunk, limit < sizeof(p->chunk) ? limit : sizeof(p->chunk));
+    } while (n == -1 && errno == EINTR);
+    if (n == 0 || (n == -1 && errno != EAGAIN))
         leave_pipe(p);
     if (n <= 0)
         return 0;

@@ -1,11 +1,12 @@
 /* faults.c - a library to be loaded before libc (LD_PRELOAD): every other call of a function fails, the first
- * one to begin with, and does nothing. $FAULT_RECV, $FAULT_SEND and $FAULT_WRITE are the errno that recv(),
- * send() and write() fail with. */
+ * one to begin with, and does nothing. $FAULT_RECV, $FAULT_SEND, $FAULT_READ and $FAULT_WRITE are the errno
+ * that recv(), send(), read() of a pipe and write() fail with. */
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -28,6 +29,14 @@ ssize_t send(int fd, const void *data, size_t len, int flags)
 {
     static atomic_uint calls;
     return fails("FAULT_SEND", &calls) ? -1 : sendto(fd, data, len, flags, NULL, 0);
+}
+
+ssize_t read(int fd, void *data, size_t len)
+{
+    static atomic_uint calls;
+    struct stat st;
+    bool pipe = fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode); /* libfcgi bears no EINTR of what it reads */
+    return pipe && fails("FAULT_READ", &calls) ? -1 : syscall(SYS_read, fd, data, len);
 }
 
 ssize_t write(int fd, const void *data, size_t len)

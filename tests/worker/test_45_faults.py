@@ -52,3 +52,15 @@ def test_interrupted_writes(serve, options):
         with worker.connect() as connection:
             assert connection.ask(body=b"x" * 100_000).body == b"x" * 100_000
     assert worker.stop() == 0
+
+
+@pytest.mark.parametrize("mode", ["persistent", "fork"])
+def test_interrupted_reads_of_a_script(serve, tmp_path, mode):
+    """What it has left in the pipe at its end belongs to its answer."""
+    script = tmp_path / "script.py"
+    script.write_text('print("Content-Type: text/plain\\n\\n" + "x" * 50000)')
+    worker = serve(None, str(script), ["--kind", "cgi", "--mode", mode], environ=faults(READ=errno.EINTR))
+    for _ in range(8):
+        answer = worker.ask(flags=0, SCRIPT_FILENAME=str(script))
+        assert answer.status == "200 OK" and len(answer.body) == 50001
+    assert worker.stop() == 0
