@@ -353,6 +353,8 @@ void worker_free(struct worker *w)
 void worker_lost(struct worker *w)
 {
     struct proc_memory memory;
+    if (w->state == WORKER_KILL) /* by us, and with it what it had */
+        return;
     proc_rss(w->child.pid, &memory);
     w->lost = true;
     /* a process that ends has no memory left when its sockets are closed */

@@ -107,6 +107,19 @@ def test_what_the_gateway_has_killed_was_not_out_of_memory(play, tmp_path):
     gateway.err.wait(r"^error: fake: worker \d+ was killed by signal 9 \(Killed\)$")
 
 
+def test_what_the_gateway_has_killed_did_not_crash(play, tmp_path):
+    """What else it had in work ends with it."""
+    gateway = play("one-errs", "good")
+    with gateway.connect() as connection:
+        connection.request("POST", "/", body=b"")
+        wait_until(lambda: journal(tmp_path, "request"), "the request")
+        assert gateway.post("/err", b"").status == 502
+        assert connection.answer().status == 502
+    gateway.err.wait(r"^error: fake: worker \d+ does not speak FastCGI: ")
+    assert gateway.get("/").text.startswith("good")
+    assert "was killed" not in gateway.err.text
+
+
 @pytest.mark.parametrize("script", ["wrong-version", "wrong-id", "garbage"])
 def test_a_worker_that_broke_the_protocol_is_replaced(play, notes, script):
     gateway = play(script, "good")

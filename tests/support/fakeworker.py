@@ -279,6 +279,13 @@ def drops_and_errs(peer):
     garbage(peer)
 
 
+def one_errs(peer):
+    """Garbage on one connection while another has a request."""
+    if peer.params["REQUEST_URI"] == "/err":
+        garbage(peer)
+    time.sleep(3600)
+
+
 def slow(peer):
     time.sleep(0.3)
     peer.answer()
@@ -338,11 +345,12 @@ SCRIPTS = {function.__name__.replace("_", "-"): function for function in (
     good, half_header, silence, end_without_stdout, empty_stdout, no_empty_stdout, wrong_version, wrong_id, garbage,
     wrong_length, full_records, byte_by_byte, management, stderr_flood, endless_header, no_header_end, bad_status, split_head,
     smuggled_framing, short_length, long_length, death_before, death_mid_head, death_mid_body, close_without_end,
-    close_after_stdout, stdout_after_end, overloaded, leaves, leaves_on_cue, drops_and_errs, slow, stops_reading, nonsense_control, ignores_stop,
-    early, fork, ready_at_last)}
+    close_after_stdout, stdout_after_end, overloaded, leaves, leaves_on_cue, drops_and_errs, one_errs, slow, stops_reading,
+    nonsense_control, ignores_stop, early, fork, ready_at_last)}
 UNREAD = {early}
 
-MODES = {"fork": ("fork", 4), "leaves-on-cue": ("persistent", 2), "drops-and-errs": ("persistent", 2)}
+MODES = {"fork": ("fork", 4), "leaves-on-cue": ("persistent", 2), "drops-and-errs": ("persistent", 2),
+         "one-errs": ("persistent", 2)}
 
 # Scripts about the start, played before any connection; but for late_ready they do not return.
 
