@@ -31,6 +31,7 @@ void tell_ready(const struct worker *w, struct stats *stats)
                  (double)w->import_us / 1e3);
 }
 
+/* A worker that has not been ready has no copies: its exit is told. */
 void tell_result(const struct worker *w, const struct upstream *up, enum upstream_result result)
 {
     const char *name = w->owner.app->name;
@@ -44,7 +45,7 @@ void tell_result(const struct worker *w, const struct upstream *up, enum upstrea
                   w->link == UPSTREAM_COPY   ? "killed"
                   : w->link == UPSTREAM_TASK ? "cancelled"
                                              : "replaced");
-    else if (result == UPSTREAM_DIED && w->link == UPSTREAM_COPY)
+    else if (result == UPSTREAM_DIED && w->link == UPSTREAM_COPY && w->ready != 0)
         log_error("%s: a copy of worker %d ended without an answer (id %s)", name, pid, id);
     else if (result == UPSTREAM_HUNG)
         log_error("%s: worker %d did not %s that it was told to; it is replaced", name, pid,

@@ -1,6 +1,7 @@
 """Mode fork as the gateway sees it: one connection is one copy. Against the scripted worker (tests/support/fakeworker.py,
 script `fork`), whose READY has told four copies."""
 
+import sys
 import threading
 import time
 
@@ -59,6 +60,14 @@ def test_the_first_request_of_all_may_be_the_deadly_one(play, notes):
     assert gateway.get("/death").status == 502
     assert gateway.get("/good").text == "good"
     assert len(notes("request GET /death")) == 1 and len(notes("start")) == 1
+
+
+def test_a_start_that_dies_is_no_copy(launch, tmp_path):
+    (tmp_path / "dies.py").write_text("import os\nos._exit(3)\n")
+    gateway = launch({"app:k": {"module": "dies", "directory": tmp_path, "python": sys.executable, "mode": "fork"}})
+    assert gateway.get("/").status == 502
+    gateway.err.wait(r"^error: k: worker \d+ exited with status 3 before it was ready$")
+    assert "copy" not in gateway.err.text
 
 
 def test_a_copy_that_dies_under_its_answer(play):
