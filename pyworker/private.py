@@ -69,14 +69,9 @@ def trouble(path):
     return ""
 
 
-def open_directory(path):
-    """Whether `path` is such a directory now; it is made if there is none."""
-    return not trouble(path)
-
-
 def read(path):
     """The bytes of a file in such a directory; None if there is none, or it is not this user's own."""
-    if not os.path.lexists(path) or not open_directory(os.path.dirname(path)):
+    if not os.path.lexists(path) or trouble(os.path.dirname(path)):
         return None
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -96,7 +91,7 @@ def read(path):
 
 def write(path, data):
     """Put a whole file there, in the place of another; whether that went well."""
-    if not open_directory(os.path.dirname(path)):
+    if trouble(os.path.dirname(path)):
         return False
     fresh = "%s.%d" % (path, os.getpid())
     try:
