@@ -36,6 +36,15 @@ def run_exit_functions(join=True):
         pass  # in 3.9, which has told it
 
 
+def forget(names):
+    """Let go of what the globals of a program name, which lets __del__() and what is in `finally` of generators run; unless a thread
+    may still use it."""
+    if len(sys._current_frames()) == 1:
+        for name in list(names):
+            if name != "__builtins__":
+                names[name] = None
+
+
 def flush(stream):
     try:
         stream.flush()

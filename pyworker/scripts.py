@@ -244,6 +244,7 @@ class Scripts:
             for stream in sys.stdout, self.output, sys.stderr:
                 self.ending.flush(stream)
             if self.alone:
+                self.ending.forget(self.globals)
                 self.ending.leave_files(False)
             else:
                 self.ending.flush_files(list(self.globals.values()))

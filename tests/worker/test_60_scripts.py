@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import zipfile
 
 import pytest
 
@@ -363,6 +364,31 @@ def test_files_that_are_not_closed_are_written(script, mode, end):
         assert worker.ask(flags=0).body == (b"Internal Server Error\n" if "/" in end else b"answer\n")
         assert (worker.script.parent / "text").read_text() == "text " * n
         assert (worker.script.parent / "data").read_text() == "data " * n
+
+
+def test_its_globals_are_dropped_as_by_the_end_of_an_interpreter(script):
+    worker = script("""
+        import zipfile
+        print("Content-Type: text/plain\\n\\nscript")
+
+        class Last:
+            def __del__(self):
+                print("last words")
+
+        def generator():
+            try:
+                yield
+            finally:
+                print("finally")
+
+        last, steps, archive = Last(), generator(), zipfile.ZipFile("archive.zip", "w")
+        next(steps)
+        archive.writestr("name", "text")
+    """)
+    for _ in range(2):
+        assert worker.ask(flags=0).body == b"script\nlast words\nfinally\n"
+        with zipfile.ZipFile(worker.script.parent / "archive.zip") as archive:
+            assert archive.read("name") == b"text"
 
 
 @pytest.mark.parametrize("mode", MODES)
