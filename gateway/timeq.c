@@ -11,10 +11,9 @@
 #include <time.h>
 
 static const double STANDSTILL = 1.0; /* seconds past a deadline that mean "we did not run" */
-static const double LATE = 0.05;      /* seconds past it after which an answer may be there, unread */
 
 enum {
-    LOOKS = 2 /* turns of the loop that find what has come, and read it */
+    LOOKS = 2 /* turns of the loop that find what has come in time, and read it */
 };
 
 struct timeq {
@@ -23,7 +22,7 @@ struct timeq {
     ev_timer timer;
     double length; /* seconds */
     int64_t ms;
-    unsigned looks; /* turns that a late deadline has been put off by */
+    unsigned looks; /* turns that a deadline has been put off by */
 };
 
 static struct ev_loop *loop;
@@ -62,8 +61,8 @@ static void on_timer(EV_P_ ev_timer *timer, int events)
         stood_still += asleep > late ? asleep : late; /* late alone: our own work took so long */
         return; /* sockets first: the entry is due now at the earliest and expires at the next turn */
     }
-    if (entry != NULL && t - entry->at > LATE && queue->looks++ < LOOKS)
-        return; /* sockets first here, too */
+    if (entry != NULL && t >= entry->at && queue->looks++ < LOOKS)
+        return; /* sockets first here, too: our own work, or a signal, may have kept us from them */
     queue->looks = 0;
     for (; entry != NULL && entry->at <= t; entry = first(queue)) {
         list_remove(&entry->node);
@@ -149,12 +148,14 @@ void timeq_sync(void)
     slept_at = woke_at = now;
     for (struct timeq *queue = queues; queue != NULL; queue = queue->next) {
         struct timeq_entry *entry = first(queue);
+        double after = entry != NULL ? entry->at - timeq_now() : 0.;
+        if (entry == NULL || after > 0.)
+            queue->looks = 0;
         if (entry == NULL) {
             ev_timer_stop(loop, &queue->timer);
         } else if (!ev_is_active(&queue->timer)) {
             /* An active timer is never too late, only too early: then on_timer expires nothing and we come
              * back. */
-            double after = entry->at - timeq_now();
             ev_timer_set(&queue->timer, after > 0. ? after : 0., 0.);
             ev_now_update(loop);
             ev_timer_start(loop, &queue->timer);

@@ -257,3 +257,28 @@ def test_what_came_while_the_gateway_stood_still_is_an_answer(launch, tmp_path):
         gateway.send_signal(signal.SIGCONT)
         assert connection.answer().text == "waited"
     assert gateway.get("/pid").text == str(pid)
+
+
+@pytest.mark.parametrize("late", ["answer", "head", "request"])
+def test_what_came_before_its_deadline_counts_also_when_it_is_read_after_it(launch, tmp_path, late):
+    """The timer is seen no later than the bytes."""
+    gateway = launch({"app:k": app("kitchen", request_timeout="500ms", slow="off"),
+                      "timeouts": {"header": "500ms", "keepalive": "500ms"}})
+    for n in range(4):
+        go = tmp_path / f"go{n}"
+        with gateway.connect() as connection:
+            assert connection.get("/x").status == 200
+            target = f"/wait?file={go}" if late == "answer" else "/x"
+            head = f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+            before = {"answer": len(head), "head": 10, "request": 0}[late]
+            began = time.monotonic()
+            connection.send(head[:before])
+            time.sleep(0.25)
+            gateway.send_signal(signal.SIGSTOP)
+            connection.send(head[before:])
+            go.touch()
+            in_time = time.monotonic() < began + 0.45
+            time.sleep(max(0, began + 0.515 - time.monotonic()))
+            gateway.send_signal(signal.SIGCONT)
+            assert not in_time or connection.answer().status == 200
+    assert len(gateway.workers) == 1
