@@ -51,13 +51,21 @@ PyObject *scope_base(void)
 static const char prefix[] = "HTTP_";
 enum { PREFIX = sizeof(prefix) - 1 };
 
+static char name_byte(char c)
+{
+    if (c == '_')
+        return '-';
+    return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+}
+
+/* Filled in afterwards, never changed: a bytes of one given byte is the interpreter's own, which everybody has. */
 PyObject *scope_header_name(const char *parameter, size_t len)
 {
     size_t skip = strncmp(parameter, prefix, PREFIX) == 0 ? PREFIX : 0;
-    PyObject *name = PyBytes_FromStringAndSize(parameter + skip, (Py_ssize_t)(len - skip));
+    PyObject *name = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(len - skip));
     char *p = name == NULL ? NULL : PyBytes_AsString(name);
     for (size_t i = 0; p != NULL && i < len - skip; i++)
-        p[i] = p[i] == '_' ? '-' : (p[i] >= 'A' && p[i] <= 'Z' ? (char)(p[i] + 32) : p[i]);
+        p[i] = name_byte(parameter[skip + i]);
     return name;
 }
 

@@ -101,6 +101,21 @@ def test_scope(asgi):
     }
 
 
+def test_headers_with_a_name_of_one_byte_change_nothing_else(serve):
+    """There is one bytes object for each single byte, and all of the interpreter has it."""
+    worker = serve("""
+        async def app(scope, receive, send):
+            single = all(bytes([n])[0] == n for n in range(256))
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body", "body": repr((single, scope["headers"])).encode()})
+    """, options=["--lifespan", "off"])
+    for params in [{"HTTP_B": "C"}, {"HTTP__": "C"}, {"HTTP_1": "C"}]:
+        worker.ask(**params)
+    single, headers = eval(worker.ask(HTTP_C="B", HTTP_Z="C").body)
+    assert single
+    assert headers[-2:] == [(b"c", b"B"), (b"z", b"C")]
+
+
 def test_headers_about_the_body_come_once(asgi):
     """As nginx sends them: both ways, and empty where there is no body."""
     scope = scope_of(asgi(), HTTP_CONTENT_LENGTH="3", HTTP_CONTENT_TYPE="text/x", CONTENT_TYPE="text/x", CONTENT_LENGTH="")
