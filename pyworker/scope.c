@@ -58,7 +58,7 @@ static char name_byte(char c)
     return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
 }
 
-/* Filled in afterwards, never changed: a bytes of one given byte is the interpreter's own, which everybody has. */
+/* Filled in when it is made, never changed: bytes of one given byte are the interpreter's, which all have. */
 PyObject *scope_header_name(const char *parameter, size_t len)
 {
     size_t skip = strncmp(parameter, prefix, PREFIX) == 0 ? PREFIX : 0;
