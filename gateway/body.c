@@ -15,12 +15,16 @@ uint64_t body_spooled(void)
     return spooled;
 }
 
-static int open_unlinked(void)
+const char *body_directory(void)
 {
     const char *dir = getenv("TMPDIR");
+    return dir != NULL && *dir != '\0' ? dir : "/tmp";
+}
+
+static int open_unlinked(void)
+{
+    const char *dir = body_directory();
     char path[4096];
-    if (dir == NULL || *dir == '\0')
-        dir = "/tmp";
     int fd;
     do
         fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);

@@ -29,6 +29,9 @@ struct body {
     uint32_t spare; /* what the memory may have beyond its ceiling then; 0: body_put fails instead */
 };
 
+/* Where the files are made. */
+const char *body_directory(void);
+
 /* At most `memory` bytes stay in memory and `file` bytes more in a file; allocates nothing. */
 void body_init(struct body *b, uint32_t memory, uint64_t file);
 

@@ -38,8 +38,10 @@ static int on_intake(struct conn *c, enum request_intake intake)
         conn_body_refuse_size(c, 0);
         break;
     case REQUEST_INTAKE_NO_ROOM:
-        log_error("a request body cannot be kept: %s",
-                  errno == EDQUOT ? "[limits] spool is used up" : strerror(errno));
+        if (errno == EDQUOT)
+            log_error("a request body cannot be kept: [limits] spool is used up");
+        else
+            log_error("a request body cannot be kept in %s: %s", body_directory(), strerror(errno));
         conn_state_refuse(c, 503, NULL);
         break;
     }

@@ -522,6 +522,12 @@ def test_spool_refuses_bodies(launch):
     assert gateway.post("/checksum", b"x" * 100_000).status == 200
 
 
+def test_where_no_file_can_be_made_the_log_names_the_directory(launch, tmp_path):
+    gateway = launch(KITCHEN, environ={"TMPDIR": str(tmp_path / "nothing"), "RUNTIME_DIRECTORY": str(tmp_path)})
+    assert gateway.post("/checksum", b"x" * 100_000).status == 503
+    gateway.err.wait(f"^error: a request body cannot be kept in {tmp_path}/nothing: No such file or directory$")
+
+
 def test_spool_slows_answers(launch):
     limit = 1_000_000
     gateway = launch({"app:kitchen": app("kitchen", workers=3)} | {
