@@ -170,18 +170,30 @@ static bool loopback_only(struct loader *l)
     return true;
 }
 
-/* One address for both: opening the second one would be told that somebody else has it. */
-static bool status_is_apart(struct loader *l)
+/* Of two listeners with one address the second would be told that somebody else has it. */
+static bool same_address(const char *a, const char *b)
+{
+    size_t len = strlen(a);
+    bool any_port = len > 2 && strcmp(a + len - 2, ":0") == 0;
+    return !any_port && strcmp(a, b) == 0;
+}
+
+static bool listeners_are_apart(struct loader *l)
 {
     const struct table_row *row = table_find(TABLE_STATUS, "listen");
+    const struct table_row *own = table_find(TABLE_GATEWAY, "listen");
+    const struct conf_list *listen = &l->conf->listen;
     const char *status = l->conf->status_listen;
-    size_t len = strlen(status);
-    bool any_port = len > 2 && strcmp(status + len - 2, ":0") == 0;
-    for (uint32_t i = 0; !any_port && i < l->conf->listen.count; i++)
-        if (strcmp(l->conf->listen.items[i], status) == 0)
+    for (uint32_t i = 0; i < listen->count; i++) {
+        if (same_address(listen->items[i], status))
             return load_fail_at(l, &l->places[table_index(row)], NULL, row,
                                 "\"%s\" is where [gateway] listens: the status needs an address of its own",
                                 status);
+        for (uint32_t k = 0; k < i; k++)
+            if (same_address(listen->items[i], listen->items[k]))
+                return load_fail_at(l, &l->places[table_index(own)], NULL, own, "\"%s\" stands there twice",
+                                    listen->items[i]);
+    }
     return true;
 }
 
@@ -414,6 +426,6 @@ bool finish_all(struct loader *l)
     warn_overruled(l);
     warn_own_paths(l);
     warn_prefixes(l);
-    return limits(l) && loopback_only(l) && status_is_apart(l) && unique_routes(l) && keep_places(l) &&
+    return limits(l) && loopback_only(l) && listeners_are_apart(l) && unique_routes(l) && keep_places(l) &&
            build(l);
 }

@@ -251,7 +251,9 @@ static void test_listen(void **state)
     assert_fails(load_text("[status]\nlisten = 127.0.0.1:8000\n" APP_FILE),
                  "gateway.ini:2: [status] listen: \"127.0.0.1:8000\" is where [gateway] listens: the status "
                  "needs an address of its own");
-    assert_loads(load_text("[gateway]\nlisten = 127.0.0.1:0\n[status]\nlisten = 127.0.0.1:0\n" APP_FILE));
+    assert_loads(load_text("[gateway]\nlisten = 127.0.0.1:0 127.0.0.1:0\n[status]\nlisten = 127.0.0.1:0\n" APP_FILE));
+    assert_fails(load_text("[gateway]\nlisten = :80 :81\nlisten = :80\n" APP_FILE),
+                 "gateway.ini:2: [gateway] listen: \":80\" stands there twice");
 }
 
 static void test_lists(void **state)
