@@ -17,6 +17,7 @@ CPPFLAGS   ?= -D_FORTIFY_SOURCE=2
 WERROR     ?= -Werror
 INSTALL    ?= install
 CLANG      ?= clang
+MUSL       ?= musl-gcc -idirafter /usr/include -idirafter /usr/include/$(shell $(CC) -print-multiarch)
 JOBS       ?= $(shell nproc)
 
 # --- what is made of what ----------------------------------------------------------------------------------------
@@ -134,7 +135,7 @@ benches         = bench-memory bench-warm bench-pace bench-curves bench-density 
 .SECONDARY:
 .PHONY: all run test test-unit test-corpus check-libfcgi lint fmt fmt-check install uninstall clean help fuzz bench bench-cold \
         bench-needs bench-peers bench-venvs $(benches) \
-        valgrind torture san FORCE
+        valgrind torture san musl-objects FORCE
 
 # --- targets -------------------------------------------------------------------------------------------------------
 
@@ -226,19 +227,23 @@ fuzz: ## fuzz one parser with clang's libFuzzer (TARGET=http_head SECS=60)
 c_files = $(filter-out tests/unit/test_conf.c,$(wildcard gateway/*.[ch] fcgi/*.[ch] config/*.[ch] pyworker/*.[ch] \
                      tests/unit/*.[ch] tests/fuzz/*.[ch] tests/support/*.c bench/*.c))
 
-lint: ## layers, banned functions, self-contained headers, clang's warnings, clang-tidy, cppcheck
+lint: ## layers, banned functions, self-contained headers, clang's warnings, musl, clang-tidy, cppcheck
 	@tests/support/need-packages build lint
 	$(call say,LINT,'tests/lint')
 	$(Q)$(PYTHON) tests/lint/layers.py
 	$(Q)$(PYTHON) tests/lint/banned.py
 	$(Q)CC='$(CC)' $(PYTHON) tests/lint/headers.py
 	@$(MAKE) --no-print-directory -j$(JOBS) CC='$(CLANG)' B=$(B)/clang all
+	@$(MAKE) --no-print-directory -j$(JOBS) CC='$(MUSL)' B=$(B)/musl musl-objects
 	$(call say,TIDY,'gateway fcgi config')
 	$(Q)printf '%s\n' $(program_objects:%=%.c) | xargs -P $(JOBS) -I FILE \
 		clang-tidy --quiet FILE -- -std=gnu11 -D_GNU_SOURCE= -Igateway -Ifcgi -Iconfig 2>/dev/null
 	$(call say,CPPCHECK,'gateway fcgi config')
 	$(Q)cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
 		--suppress=missingIncludeSystem -D_GNU_SOURCE= -Igateway -Ifcgi -Iconfig -j $(JOBS) gateway fcgi config
+
+# Whether all of the program compiles with musl, too; the libraries' headers are those of glibc's packages.
+musl-objects: $(program_objects:%=$(B)/obj/%.o)
 
 fmt: ## format all C files
 	$(call say,FMT,'all C files')

@@ -27,9 +27,11 @@ static void fill_reserve(void)
 
 void memory_init(void)
 {
+#ifdef __GLIBC__ /* musl's malloc maps from 128 KB on, and gives back what is free, by itself */
     /* Fixed: else both grow with use, and what was a large buffer stays on the heap. */
     mallopt(M_MMAP_THRESHOLD, LARGE);
     mallopt(M_TRIM_THRESHOLD, LARGE);
+#endif
     fill_reserve();
 }
 
@@ -84,7 +86,9 @@ static void drop_stack(void)
 
 void memory_trim(void)
 {
+#ifdef __GLIBC__
     malloc_trim(0);
+#endif
 }
 
 void memory_give_back(void)

@@ -259,7 +259,7 @@ void spawn_environment(const struct conf_app *app)
 static void limit_resource(int resource, const char *key, int64_t limit)
 {
     const struct rlimit both = {(rlim_t)limit, (rlim_t)limit};
-    if (limit != CONF_OFF && setrlimit((__rlimit_resource_t)resource, &both) == -1)
+    if (limit != CONF_OFF && setrlimit(resource, &both) == -1)
         refuse("%s = %lld: %s", key, (long long)limit, strerror(errno));
 }
 
