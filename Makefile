@@ -367,7 +367,7 @@ $(B)/test/libfaults.so: tests/support/faults.c
 
 # The sanitised program, whose calls of these functions can be made to fail (tests/support/torture.c).
 tortured = malloc calloc realloc strdup strndup accept4 connect fork pipe2 socketpair socket open64 mkdtemp mkostemp64 send \
-           write pwrite64 recv sendfile64 read pread64 bind listen fstat64 ftruncate64 fcntl64 epoll_ctl syscall
+           write pwrite64 recv sendfile64 read pread64 bind listen fstat64 ftruncate64 fcntl64 epoll_ctl epoll_create1 syscall
 
 $(B)/torture/torture.o: tests/support/torture.c $(B)/san/flags
 	@mkdir -p $(@D)

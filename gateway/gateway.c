@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <ev.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +35,10 @@
 #include "spawn.h"
 #include "timeq.h"
 
-enum { STATUS_CONNECTIONS = 8 };
+enum {
+    STATUS_CONNECTIONS = 8,
+    TROUBLE_MS = 100 /* before libev tries again */
+};
 
 /* ---- building ---- */
 
@@ -56,6 +60,14 @@ static void calm_loop(struct ev_loop *loop)
     ev_periodic_init(&never, NULL, 0., 1e9, NULL);
     ev_periodic_start(loop, &never);
     ev_periodic_stop(loop, &never);
+}
+
+/* libev ends the process where it can neither wait nor make its set of descriptors anew, unless this returns:
+ * then it tries again. */
+static void on_trouble(const char *what)
+{
+    log_error("%s: %s; it is tried again", what, strerror(errno));
+    (void)poll(NULL, 0, TROUBLE_MS);
 }
 
 static void init_pool(struct conn_pool *pool)
@@ -129,6 +141,7 @@ static enum gateway_exit build(struct gateway *g, struct conf *conf, const struc
         return GATEWAY_INTERNAL;
     reaper_init(g->loop);
     gateway_loop_watch(g);
+    ev_set_syserr_cb(on_trouble); /* what only the start needs it has */
     return GATEWAY_DRAINED;
 }
 

@@ -44,7 +44,8 @@ enum kind {
     FCNTL,
     WATCH,
     LOOKUP,
-    GROWTH
+    GROWTH,
+    SET
 };
 
 struct order {
@@ -100,6 +101,7 @@ WRAP(MEMORY, char *, strndup, (const char *text, size_t len), (text, len), NULL)
 WRAP(ACCEPT, int, accept4, (int fd, struct sockaddr *peer, socklen_t *len, int flags), (fd, peer, len, flags),
      -1)
 WRAP(CONNECT, int, connect, (int fd, const struct sockaddr *to, socklen_t len), (fd, to, len), -1)
+WRAP(SET, int, epoll_create1, (int flags), (flags), -1)
 WRAP(FORK, pid_t, fork, (void), (), -1)
 WRAP(PIPE, int, pipe2, (int *ends, int flags), (ends, flags), -1)
 WRAP(SOCKETPAIR, int, socketpair, (int domain, int type, int protocol, int *ends),
