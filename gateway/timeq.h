@@ -1,8 +1,8 @@
 /* timeq.h - deadlines: those of one length share one queue and one timer, whoever owns them.
  *
  * A queue of one length is sorted by arrival, so starting and stopping a deadline costs a list operation, and
- * with nothing waiting there is no timer. When a deadline passes its owner's task is woken with `expired`
- * set. */
+ * with nothing waiting there is no timer. When a deadline has passed, and the sockets were looked at once
+ * more, its owner's task is woken with `expired` set. */
 #ifndef LEANGATE_TIMEQ_H
 #define LEANGATE_TIMEQ_H
 
@@ -16,8 +16,8 @@
 struct timeq; /* all deadlines of one length */
 
 struct timeq_entry {
-    struct list node; /* linked while it waits */
-    double at;
+    struct list node;  /* linked while it waits */
+    double at;         /* seconds, on timeq_now's clock */
     struct task *task; /* woken when it expires */
     bool expired;      /* until the next start or stop */
 };
