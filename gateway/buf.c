@@ -7,7 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_CAPACITY = 512 };
+enum {
+    FIRST_CAPACITY = 512,
+    SHRINK_FROM = 8 * 1024 /* bytes to spare that are worth a move */
+};
 
 static size_t allocated;
 
@@ -108,4 +111,17 @@ void buf_consume(struct buf *b, uint32_t n)
     b->len -= n;
     if (b->len > 0)
         memmove(b->data, b->data + n, b->len);
+}
+
+void buf_shrink(struct buf *b)
+{
+    uint32_t want = b->len > FIRST_CAPACITY ? b->len : FIRST_CAPACITY;
+    if (b->cap < want || b->cap - want < SHRINK_FROM)
+        return;
+    char *data = realloc(b->data, want);
+    if (data == NULL)
+        return;
+    allocated -= b->cap - want;
+    b->data = data;
+    b->cap = want;
 }

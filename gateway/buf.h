@@ -40,6 +40,9 @@ bool buf_printf(struct buf *b, const char *format, ...) __attribute__((format(pr
 /* Drops the first `n` bytes (n <= len) and moves the rest to the front. */
 void buf_consume(struct buf *b, uint32_t n);
 
+/* Gives back what a large buffer has to spare. */
+void buf_shrink(struct buf *b);
+
 /* Bytes that all buffers of the process have allocated now. */
 size_t buf_allocated(void);
 

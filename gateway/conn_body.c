@@ -48,8 +48,9 @@ static int on_intake(struct conn *c, enum request_intake intake)
     return -1;
 }
 
-/* Body bytes that came with the head. What they leave, a following request, moves up behind the head. The
- * result is on_intake's. */
+/* Body bytes that came with the head. What they leave, a following request, moves up behind the head; the
+ * memory that they took is given back, for a slow client would hold it for long. The result is on_intake's.
+ */
 static int take_buffered(struct conn *c)
 {
     struct request *r = c->request;
@@ -59,6 +60,7 @@ static int take_buffered(struct conn *c)
     if (whole >= 0) {
         memmove(data, data + consumed, len - consumed);
         r->in.len -= (uint32_t)consumed;
+        buf_shrink(&r->in);
     }
     return whole;
 }

@@ -396,9 +396,9 @@ def test_a_proxy_in_front_of_the_apps_is_none_here(launch):
 def test_while_memory_is_used_up(launch):
     """Beyond [limits] buffers the heads of clients wait; a look does not."""
     gateway = launch(KITCHEN | {"limits": {"buffers": "1m"}})
-    held = [gateway.connect() for _ in range(40)]
+    held = [gateway.connect() for _ in range(100)]
     for connection in held:
-        connection.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n" + b"x" * 50000)
+        connection.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nA: " + b"x" * 15_000 + b"\r\n\r\n")
     with Inside(gateway) as inside:
         wait_until(lambda: inside.status()["memory"]["buffers"] >= 1 << 20, "used up memory")
         with gateway.connect(timeout=0.3) as late:

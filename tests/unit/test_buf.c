@@ -154,6 +154,32 @@ static void test_consume(void **state)
     buf_free(&b);
 }
 
+static void test_shrink(void **state)
+{
+    (void)state;
+    struct buf b;
+    buf_init(&b, 100000);
+    buf_shrink(&b);
+    assert_null(b.data);
+    assert_true(buf_puts(&b, "abc"));
+    assert_true(buf_reserve(&b, 4000));
+    uint32_t small = b.cap;
+    buf_shrink(&b);
+    assert_int_equal(b.cap, small); /* not worth it */
+    assert_true(buf_reserve(&b, 50000));
+    buf_shrink(&b);
+    assert_int_equal(b.cap, 512);
+    assert_int_equal(buf_allocated(), 512);
+    assert_holds(&b, "abc");
+    assert_true(buf_reserve(&b, 50000));
+    b.len = 20000;
+    buf_shrink(&b);
+    assert_int_equal(b.cap, 20000);
+    assert_int_equal(buf_allocated(), 20000);
+    assert_memory_equal(b.data, "abc", 3);
+    buf_free(&b);
+}
+
 static void test_free_and_use_again(void **state)
 {
     (void)state;
@@ -186,6 +212,7 @@ int main(void)
         cmocka_unit_test(test_no_room_at_all),
         cmocka_unit_test(test_largest_ceiling),
         cmocka_unit_test(test_consume),
+        cmocka_unit_test(test_shrink),
         cmocka_unit_test(test_free_and_use_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
