@@ -90,7 +90,7 @@ def is_asgi(app):
     functools = sys.modules.get("functools")  # which is there if there is a partial()
     while functools is not None and isinstance(app, functools.partial):
         app = app.func
-    for function in called(app):
+    for function in (*called(app), getattr(app.__class__, "__call__", None)):  # which is the wrapped one's of wrapt's objects
         if getattr(getattr(function, "__code__", None), "co_flags", 0) & CO_COROUTINE:
             return True
     return isinstance(app, type) and hasattr(app, "__await__")

@@ -33,6 +33,8 @@ def test_ready_tells_kind_and_concurrency(spawn):
     "app = App()\napp.__call__ = app.run\n",
     "class app:\n    def __init__(self, scope, receive, send): pass\n    def __await__(self): yield\n",
     "class App:\n    async def run(self, scope, receive, send): pass\napp = App().run\n",
+    "class Real:\n    async def __call__(self, scope, receive, send): pass\n"
+    "class Wrapper:\n    __class__ = Real\n    def __call__(self, *arguments): pass\napp = Wrapper()\n",
     "import functools\nasync def run(more, scope, receive, send): pass\napp = functools.partial(functools.partial(run), 1)\n",
 ])
 def test_kind_auto_finds_it(spawn, source):
