@@ -1,7 +1,8 @@
 """An ASGI app in a directory of scripts (kind files), which is served one request at a time: as a WSGI app that runs a loop of
 its own, with the app's lifespan, for each request. A whole worker of kind asgi is asgi.c.
 
-The client's leaving shows when something is sent to it (OSError), and not by http.disconnect before the answer's end."""
+The client's leaving shows when a piece is sent to it that is not the last (OSError), and not by http.disconnect before the
+answer's end. What follows an answer is done."""
 
 import asyncio
 
@@ -75,9 +76,14 @@ class Request:
             headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message.get("headers", ())]
             self.start = "%d " % message["status"], headers
         elif message["type"] == "http.response.body" and self.start is not None and not self.over.done():
+            more = message.get("more_body", False)
             self.write = self.write or self.start_response(*self.start)
-            self.write(message.get("body", b""))
-            if not message.get("more_body", False):
+            try:
+                self.write(message.get("body", b""))
+            except OSError:
+                if more:
+                    raise
+            if not more:
                 self.over.set_result(None)
         else:
             raise RuntimeError("unexpected message %r" % message["type"])

@@ -887,6 +887,28 @@ def test_an_asgi_file(files, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_what_follows_the_answer_of_an_asgi_file_is_done_though_the_client_left(files, mode):
+    worker = files(mode, a="""
+        import os, time
+        async def app(scope, receive, send):
+            assert scope["type"] == "http"
+            print("begun", flush=True)
+            while not os.path.exists(__file__ + ".go"):
+                time.sleep(0.001)
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body", "body": b"too late" * 10000})
+            print("behind it", flush=True)
+    """)
+    connection = worker.connect()
+    connection.send(request(cgi_params(path="/", SCRIPT_FILENAME=str(worker.root / "a.py")), flags=0))
+    eventually(lambda: worker.stdout == "begun\n")
+    connection.close()
+    (worker.root / "a.py.go").touch()
+    eventually(lambda: worker.stdout == "begun\nbehind it\n")
+    assert worker.stderr == ""
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_an_asgi_file_may_do_without_a_lifespan(files, mode):
     worker = files(mode, a="""
         async def app(scope, receive, send):
