@@ -8,12 +8,16 @@ import asyncio
 
 from pyworker.asgi import Lifespan, cancel
 
+ALONE = "CONTENT_TYPE", "CONTENT_LENGTH"  # have no HTTP_; some web servers send them both ways, and empty
 
-def header_name(name):
+
+def header_name(name, value):
     """The name of the header that a parameter is about, or None: HTTP_ACCEPT is b"accept"."""
     if name.startswith("HTTP_"):
         name = name[5:]
-    elif name not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        if name in ALONE:
+            return None
+    elif name not in ALONE or not value:
         return None
     return name.replace("_", "-").lower().encode("latin-1")
 
@@ -26,7 +30,7 @@ def scope_of(environ, state):
     """The scope of a request that came as a WSGI environ."""
     root = environ.get("SCRIPT_NAME", "").encode("latin-1")
     path = root + environ.get("PATH_INFO", "").encode("latin-1")
-    named = [(header_name(name), value) for name, value in environ.items() if isinstance(value, str)]
+    named = [(header_name(name, value), value) for name, value in environ.items() if isinstance(value, str)]
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},

@@ -886,6 +886,18 @@ def test_an_asgi_file(files, mode):
     assert (worker.directory / "shutdown").exists()
 
 
+def test_headers_about_the_body_come_once(files):
+    """As nginx sends them: both ways, and empty where there is no body."""
+    worker = files(a="""
+        async def app(scope, receive, send):
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body", "body": repr([pair for pair in scope["headers"] if b"content" in pair[0]]).encode()})
+    """)
+    answer = get(worker, "a.py", HTTP_CONTENT_LENGTH="3", HTTP_CONTENT_TYPE="text/x", CONTENT_TYPE="text/x", CONTENT_LENGTH="")
+    assert answer.body == b"[(b'content-type', b'text/x')]"
+    assert get(worker, "a.py", HTTP_CONTENT_TYPE="", CONTENT_TYPE="").body == b"[]"
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_what_follows_the_answer_of_an_asgi_file_is_done_though_the_client_left(files, mode):
     worker = files(mode, a="""
