@@ -202,7 +202,10 @@ def serve(core, app, lifespan, ready, debug, concurrency, loop=None):
         asyncio.set_event_loop(loop)
     life = Lifespan(core, app, lifespan)
     try:
-        loop.run_until_complete(life.startup())
+        try:
+            loop.run_until_complete(life.startup())
+        except SystemExit as error:  # which goes through the loop, whoever waits for the startup
+            raise LoadError("the app's startup failed: %s" % describe(error)) from error
         try:
             run(core, loop, life, ready, debug, concurrency)
             tasks = asyncio.all_tasks(loop) - {life.task}

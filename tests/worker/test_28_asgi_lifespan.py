@@ -125,6 +125,15 @@ def test_startup_failed(spawn, mode):
     assert "KeyError: 'no database'" in details
 
 
+@pytest.mark.parametrize("mode", ["persistent", "fork"])
+@pytest.mark.parametrize("source", [RAISES, FAILS])
+def test_startup_that_exits_has_failed(spawn, source, mode):
+    worker = spawn(source.replace('raise KeyError("no database")', "raise SystemExit(3)"), options=["--mode", mode])
+    summary, details = worker.failed()
+    assert summary == "the app's startup failed: SystemExit: 3" and "in startup" in details
+    assert worker.stderr == ""
+
+
 def test_startup_failed_without_an_exception(spawn):
     source = FAILS.replace('raise KeyError("no database")', "await asyncio.sleep(60)")
     summary, details = spawn(source).failed()
