@@ -76,10 +76,11 @@ const struct handler app_handler = {"app", handle_start, handle_resume, handle_c
 
 /* ---- life ---- */
 
-struct app *app_new(struct app_shared *shared, struct conf *conf, const struct conf_app *app_conf)
+struct app *app_new(struct app_shared *shared, struct conf *conf, const struct conf_app *app_conf,
+                    struct stats *numbers)
 {
     struct app *app = calloc(1, sizeof(*app));
-    struct stats *stats = stats_new();
+    struct stats *stats = numbers != NULL ? stats_ref(numbers) : stats_new();
     /* a retry must come, however short memory is then */
     if (app == NULL || stats == NULL || timeq_get(APP_RETRY_MS) == NULL) {
         log_error("%s: no memory for the app", app_conf->name);

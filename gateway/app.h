@@ -10,8 +10,10 @@
 /* The handler of all apps. r->app and r->app_conf must be set before start. */
 extern const struct handler app_handler;
 
-/* The runtime state of an app; NULL when out of memory. */
-struct app *app_new(struct app_shared *shared, struct conf *conf, const struct conf_app *app_conf);
+/* The runtime state of an app; NULL when out of memory. It goes on with `numbers`, or with numbers of its own
+ * where that is NULL. */
+struct app *app_new(struct app_shared *shared, struct conf *conf, const struct conf_app *app_conf,
+                    struct stats *numbers);
 
 /* Frees it; no worker and no request may be left. */
 void app_free(struct app *app);
@@ -20,7 +22,7 @@ void app_free(struct app *app);
 void app_expect(struct app *app, bool arriving);
 
 /* Another configuration. Where requests are under way or wait a successor takes over from the workers of the
- * old one; those that are idle are stopped. False: this app can only be retired. */
+ * old one; those that are idle are stopped. False: this app can only be retired, and another one made. */
 bool app_reload(struct app *app, struct conf *conf, const struct conf_app *app_conf);
 
 /* Nothing new comes to it: it ends when all is finished that it has. shared->idle is woken then. */

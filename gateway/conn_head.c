@@ -45,7 +45,7 @@ void conn_head_wake_waiting(struct conn_pool *pool)
 static struct app *app_for(struct conn_pool *pool, uint32_t index)
 {
     if (pool->apps[index] == NULL)
-        pool->apps[index] = app_new(pool->app_shared, pool->conf, &pool->conf->apps[index]);
+        pool->apps[index] = app_new(pool->app_shared, pool->conf, &pool->conf->apps[index], NULL);
     return pool->apps[index];
 }
 

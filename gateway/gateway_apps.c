@@ -8,7 +8,7 @@ void gateway_apps_start(struct gateway *g)
         if (pool->conf->apps[i].start != CONF_START_EAGER)
             continue;
         if (pool->apps[i] == NULL)
-            pool->apps[i] = app_new(pool->app_shared, pool->conf, &pool->conf->apps[i]);
+            pool->apps[i] = app_new(pool->app_shared, pool->conf, &pool->conf->apps[i], NULL);
         if (pool->apps[i] != NULL)
             app_warm(pool->apps[i]);
     }
@@ -39,7 +39,7 @@ void gateway_apps_free_retired(struct gateway *g)
 /* Starts one app in a process that ends right after. False: it cannot be loaded, which was logged. */
 static bool check_app(struct gateway *g, uint32_t index)
 {
-    struct app *app = app_new(&g->shared, g->pool.conf, &g->pool.conf->apps[index]);
+    struct app *app = app_new(&g->shared, g->pool.conf, &g->pool.conf->apps[index], NULL);
     if (app == NULL)
         return false;
     app->checking = true;

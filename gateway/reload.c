@@ -167,9 +167,12 @@ static void change_apps(const struct reload *reload, struct app **old, uint32_t 
     for (uint32_t i = 0; i < count; i++) {
         struct app *app = old[i];
         struct app **place = app != NULL ? place_of(pool, app) : NULL;
-        if (place != NULL && app_reload(app, pool->conf, &pool->conf->apps[place - pool->apps])) {
+        const struct conf_app *conf = place != NULL ? &pool->conf->apps[place - pool->apps] : NULL;
+        if (place != NULL && app_reload(app, pool->conf, conf)) {
             *place = app;
         } else if (app != NULL) {
+            if (place != NULL) /* NULL: no memory now; it is made anew at its first request */
+                *place = app_new(pool->app_shared, pool->conf, conf, app->stats);
             list_append(reload->retired, &app->node);
             app_retire(app);
         }

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import rawhttp
-from gateway import PATIENCE, app, proc_file, run, wait_until
+from gateway import PATIENCE, app, ini, proc_file, run, wait_until
 
 STATUS = {"status": {"listen": "127.0.0.1:0"}}
 KITCHEN = {"app:kitchen": app("kitchen")} | STATUS
@@ -180,6 +180,26 @@ def test_the_highest_queue(launch):
         slow = inside.app("slow")
     assert slow["queue"] == {"now": 0, "highest": 5, "limit": 5}
     assert slow["rejected"]["queue_full"] == statuses.count(503) == slow["requests"]["5xx"] > 0
+
+
+def test_numbers_outlive_a_reload(launch, tmp_path):
+    """Also those of an app that has another server, or another kind of one, from then on."""
+    server = f"unix:{tmp_path}/nobody"
+    listen = {"gateway": {"listen": "127.0.0.1:0"}} | STATUS
+    gateway = launch({"app:a": app("kitchen", path="/a"), "app:b": {"address": server, "path": "/b"}} | STATUS)
+    assert [gateway.get(path).status for path in ("/a", "/b", "/b")] == [200, 502, 502]
+    for n, apps in enumerate([{"app:a": app("kitchen", path="/a"), "app:b": {"address": server, "path": "/b"}},
+                              {"app:a": {"address": server, "path": "/a"}, "app:b": app("kitchen", path="/b")}]):
+        gateway.config.write_text(ini(listen | apps))
+        start = len(gateway.err.text)
+        gateway.send_signal(signal.SIGHUP)
+        gateway.err.wait("^configuration loaded anew: ", start)
+        with Inside(gateway) as inside:
+            requests = {name: inside.app(name)["requests"] for name in "ab"}
+            assert (requests["a"]["2xx"], requests["b"]["5xx"]) == (1, 2)
+    assert [gateway.get(path).status for path in ("/a", "/b")] == [502, 200]
+    with Inside(gateway) as inside:
+        assert inside.app("a")["requests"] | {"2xx": 1, "5xx": 1} == inside.app("a")["requests"]
 
 
 def test_metrics(launch):
