@@ -30,7 +30,8 @@ enum {
  * its end. */
 static void hang_up(struct upstream *up, const char *reason)
 {
-    log_warning("%s: a connection to a worker is given up: %s", up->owner.app->name, reason);
+    if (up->delivered || *up->owner.app->address == '\0') /* else it is told as one that cannot be reached */
+        log_warning("%s: a connection to a worker is given up: %s", up->owner.app->name, reason);
     up->hung_up = true;
     shutdown(up->fd, SHUT_RDWR);
 }
