@@ -427,7 +427,6 @@ def test_an_activated_connection_waits_for_the_start(activate, listening):
     ("systemd", "udp", "", "", r"descriptor 3 is not a stream socket"),
     ("fd:3", "file", "-", "", r"cannot listen on fd:3: descriptor 3 is not a socket"),
     ("fd:999", "tcp", "-", "", r"cannot listen on fd:999: descriptor 999 is not open"),
-    ("fd:3 fd:3", "tcp", "-", "", r"descriptor 3 is listened on already"),
     ("systemd fd:3", "tcp", "", "", r"descriptor 3 is listened on already"),
 ])
 def test_what_cannot_be_inherited(activate, listening, tmp_path, listen, kind, pid, names, message):
