@@ -116,17 +116,32 @@ static PyObject *format_exception(PyObject *type, PyObject *value, PyObject *tra
     return bytes;
 }
 
+static bool are_disconnects(PyObject *group, int depth);
+
 /* Whether it is an OSError, or one stands behind it. */
 static bool is_disconnect(PyObject *error, int depth)
 {
-    if (error == NULL || error == Py_None || depth == 0)
+    if (error == NULL || !PyExceptionInstance_Check(error) || depth == 0)
         return false;
-    if (PyObject_IsInstance(error, PyExc_OSError) == 1)
+    if (PyObject_IsInstance(error, PyExc_OSError) == 1 || are_disconnects(error, depth))
         return true;
     PyObject *context = PyException_GetContext(error);
     bool found = is_disconnect(context, depth - 1);
     Py_XDECREF(context);
     return found;
+}
+
+/* Whether it is an ExceptionGroup of nothing else. */
+static bool are_disconnects(PyObject *group, int depth)
+{
+    PyObject *errors = PyObject_GetAttrString(group, "exceptions");
+    if (errors == NULL)
+        PyErr_Clear();
+    bool all = errors != NULL && PyTuple_Check(errors) && PyTuple_Size(errors) > 0;
+    for (Py_ssize_t i = 0; all && i < PyTuple_Size(errors); i++)
+        all = is_disconnect(PyTuple_GetItem(errors, i), depth - 1);
+    Py_XDECREF(errors);
+    return all;
 }
 
 bool exchange_was_left(const struct exchange *x)

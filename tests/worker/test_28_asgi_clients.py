@@ -77,6 +77,27 @@ def test_send_raises_when_the_client_left(asgi, half):
     assert worker.stderr == ""  # nobody's mistake
 
 
+@pytest.mark.parametrize("more", ["", ", KeyError('mine')"])
+def test_a_group_of_what_send_raises_is_nobody_s_mistake(asgi, more):
+    worker = asgi(LEAVING + """
+    async def groups(scope, receive, send):
+        kind = getattr(builtins, "ExceptionGroup", lambda text, errors: errors[-1])  # 3.11 has it
+        try:
+            await streams(scope, receive, send)
+        except OSError as error:
+            left = error
+        raise kind("outer", [left, kind("inner", [left%s])])
+    import builtins
+    """ % more)
+    with worker.connect() as connection:
+        connection.send(request(cgi_params(path="/groups")))
+        connection.read_exactly(100)
+    eventually(lambda: worker.stdout == "left BrokenPipeError\n")
+    assert worker.ask(path="/hello").body == b"hello"
+    assert ("mine" in worker.stderr) == bool(more)
+    assert ("Traceback" in worker.stderr) == bool(more)
+
+
 def test_what_follows_an_answer_is_done_though_the_client_left(asgi):
     worker = asgi(LEAVING)
     connection = worker.connect()
