@@ -108,24 +108,24 @@ static void drop_line(struct sink *sink)
     stats_globals[STATS_LOG_DROPPED]++;
 }
 
-/* Room for a line of at most `len` bytes, behind what is to be said of lines that had none. False: none, and
- * the line is dropped, or nobody wants it. */
+/* Room for a line of at most `len` bytes, behind what is to be said of lines that had none. False: there is
+ * none for both, and the line is dropped; or nobody wants it. */
 static bool reserve_line(struct sink *sink, size_t len)
 {
+    char note[96];
+    int n = 0;
     if (sink == NULL || sink->fd == -1)
         return false;
-    if (sink->dropped > 0) {
-        char note[96];
-        int n =
-            snprintf(note, sizeof(note),
+    if (sink->dropped > 0)
+        n = snprintf(note, sizeof(note),
                      "(%lu log lines dropped: the reader is too slow, or the disk full)\n", sink->dropped);
-        if (n > 0 && buf_put(&sink->pending, note, (size_t)n))
-            sink->dropped = 0;
+    if (n < 0 || !buf_reserve(&sink->pending, (size_t)n + len)) {
+        drop_line(sink);
+        return false;
     }
-    if (buf_reserve(&sink->pending, len))
-        return true;
-    drop_line(sink);
-    return false;
+    (void)buf_put(&sink->pending, note, (size_t)n);
+    sink->dropped = 0;
+    return true;
 }
 
 static void sink_put(struct sink *sink, const char *line, size_t len)
