@@ -8,6 +8,7 @@ every single call of the scenario fail."""
 import errno
 import mmap
 import os
+import signal
 import struct
 import time
 
@@ -15,6 +16,7 @@ import pytest
 
 import gateway as support
 from gateway import app, wait_until
+from rawhttp import Connection
 
 # It brings its own binary: one run is enough.
 pytestmark = pytest.mark.release
@@ -94,9 +96,11 @@ def launch_tortured(launch, tmp_path, monkeypatch):
         gateway = launch(
             {"app:kitchen": app("kitchen", **keys | more),
              "app:remote": {"path": "/remote", "kind": "fastcgi", "address": f"unix:{tmp_path}/none", "queue_timeout": "2s"},
+             "status": {"listen": f"unix:{tmp_path}/status"},
              "limits": {"body_memory": "4k", "response_memory": "8k", "response_headers": "2k"},
              "timeouts": {"header": "2s", "body": "2s", "send": "5s", "keepalive": "60s"}},
             environ={"TORTURE_FILE": str(tmp_path / "order")}, wait=fails is None)
+        gateway.status = f"{tmp_path}/status"
         return gateway, order
 
     return start
@@ -149,8 +153,44 @@ def gone_client(gateway, connection):
     connection.close()
 
 
+def ranges(gateway, connection):
+    for wanted in ("bytes=5-90000", "bytes=-5", "bytes=900000-"):
+        connection.get("/files/page", fields=[("Range", wanted)])
+
+
+def status_pages(gateway, connection):
+    """Of the three one is left in the middle."""
+    for target in ("/", "/status.json", "/metrics"):
+        with Connection(gateway.status, HANGS) as inside:
+            inside.get(target)
+    with Connection(gateway.status, HANGS) as inside:
+        inside.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+
+
+def many_at_once(gateway, connection):
+    connections = [gateway.connect(timeout=HANGS) for _ in range(6)]
+    for number, one in enumerate(connections):
+        one.request("POST", "/checksum", body=b"x" * 9000 * (number % 2))
+    for one in connections:
+        with one:
+            one.answer()
+
+
+def server_that_is_not_there(gateway, connection):
+    connection.get("/remote")
+
+
+def another_configuration(gateway, connection):
+    start = len(gateway.err.text)
+    gateway.send_signal(signal.SIGHUP)
+    connection.get("/1")
+    gateway.err.wait("loaded anew|goes on|no memory", start, HANGS)
+
+
 SCENARIO = [keep_alive, spooled_body, chunks_and_percent, static_file, slow_client, error_page, gone_client, crash,
             keep_alive]
+if LONG:
+    SCENARIO += [ranges, status_pages, many_at_once, server_that_is_not_there, another_configuration, keep_alive]
 
 
 def play(gateway):
