@@ -101,14 +101,18 @@ void timeq_free(void)
 
 struct timeq *timeq_get(int64_t ms)
 {
+    struct timeq *longer = NULL; /* the shortest of those */
     if (ms < 0)
         return NULL;
-    for (struct timeq *queue = queues; queue != NULL; queue = queue->next)
+    for (struct timeq *queue = queues; queue != NULL; queue = queue->next) {
         if (queue->ms == ms)
             return queue;
+        if (queue->ms > ms && (longer == NULL || queue->ms < longer->ms))
+            longer = queue;
+    }
     struct timeq *queue = calloc(1, sizeof(*queue));
     if (queue == NULL)
-        return NULL;
+        return longer;
     queue->ms = ms;
     queue->length = (double)ms / 1000.0;
     list_init(&queue->waiting);

@@ -28,7 +28,8 @@ void timeq_init(struct ev_loop *loop);
 /* Gives all queues back; no deadline may wait any more. */
 void timeq_free(void);
 
-/* The queue for a length in milliseconds; NULL when out of memory or when ms < 0 (no deadline). */
+/* The queue for a length in milliseconds; NULL when ms < 0 (no deadline). Out of memory: that of the next
+ * length above, for late is better than never; NULL if there is none. */
 struct timeq *timeq_get(int64_t ms);
 
 /* (Re)starts the deadline from now. A NULL queue stops it: no deadline. */
