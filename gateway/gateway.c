@@ -137,9 +137,8 @@ static enum gateway_exit build(struct gateway *g, struct conf *conf, const struc
     g->shared = (struct app_shared){.loop = g->loop, .library = library, .idle = &g->task};
     fleet_init(&g->shared.fleet, conf->workers);
     raise_limits();
-    if (!fill_pools(g, conf))
+    if (!fill_pools(g, conf) || !reaper_init(g->loop))
         return GATEWAY_INTERNAL;
-    reaper_init(g->loop);
     gateway_loop_watch(g);
     ev_set_syserr_cb(on_trouble); /* what only the start needs it has */
     return GATEWAY_DRAINED;

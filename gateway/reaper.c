@@ -2,7 +2,6 @@
 #include "reaper.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +15,8 @@ static struct ev_loop *loop;
 static struct list ours = {&ours, &ours};
 static ev_child everybody; /* sees every child's exit */
 static bool sweeping;      /* strangers were killed and may have left children of their own */
-static pid_t elders[64];   /* what the process had started before it became this program by exec; 0: none */
+static pid_t *elders;      /* what the process had started before it became this program by exec; 0: gone */
+static size_t elder_count;
 
 static bool is_ours(pid_t pid)
 {
@@ -29,40 +29,33 @@ static bool is_ours(pid_t pid)
 
 static pid_t *find_elder(pid_t pid)
 {
-    for (size_t i = 0; i < sizeof(elders) / sizeof(elders[0]); i++)
+    for (size_t i = 0; i < elder_count; i++)
         if (elders[i] == pid)
             return &elders[i];
     return NULL;
 }
 
-/* The pids of our children as the kernel lists them, at most as many as fit; "" when it does not. */
-static void list_children(char *text, size_t size)
+/* The pids of our children as the kernel lists them; NULL when it does not. */
+static FILE *open_children(void)
 {
     char path[64];
-    text[0] = '\0';
-    snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd == -1)
-        return;
-    ssize_t n = read(fd, text, size - 1);
-    close(fd);
-    text[n > 0 ? n : 0] = '\0';
-    char *last = strrchr(text, ' '); /* the last pid may be cut in its digits */
-    *(last != NULL ? last : text) = '\0';
+    (void)snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+    return fopen(path, "re");
 }
 
 /* Children of the kernel's list are unreaped, so no pid can be somebody else's. */
 void reaper_sweep(void)
 {
-    char text[4096];
-    list_children(text, sizeof(text));
+    FILE *children = open_children();
+    int pid;
     sweeping = false;
-    char *next = text;
-    for (long pid = strtol(text, &next, 10); pid > 0; pid = strtol(next, &next, 10))
-        if (!is_ours((pid_t)pid) && find_elder((pid_t)pid) == NULL) {
-            kill((pid_t)pid, SIGKILL);
+    while (children != NULL && fscanf(children, "%d", &pid) == 1)
+        if (!is_ours(pid) && find_elder(pid) == NULL) {
+            kill(pid, SIGKILL);
             sweeping = true;
         }
+    if (children != NULL)
+        (void)fclose(children); /* it was only read */
 }
 
 static void on_stranger(EV_P_ ev_child *child, int events)
@@ -89,24 +82,38 @@ static void on_exit_of_ours(EV_P_ ev_child *watcher, int events)
     task_wake(child->task);
 }
 
-/* No worker has left these behind: a script has started them, and then this program in its own place. */
-static void spare_elders(void)
+/* No worker has left these behind: a script has started them, and then this program in its own place. False:
+ * no memory. */
+static bool spare_elders(void)
 {
-    char text[4096];
-    list_children(text, sizeof(text));
-    char *next = text;
-    for (size_t i = 0; i < sizeof(elders) / sizeof(elders[0]); i++)
-        elders[i] = (pid_t)strtol(next, &next, 10);
+    FILE *children = open_children();
+    bool good = true;
+    int pid;
+    while (good && children != NULL && fscanf(children, "%d", &pid) == 1) {
+        pid_t *more = realloc(elders, (elder_count + 1) * sizeof(*elders));
+        good = more != NULL;
+        if (good) {
+            elders = more;
+            elders[elder_count++] = pid;
+        }
+    }
+    if (children != NULL)
+        (void)fclose(children);
+    return good;
 }
 
-void reaper_init(struct ev_loop *ev)
+bool reaper_init(struct ev_loop *ev)
 {
     loop = ev;
-    spare_elders();
+    if (!spare_elders()) {
+        log_error("no memory for the processes that were there before");
+        return false;
+    }
     if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == -1)
         log_debug("not a subreaper: %s", strerror(errno));
     ev_child_init(&everybody, on_stranger, 0, 0);
     ev_child_start(loop, &everybody);
+    return true;
 }
 
 void reaper_watch(struct reaper_child *child, pid_t pid, struct task *task)

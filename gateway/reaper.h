@@ -21,8 +21,9 @@ struct reaper_child {
     struct task *task;
 };
 
-/* Once, before the first child: makes the gateway the parent of what workers leave behind. */
-void reaper_init(struct ev_loop *loop);
+/* Once, before the first child: makes the gateway the parent of what workers leave behind. False with a
+ * message in the log: no memory. */
+bool reaper_init(struct ev_loop *loop);
 
 /* A child that the gateway has started: `task` is woken when it has exited. The struct stays where it is. */
 void reaper_watch(struct reaper_child *child, pid_t pid, struct task *task);
