@@ -7,16 +7,18 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum {
-    PAGE = 4096,
     LARGE = 128 * 1024,
-    RESERVE = 1024 * 1024, /* libev's tables for some 10,000 connections */
-    SEGMENTS = 8,          /* of one object, that cannot be written to: there are three */
-    STACK_USED = 64 * 1024 /* as far below the caller as a call has ever come */
+    RESERVE = 1024 * 1024,  /* libev's tables for some 10,000 connections */
+    SEGMENTS = 8,           /* of one object, that cannot be written to: there are three */
+    STACK_USED = 64 * 1024, /* as far below the caller as a call has ever come; whole pages */
+    STACK_NEAR = 8 * 1024   /* below the caller, what is in use */
 };
 
-char memory_scratch[MEMORY_SCRATCH] __attribute__((aligned(PAGE)));
+char memory_scratch[MEMORY_SCRATCH] __attribute__((aligned(4096)));
+static uintptr_t page_size; /* bytes: 4 KB, on ARM up to 64 */
 static void *reserve = MAP_FAILED;
 
 static void fill_reserve(void)
@@ -27,6 +29,7 @@ static void fill_reserve(void)
 
 void memory_init(void)
 {
+    page_size = (uintptr_t)sysconf(_SC_PAGESIZE);
 #ifdef __GLIBC__ /* musl's malloc maps from 128 KB on, and gives back what is free, by itself */
     /* Fixed: else both grow with use, and what was a large buffer stays on the heap. */
     mallopt(M_MMAP_THRESHOLD, LARGE);
@@ -67,7 +70,7 @@ static int drop_text(struct dl_phdr_info *info, size_t size, void *unused)
         if (segment->p_type != PT_LOAD || (segment->p_flags & PF_W) != 0)
             continue;
         uintptr_t start = info->dlpi_addr + segment->p_vaddr;
-        parts[count].page = start & ~(uintptr_t)(PAGE - 1);
+        parts[count].page = start & ~(page_size - 1);
         parts[count].len = segment->p_memsz + (start - parts[count].page);
         count++;
     }
@@ -80,8 +83,16 @@ static int drop_text(struct dl_phdr_info *info, size_t size, void *unused)
  * touched. */
 static void drop_stack(void)
 {
-    uintptr_t here = (uintptr_t)__builtin_frame_address(0) & ~(uintptr_t)(PAGE - 1);
-    (void)madvise((void *)(here - STACK_USED), STACK_USED - 2 * PAGE, MADV_DONTNEED);
+    uintptr_t end = ((uintptr_t)__builtin_frame_address(0) - STACK_NEAR) & ~(page_size - 1);
+    (void)madvise((void *)(end - STACK_USED), STACK_USED, MADV_DONTNEED);
+}
+
+static void drop_scratch(void)
+{
+    uintptr_t start = ((uintptr_t)memory_scratch + page_size - 1) & ~(page_size - 1);
+    uintptr_t end = ((uintptr_t)memory_scratch + sizeof(memory_scratch)) & ~(page_size - 1);
+    if (start < end)
+        (void)madvise((void *)start, end - start, MADV_DONTNEED);
 }
 
 void memory_trim(void)
@@ -95,6 +106,6 @@ void memory_give_back(void)
 {
     memory_trim();
     drop_stack();
-    (void)madvise(memory_scratch, sizeof(memory_scratch), MADV_DONTNEED);
+    drop_scratch();
     (void)dl_iterate_phdr(drop_text, NULL);
 }
