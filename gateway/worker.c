@@ -165,6 +165,10 @@ static void take_message(struct worker *w, const struct control_message *message
             on_nonsense(w);
         break;
     case CONTROL_FAILED:
+        if (w->ready != 0) {
+            on_nonsense(w);
+            break;
+        }
         if (w->failure == NULL)
             w->failure = strdup(message->text); /* NULL: the failure is told without its text */
         worker_event(w, WORKER_ON_FAILED);

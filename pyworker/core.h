@@ -35,6 +35,7 @@ struct core {
     unsigned requests; /* at a time, as FCGI_MAX_REQS tells */
     bool guarded;      /* there is a gateway: a unix peer must be trusted */
     bool single;       /* a copy of a zygote: one connection, then the end */
+    bool told_ready;   /* what goes wrong from now on is no failed start */
     bool awaited;      /* a copy whose zygote has still to tell READY: it does when it has started */
     uint8_t *peek;     /* CONN_PEEK_MAX bytes, of the thread in core_next() */
     bool polled;       /* core_poll() is used, not core_next() */

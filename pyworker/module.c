@@ -68,8 +68,8 @@ static PyObject *module_send(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "y#:send", &text, &len))
         return NULL;
     bool failure = strncmp(text, "FAILED", sizeof("FAILED") - 1) == 0;
-    if (w->core.control == -1 ||
-        (w->core.single && !failure)) /* a copy would say at each request what its zygote has said */
+    /* a copy would say at each request what its zygote has said; who was ready has not failed to start */
+    if (w->core.control == -1 || (w->core.single ? !failure : failure && w->core.told_ready))
         Py_RETURN_FALSE;
     Py_BEGIN_ALLOW_THREADS sent = control_send(w->core.control, text, (size_t)len);
     Py_END_ALLOW_THREADS return PyBool_FromLong(sent);
@@ -195,6 +195,7 @@ static PyObject *module_fork(PyObject *module, PyObject *args)
         zygote_close(&zygote);
         return fail_errno("making copies");
     }
+    w->core.told_ready = !awaited;
     if (!awaited)
         (void)control_send(w->core.control, ready, (size_t)len); /* as START */
     PyObject *copy = fork_copies(&zygote);
@@ -220,6 +221,7 @@ static PyObject *module_serve(PyObject *module, PyObject *args, PyObject *kwargs
         return NULL;
     if (!core_open(&w->core, concurrency) || !threads_open(&w->threads, w, concurrency))
         return fail_errno("epoll set");
+    w->core.told_ready = true;
     if (!w->core.single)
         (void)control_send(w->core.control, ready, (size_t)len); /* as START */
     Py_INCREF(app);

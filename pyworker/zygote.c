@@ -196,6 +196,7 @@ static void take_word(struct zygote *z, struct copy *copy, const char *text, siz
         take_failure(z, copy, text, len);
     } else if (strncmp(text, "READY ", 6) == 0 && z->awaited) {
         z->awaited = false;
+        z->core->told_ready = true;
         (void)control_send(z->core->control, text, len); /* as FAILED */
     } else if (slot != -1) {
         for (unsigned i = 0; i < z->limit; i++)

@@ -68,6 +68,8 @@ def nonsense():
     say(*[b"HUNG %d" % n for n in range(100)])
 def ready_again():
     say(b"READY wsgi persistent 65535 0")
+def failed_afterwards():
+    say(b"FAILED\\nforged\\n")
 def ready_before_its_time():
     say(b"READY wsgi persistent 4 -99999999999999999999")
 def note():
@@ -222,7 +224,7 @@ def test_a_forged_note_is_one_line(unruly):
     gateway.err.wait(r"^warning: k: one\\x0ak: ready in 3 ms \\xc2\\x9b2J\\xff$")
 
 
-@pytest.mark.parametrize("name", ["nonsense", "ready_again", "ready_before_its_time"])
+@pytest.mark.parametrize("name", ["nonsense", "ready_again", "failed_afterwards", "ready_before_its_time"])
 def test_a_worker_that_forges_is_replaced(unruly, name):
     gateway = unruly()
     gateway.get("/k/")

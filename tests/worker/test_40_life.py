@@ -305,6 +305,26 @@ def test_other_handlers_of_the_app_run_while_it_waits(serve):
     assert worker.ask("POST", "/", b"x").body == b"x"
 
 
+@pytest.mark.parametrize("options", [["--kind", "wsgi"], ["--kind", "asgi"], ["--kind", "wsgi", "--mode", "fork"]], ids=lambda o: o[-1])
+def test_an_exception_of_a_handler_ends_a_worker_and_is_told(serve, options):
+    """An alarm that comes when its request is over, say. It is no failed start: the gateway would kill at that word, and tell nobody."""
+    worker = serve("""
+        import atexit, signal
+        atexit.register(lambda: print("atexit"))
+        def handler(*_):
+            raise TimeoutError("too late")
+        signal.signal(signal.SIGUSR1, handler)
+        def app(*_):
+            pass
+    """, options=[*options, *(["--lifespan", "off"] if "asgi" in options else [])])
+    eventually(worker.sleeps)
+    worker.process.send_signal(signal.SIGUSR1)
+    assert worker.message() == ""
+    assert worker.wait() == 1
+    assert "in handler\n" in worker.stderr and worker.stderr.endswith("\npyworker: TimeoutError: too late\n")
+    assert worker.stdout == "atexit\n"
+
+
 def test_signals_do_not_cut_bodies_or_answers(serve):
     """libfcgi takes an interrupted read or write for the end of the connection."""
     worker = serve("""
