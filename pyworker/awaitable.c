@@ -1,6 +1,8 @@
 /* awaitable.c - what is the same for the awaitables of receive() and send(). */
 #include "awaitable.h"
 
+#include "handles.h"
+
 PyObject *awaitable_new(PyObject *type, struct call *c, PyObject *message)
 {
     struct awaitable *a = PyObject_New(struct awaitable, (PyTypeObject *)type);
@@ -81,6 +83,7 @@ PyObject *awaitable_type(const char *name, iternextfunc step)
         {NULL,    NULL,            0,            NULL                        },
     };
     PyType_Slot slots[] = {
+        {Py_tp_new,      (void *)handle_refuse_new},
         {Py_tp_dealloc,  (void *)dealloc          },
         {Py_tp_iter,     (void *)PyObject_SelfIter},
         {Py_am_await,    (void *)PyObject_SelfIter},

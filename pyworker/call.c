@@ -12,6 +12,7 @@
 
 #include "asgi.h"
 #include "awaitable.h"
+#include "handles.h"
 #include "release.h"
 #include "reply.h"
 #include "scope.h"
@@ -335,6 +336,7 @@ PyObject *call_type(void)
         {NULL,    NULL,       0,            NULL                           },
     };
     static PyType_Slot slots[] = {
+        {Py_tp_new,      (void *)handle_refuse_new},
         {Py_tp_dealloc,  (void *)call_dealloc     },
         {Py_tp_getattro, (void *)call_getattr     },
         {Py_tp_iter,     (void *)PyObject_SelfIter},

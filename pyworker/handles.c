@@ -9,6 +9,13 @@ PyObject *handle_new(PyObject *type, struct exchange *x)
     return (PyObject *)handle;
 }
 
+PyObject *handle_refuse_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    (void)args;
+    (void)kwargs;
+    return PyErr_Format(PyExc_TypeError, "%R: the worker alone makes these", type);
+}
+
 void handle_detach(PyObject *handle)
 {
     if (handle != NULL)

@@ -15,6 +15,9 @@ PyObject *handle_new(PyObject *type, struct exchange *x);
 void handle_detach(PyObject *handle); /* NULL is allowed */
 void handle_dealloc(PyObject *handle);
 
+/* tp_new of a type whose objects are nothing without a request, so that type(x)() makes none. */
+PyObject *handle_refuse_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
+
 /* The types, for the module's start; NULL with an exception. */
 PyObject *input_type(void);
 PyObject *responder_type(void);

@@ -127,3 +127,21 @@ def test_a_body_of_100_mb_flows(serve):
     before = worker.memory()
     assert worker.ask("POST", "/", body).body == b"100000000"
     assert worker.memory() - before < 10_000_000
+
+
+def test_types_of_what_an_app_gets_make_nothing(asgi):
+    worker = asgi("""
+    async def make(scope, receive, send):
+        waiting = receive()
+        telling = send({"type": "http.response.start", "status": 200})
+        for kind in type(waiting), type(telling), type(asyncio.current_task().get_coro()):
+            try:
+                kind()
+            except TypeError as error:
+                assert "the worker alone makes these" in str(error)
+            else:
+                raise AssertionError(kind)
+        await telling
+        await send({"type": "http.response.body", "body": b"none"})
+    """)
+    assert worker.ask(path="/make").body == b"none"
