@@ -144,7 +144,7 @@ static unsigned fail(struct call *c)
     static const char server_error[] = "Internal Server Error\n";
     PyObject *text = NULL;
 
-    if (exchange_was_left(&c->x))
+    if (c->told && exchange_was_left(&c->x))
         PyErr_Clear();
     else
         exchange_log(&c->x, c->asgi->worker->debug ? &text : NULL);

@@ -41,11 +41,11 @@ struct call {
     bool held;     /* so far it waits for the app to return */
     bool timed;    /* `completed` says since when the app goes on behind its answer */
     struct timespec completed;
-    time_t
-        unheard_since; /* CLOCK_MONOTONIC: the first message to a client that had left; 0: there was none */
-    bool writing;      /* `output` waits for room */
-    bool closing;      /* END_REQUEST is in it */
-    bool keep;         /* the connection may have another request */
+    time_t unheard_since; /* of the first message after the client had left, CLOCK_MONOTONIC; or 0 */
+    bool told;            /* by an OSError that the client has left */
+    bool writing;         /* `output` waits for room */
+    bool closing;         /* END_REQUEST is in it */
+    bool keep;            /* the connection may have another request */
     struct output output;
     PyObject *body; /* of which `output` has a part */
 };

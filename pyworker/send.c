@@ -23,6 +23,7 @@ static int drop(struct awaitable *a)
     if (c->unheard_since == 0)
         c->unheard_since = now.tv_sec;
     if (now.tv_sec - c->unheard_since > UNHEARD_S) {
+        c->told = true;
         PyErr_SetString(PyExc_BrokenPipeError, "the client is gone");
         return -1;
     }

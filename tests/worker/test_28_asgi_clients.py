@@ -120,18 +120,21 @@ def test_a_stream_is_ended_by_who_listens_for_the_client(asgi):
     assert worker.stderr == ""
 
 
-def test_a_mistake_is_logged_even_if_the_client_left(asgi):
-    worker = asgi(LEAVING + """
+@pytest.mark.parametrize("mistake", ["KeyError", "ConnectionRefusedError"])
+def test_a_mistake_is_logged_even_if_the_client_left(asgi, mistake):
+    worker = asgi(LEAVING + f"""
     async def mistake(scope, receive, send):
         await receive()
         await receive()
-        raise KeyError("mine")
+        await send(start())
+        await send(piece(b"too late"))
+        raise {mistake}("mine")
     """)
     connection = worker.connect()
     connection.send(request(cgi_params(path="/mistake")))
     eventually(worker.sleeps)
     connection.close()
-    eventually(lambda: "KeyError: 'mine'" in worker.stderr)
+    eventually(lambda: mistake in worker.stderr)
 
 
 def test_a_client_that_left_before_its_turn_costs_no_python(asgi):
