@@ -143,7 +143,7 @@ void conn_state_abandon(struct conn *c)
         r->handler->cancel(r);
         r->handler = NULL;
     }
-    if (c->state == CONN_BODY) {
+    if (r != NULL && c->state == CONN_BODY) {
         describe_peer(c);
         request_identify(r);
     }
