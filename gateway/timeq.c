@@ -23,6 +23,7 @@ struct timeq {
     double length; /* seconds */
     int64_t ms;
     unsigned looks; /* turns that a deadline has been put off by */
+    double due;     /* when the first of them began: who is due later has looks of its own */
 };
 
 static struct ev_loop *loop;
@@ -61,10 +62,12 @@ static void on_timer(EV_P_ ev_timer *timer, int events)
         stood_still += asleep > late ? asleep : late; /* late alone: our own work took so long */
         return; /* sockets first: the entry is due now at the earliest and expires at the next turn */
     }
+    if (queue->looks == 0)
+        queue->due = t;
     if (entry != NULL && t >= entry->at && queue->looks++ < LOOKS)
         return; /* sockets first here, too: our own work, or a signal, may have kept us from them */
     queue->looks = 0;
-    for (; entry != NULL && entry->at <= t; entry = first(queue)) {
+    for (; entry != NULL && entry->at <= queue->due; entry = first(queue)) {
         list_remove(&entry->node);
         entry->expired = true;
         task_wake(entry->task);
@@ -150,9 +153,10 @@ void timeq_sync(void)
     if (now - woke_at > STANDSTILL)
         stood_still += now - woke_at;
     slept_at = woke_at = now;
+    now -= stood_still;
     for (struct timeq *queue = queues; queue != NULL; queue = queue->next) {
         struct timeq_entry *entry = first(queue);
-        double after = entry != NULL ? entry->at - timeq_now() : 0.;
+        double after = entry != NULL ? entry->at - now : 0.;
         if (entry == NULL || after > 0.)
             queue->looks = 0;
         if (entry == NULL) {

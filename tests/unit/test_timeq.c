@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -41,6 +42,38 @@ static void test_late_is_better_than_never(void **state)
     no_memory = false;
 }
 
+static void turn_loop(void)
+{
+    timeq_sync();
+    usleep(1000); /* the timer is surely late */
+    ev_run(EV_DEFAULT_UC_ EVRUN_NOWAIT);
+}
+
+/* What came in time for a deadline that passes while another one is put off may be unread, too. */
+static void test_each_is_put_off(void **state)
+{
+    (void)state;
+    struct timeq *minute = timeq_get(60000);
+    struct task task = {0};
+    struct timeq_entry early = {0}, later = {0};
+    timeq_start(minute, &early, &task);
+    timeq_start(minute, &later, &task);
+    early.at = timeq_now();
+    turn_loop();
+    later.at = timeq_now();
+    for (int i = 0; i < 2; i++) {
+        assert_false(early.expired);
+        turn_loop();
+    }
+    assert_true(early.expired);
+    for (int i = 0; i < 3; i++) {
+        assert_false(later.expired);
+        turn_loop();
+    }
+    assert_true(later.expired);
+    task_cancel(&task);
+}
+
 static int begin(void **state)
 {
     (void)state;
@@ -61,6 +94,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_one_queue_for_a_length, begin, end),
         cmocka_unit_test_setup_teardown(test_late_is_better_than_never, begin, end),
+        cmocka_unit_test_setup_teardown(test_each_is_put_off, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
