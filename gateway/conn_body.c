@@ -70,8 +70,9 @@ static int take_fresh(struct conn *c, size_t n)
 {
     size_t consumed;
     int whole = on_intake(c, request_take(c->request, memory_scratch, n, &consumed));
-    if (whole > 0 && !buf_put(&c->request->in, memory_scratch + consumed, n - consumed)) {
-        conn_state_refuse(c, 431, NULL);
+    if (whole > 0 && !buf_put(&c->request->in, memory_scratch + consumed, n - consumed)) { /* it has room */
+        log_warning("503: no memory for what follows a body");
+        conn_state_refuse(c, 503, NULL);
         whole = -1;
     }
     return whole;

@@ -338,6 +338,18 @@ def test_head_without_memory(tortured):
     gateway.err.wait("no memory for the head")
 
 
+def test_what_follows_a_body_without_memory(tortured):
+    """Nor is that."""
+    gateway, order = tortured
+    with gateway.connect() as connection:
+        connection.send(b"POST /checksum HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n")
+        assert connection.head().status == 100
+        order.give("growth", errno.ENOMEM, 1)
+        connection.send(b"0\r\n\r\nGET /1 HTTP/1.1\r\nHost: x\r\nA: " + b"x" * 600 + b"\r\n\r\n")
+        assert connection.answer().status == 503
+    gateway.err.wait("no memory for what follows a body")
+
+
 @pytest.mark.parametrize("call", [1, 2, 3, 4])
 def test_body_that_cannot_be_read_back(tortured, call):
     """The worker is not blamed for it."""
