@@ -5,17 +5,21 @@ What a program sees of its end is done as the interpreter does it, in its order:
 apart: that takes time, and from 3.13 on crashes where another thread than the main one has forked."""
 
 import _io
+import _thread
 import atexit
 import gc
 import os
 import sys
 
+PATIENCE_S = 1  # with files that another thread may hold, as CPython has it at its end
+TRIES = 4  # open() makes two for each that is held; a worker has 10 s for its end
+
 shared = []  # files that copies have of the process that made them
 
 
-def attempt(step):
+def attempt(step, *arguments):
     try:
-        step()
+        step(*arguments)
     except BaseException:
         sys.excepthook(*sys.exc_info())
 
@@ -38,9 +42,9 @@ def run_exit_functions(join=True):
 
 def forget(names):
     """Let go of what the globals of a program name, which lets __del__() and what is in `finally` of generators run; unless a thread
-    may still use it."""
+    may still use it. The last comes first: it may need what was there when it was made."""
     if len(sys._current_frames()) == 1:
-        for name in list(names):
+        for name in reversed(list(names)):
             if name != "__builtins__":
                 names[name] = None
 
@@ -52,14 +56,35 @@ def flush(stream):
         pass  # there is none, nobody reads it any more, it was closed or detached, or is something of the app's own
 
 
+def flush_all(files):
+    """Flush each, whatever a signal handler raises meanwhile. A thread that is not waited for may hold one for ever, in a write that
+    does not end: where there are others a thread does it, and another one what that does not come to."""
+    rest = iter(files)
+
+    def work(ended=None):
+        for one in rest:
+            attempt(flush, one)
+        if ended is not None:
+            ended.release()
+
+    if len(sys._current_frames()) == 1:
+        return work()
+    for _ in range(TRIES):
+        ended = _thread.allocate_lock()
+        ended.acquire()
+        _thread.start_new_thread(work, (ended,))
+        if ended.acquire(True, PATIENCE_S):
+            break
+
+
 def flush_files(objects):
     """Write what files among them hold that nobody has closed; returns those."""
     found = []
     for one in objects:
         kind = type(one)
         if kind is _io.TextIOWrapper or kind is _io.BufferedWriter or kind is _io.BufferedRandom:  # not `in`: a metaclass may have __eq__
-            flush(one)
             found.append(one)
+    flush_all(found)
     return found
 
 
@@ -87,9 +112,8 @@ def finish(code, join=True, whole=None):
     try:
         run_exit_functions(join)
         if whole is not None:
-            leave_files(whole)
-        flush(sys.stdout)
-        flush(sys.stderr)
+            attempt(leave_files, whole)
+        flush_all((sys.stdout, sys.stderr))
     finally:
         os._exit(code & 0xFF)
 

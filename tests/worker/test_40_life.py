@@ -192,6 +192,53 @@ def test_files_that_the_app_has_not_closed_are_written(serve, mode):
     assert worker.stdout == "loading, "
 
 
+@pytest.mark.parametrize("mode", ["persistent", "fork"])
+def test_a_file_that_a_daemon_thread_holds_for_ever_keeps_no_other_back(serve, mode):
+    worker = serve("""
+        import os, threading
+        def app(environ, start_response):
+            global held, log
+            held = os.fdopen(os.pipe()[1], "w")
+            threading.Thread(target=held.write, args=("x" * 1000000,), daemon=True).start()
+            log = open("log", "w")
+            log.write("written")
+            start_response("200 OK", [])
+            return [b"ok"]
+    """, options=["--mode", mode])
+    assert worker.ask(flags=0).body == b"ok"
+    assert worker.stop() == 0
+    assert (worker.directory / "log").read_text() == "written"
+
+
+def test_an_exception_of_a_handler_at_the_end_keeps_no_file_back(serve):
+    worker = serve("""
+        import io, os, signal, sys, tempfile
+
+        class Raw(io.RawIOBase):
+            def writable(self):
+                return True
+            def write(self, data):
+                os.kill(os.getpid(), signal.SIGUSR1)
+                return len(data)
+
+        def app(environ, start_response):
+            global first, log, temporary
+            signal.signal(signal.SIGUSR1, lambda *_: sys.exit(5))
+            first, log, temporary = io.BufferedWriter(Raw()), open("log", "w"), tempfile.NamedTemporaryFile(dir=".", prefix="temporary")
+            first.write(b"first")
+            log.write("written")
+            sys.stdout.write("printed")
+            start_response("200 OK", [])
+            return [b"ok"]
+    """)
+    assert worker.ask().body == b"ok"
+    assert worker.stop() == 0
+    assert "SystemExit: 5" in worker.stderr
+    assert (worker.directory / "log").read_text() == "written"
+    assert worker.stdout == "printed"
+    assert not list(worker.directory.glob("temporary*"))
+
+
 def test_threads_of_the_app_are_joined(serve):
     worker = serve("""
         import atexit, threading, time

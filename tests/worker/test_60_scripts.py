@@ -386,9 +386,31 @@ def test_its_globals_are_dropped_as_by_the_end_of_an_interpreter(script):
         archive.writestr("name", "text")
     """)
     for _ in range(2):
-        assert worker.ask(flags=0).body == b"script\nlast words\nfinally\n"
+        assert worker.ask(flags=0).body == b"script\nfinally\nlast words\n"
         with zipfile.ZipFile(worker.script.parent / "archive.zip") as archive:
             assert archive.read("name") == b"text"
+
+
+def test_what_a_script_does_in_del_finds_what_was_there_before(script):
+    worker = script("""
+        import os
+        path = "lock"
+
+        def unlock():
+            os.remove(path)
+
+        class Lock:
+            def __init__(self):
+                open(path, "w").close()
+            def __del__(self):
+                unlock()
+
+        lock = Lock()
+        print("Content-Type: text/plain\\n\\n%s" % os.path.exists(path))
+    """)
+    assert worker.ask(flags=0).body == b"True\n"
+    assert not (worker.script.parent / "lock").exists()
+    assert worker.stderr == ""
 
 
 @pytest.mark.parametrize("mode", MODES)
