@@ -91,16 +91,17 @@ def load_app(options, spec, arguments):
     kind = options["--kind"] if options["--kind"] != "auto" else guess_kind(spec)
     scripts = kind in ("cgi", "files")
     fork = options["--mode"] == "fork" or (options["--mode"] == "auto" and scripts)
+    app = None
+    if not scripts:
+        app, kind = load(spec, arguments, options["--factory"], kind)
+    if fork and options[REPEATED]:  # behind the app: Django's modules want its settings; scripts get the sys.path that it leaves
+        from pyworker.zygote import preload
+
+        preload(options[REPEATED])
     if scripts:
         from pyworker.scripts import open_scripts
 
         app = open_scripts(kind, spec, arguments)
-    else:
-        app, kind = load(spec, arguments, options["--factory"], kind)
-    if fork and options[REPEATED]:  # behind the app: Django's modules want its settings
-        from pyworker.zygote import preload
-
-        preload(options[REPEATED])
     return app, kind, fork
 
 

@@ -413,6 +413,15 @@ def test_what_a_script_does_in_del_finds_what_was_there_before(script):
     assert worker.stderr == ""
 
 
+def test_scripts_have_the_path_that_a_preloaded_module_leaves(script, tmp_path):
+    (tmp_path / "vendor.py").write_text("import sys\nsys.path.append(%r)\n" % str(tmp_path / "lib"))
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "its_own.py").touch()
+    worker = script("import its_own\nprint('Content-Type: text/plain\\n\\nfound')\n", "fork", ["--preload", "vendor"],
+                    environ={"PYTHONPATH": str(tmp_path)})
+    assert worker.ask(flags=0).body == b"found\n"
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_process_that_the_script_forks_ends_with_the_script(script, mode):
     worker = script("""
