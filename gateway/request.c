@@ -16,7 +16,7 @@
 
 enum {
     ID_MADE = 32,           /* hex digits of an id of our own */
-    IN_SPARE = 16 * 1024,   /* bytes of following requests that are taken while one is answered */
+    IN_SPARE = 16 * 1024,   /* bytes behind a head that one read may bring */
     HEAD_SLACK = 4096,      /* what an answer's head has more than the worker's: Date, framing, our id */
     OUT_SLACK = 256 * 1024, /* put on top of the ceilings: framing, and what one read of a worker brings */
     TIMING_MAX = 128,
