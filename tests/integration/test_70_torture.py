@@ -338,12 +338,17 @@ def test_head_without_memory(tortured):
     gateway.err.wait("no memory for the head")
 
 
-def test_what_follows_a_body_without_memory(tortured):
+def test_what_follows_a_body_without_memory(launch_tortured):
     """Nor is that."""
-    gateway, order = tortured
+    gateway, order = launch_tortured(idle_timeout="off")
     with gateway.connect() as connection:
+        assert connection.post("/checksum", b"x").status == 200  # what grows once has grown, the table of timers too
+        gateway.out.wait("/checksum")
         connection.send(b"POST /checksum HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n")
         assert connection.head().status == 100
+        with gateway.connect() as other:
+            assert other.get("/files/page").status == 200
+            gateway.out.wait("/files/page")  # the turn that has sent 100 is over
         order.give("growth", errno.ENOMEM, 1)
         connection.send(b"0\r\n\r\nGET /1 HTTP/1.1\r\nHost: x\r\nA: " + b"x" * 600 + b"\r\n\r\n")
         assert connection.answer().status == 503
