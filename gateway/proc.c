@@ -10,7 +10,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { TEXT_MAX = 4096, K = 1024 }; /* either file has less than 2 KB */
+enum { TEXT_MAX = 4096, K = 1024 }; /* a file has less than 2 KB, unless its user is in hundreds of groups */
 
 /* A line of a file in /proc/PID, and where its kB go. */
 struct line {
@@ -19,7 +19,6 @@ struct line {
 };
 
 static const struct line status_lines[] = {
-    {"\nVmRSS:", offsetof(struct proc_memory, rss)     },
     {"\nVmHWM:", offsetof(struct proc_memory, rss_most)},
 };
 static const struct line rollup_lines[] = {
@@ -60,9 +59,22 @@ static void take(pid_t pid, const char *file, const struct line *lines, size_t c
     }
 }
 
+/* The sizes of /proc/PID/statm, in bytes. */
+static void take_sizes(pid_t pid, uint64_t *mapped, uint64_t *resident)
+{
+    char text[TEXT_MAX];
+    unsigned long long pages[2] = {0, 0};
+    if (read_file(pid, "statm", text) && sscanf(text, "%llu %llu", &pages[0], &pages[1]) != 2)
+        pages[0] = pages[1] = 0;
+    *mapped = pages[0] * (uint64_t)sysconf(_SC_PAGESIZE);
+    *resident = pages[1] * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
 void proc_rss(pid_t pid, struct proc_memory *memory)
 {
+    uint64_t mapped;
     *memory = (struct proc_memory){0};
+    take_sizes(pid, &mapped, &memory->rss);
     take(pid, "status", status_lines, COUNT(status_lines), memory);
 }
 
@@ -74,9 +86,9 @@ void proc_memory(pid_t pid, struct proc_memory *memory)
 
 uint64_t proc_own_mapped(void)
 {
-    char text[TEXT_MAX];
-    return read_file(getpid(), "statm", text) ? strtoull(text, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE)
-                                              : 0;
+    uint64_t mapped, resident;
+    take_sizes(getpid(), &mapped, &resident);
+    return mapped;
 }
 
 double proc_own_cpu(void)

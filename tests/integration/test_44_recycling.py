@@ -84,6 +84,19 @@ def test_max_rss_is_looked_at(launch):
     gateway.err.wait(r"^k: worker \d+ is replaced after \d+ requests \(max_rss\)$")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who may be in any group")
+def test_max_rss_of_a_user_in_many_groups(launch, tmp_path):
+    """They make /proc/PID/status too long to be read whole."""
+    (tmp_path / "m.py").write_text("import os\n"
+                                   "os.setgroups(range(100000, 101500))\n"
+                                   "def application(environ, start_response):\n"
+                                   "    start_response('200 OK', [])\n"
+                                   "    return [b'%d' % os.getpid()]\n")
+    gateway = launch({"app:k": {"module": "m", "directory": tmp_path, "max_rss": "1m"}})
+    first = gateway.get("/").text
+    wait_until(lambda: gateway.get("/").text != first, "the successor")
+
+
 def test_max_requests_1_is_a_fresh_interpreter_for_every_request(launch):
     gateway = launch(kitchen(max_requests=1, workers=2))
     load = Load(gateway, "/pid", clients=3, requests=4).join()
