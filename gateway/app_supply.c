@@ -182,7 +182,7 @@ static bool hand_out(struct app *app, struct request *r)
         log_debug("%s: worker %d cannot be reached: %s", app->app_conf->name, (int)w->child.pid,
                   strerror(errno));
         worker_lost(w);
-        return true;
+        return w->news == 0; /* else the app hears that first: its start has failed, maybe */
     }
     return false;
 }

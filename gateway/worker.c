@@ -354,9 +354,15 @@ void worker_free(struct worker *w)
 
 /* ---- slots ---- */
 
+void worker_look(struct worker *w)
+{
+    read_control(w, MESSAGES);
+}
+
 void worker_lost(struct worker *w)
 {
     struct proc_memory memory;
+    worker_look(w);              /* a start that failed may have said why */
     if (w->state == WORKER_KILL) /* by us, and with it what it had */
         return;
     proc_rss(w->child.pid, &memory);
@@ -364,11 +370,6 @@ void worker_lost(struct worker *w)
     /* a process that ends has no memory left when its sockets are closed */
     w->hung_up = w->hung_up || memory.rss > 0;
     worker_event(w, w->state == WORKER_STARTING ? WORKER_ON_BROKEN : WORKER_ON_RETIRE);
-}
-
-void worker_look(struct worker *w)
-{
-    read_control(w, MESSAGES);
 }
 
 void worker_tell_slot(const struct worker *w, const char *word, uint16_t id)
