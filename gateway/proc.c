@@ -70,11 +70,16 @@ static void take_sizes(pid_t pid, uint64_t *mapped, uint64_t *resident)
     *resident = pages[1] * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
+uint64_t proc_resident(pid_t pid)
+{
+    uint64_t mapped, resident;
+    take_sizes(pid, &mapped, &resident);
+    return resident;
+}
+
 void proc_rss(pid_t pid, struct proc_memory *memory)
 {
-    uint64_t mapped;
-    *memory = (struct proc_memory){0};
-    take_sizes(pid, &mapped, &memory->rss);
+    *memory = (struct proc_memory){.rss = proc_resident(pid)};
     take(pid, "status", status_lines, COUNT(status_lines), memory);
 }
 

@@ -17,6 +17,9 @@ struct proc_memory {
 /* The memory of a process; pid 0: there is none. What cannot be read is 0. */
 void proc_memory(pid_t pid, struct proc_memory *memory);
 
+/* The first of them alone, in bytes; 0: it cannot be read, or the process has ended. */
+uint64_t proc_resident(pid_t pid);
+
 /* The first two of them alone, which cost a tenth: the kernel has them ready. */
 void proc_rss(pid_t pid, struct proc_memory *memory);
 

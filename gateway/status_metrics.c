@@ -44,17 +44,15 @@ static bool put_numbers(struct buf *out, const char *prefix, const struct number
 /* What every exporter tells of its process. */
 static bool put_process(struct buf *out, const struct status_facts *facts)
 {
-    struct proc_memory memory;
     struct rlimit files = {0};
-    proc_rss(getpid(), &memory);
     (void)getrlimit(RLIMIT_NOFILE, &files);
     const struct number numbers[] = {
-        {"cpu_seconds_total",     "counter", "Processor time of the gateway.",   proc_own_cpu()           },
-        {"open_fds",              "gauge",   "Open descriptors of the gateway.", proc_own_descriptors()   },
-        {"max_fds",               "gauge",   "Descriptors that it may have.",    (double)files.rlim_cur   },
-        {"virtual_memory_bytes",  "gauge",   "Bytes that it maps.",              (double)proc_own_mapped()},
-        {"resident_memory_bytes", "gauge",   "Bytes of them in memory.",         (double)memory.rss       },
-        {"start_time_seconds",    "gauge",   "When it started, since 1970.",     (double)facts->started   },
+        {"cpu_seconds_total",     "counter", "Processor time of the gateway.",   proc_own_cpu()                 },
+        {"open_fds",              "gauge",   "Open descriptors of the gateway.", proc_own_descriptors()         },
+        {"max_fds",               "gauge",   "Descriptors that it may have.",    (double)files.rlim_cur         },
+        {"virtual_memory_bytes",  "gauge",   "Bytes that it maps.",              (double)proc_own_mapped()      },
+        {"resident_memory_bytes", "gauge",   "Bytes of them in memory.",         (double)proc_resident(getpid())},
+        {"start_time_seconds",    "gauge",   "When it started, since 1970.",     (double)facts->started         },
     };
     return put_numbers(out, "process_", numbers, sizeof(numbers) / sizeof(numbers[0]));
 }
@@ -160,13 +158,10 @@ static bool put_workers(struct buf *out, const char *metric, const struct app *a
 
 static bool put_memory(struct buf *out, const char *metric, const struct app *app)
 {
-    struct proc_memory memory;
     uint64_t sum = 0;
     struct list *node, *after;
-    LIST_EACH (node, after, &app->roster.workers) {
-        proc_rss(LIST_OBJECT(node, struct worker, node)->child.pid, &memory);
-        sum += memory.rss;
-    }
+    LIST_EACH (node, after, &app->roster.workers)
+        sum += proc_resident(LIST_OBJECT(node, struct worker, node)->child.pid);
     return put_value(out, metric, app, sum);
 }
 

@@ -12,12 +12,10 @@ static const double LOOK_SECONDS = 0.01; /* between two looks at a worker's memo
 static bool too_large(struct worker *w)
 {
     double now = timeq_clock();
-    struct proc_memory memory;
     if (w->owner.app->max_rss == CONF_OFF || now - w->looked < LOOK_SECONDS)
         return false;
     w->looked = now;
-    proc_rss(w->child.pid, &memory);
-    return memory.rss > (uint64_t)w->owner.app->max_rss;
+    return proc_resident(w->child.pid) > (uint64_t)w->owner.app->max_rss;
 }
 
 void succession_begin(struct worker *w, struct task *task)

@@ -361,14 +361,12 @@ void worker_look(struct worker *w)
 
 void worker_lost(struct worker *w)
 {
-    struct proc_memory memory;
     worker_look(w);              /* a start that failed may have said why */
     if (w->state == WORKER_KILL) /* by us, and with it what it had */
         return;
-    proc_rss(w->child.pid, &memory);
     w->lost = true;
     /* a process that ends has no memory left when its sockets are closed */
-    w->hung_up = w->hung_up || memory.rss > 0;
+    w->hung_up = w->hung_up || proc_resident(w->child.pid) > 0;
     worker_event(w, w->state == WORKER_STARTING ? WORKER_ON_BROKEN : WORKER_ON_RETIRE);
 }
 
