@@ -11,6 +11,7 @@
 
 #include "ignored.h"
 #include "log.h"
+#include "net.h"
 #include "stats.h"
 #include "succession.h"
 #include "tell.h"
@@ -169,7 +170,7 @@ static bool hand_out(struct app *app, struct request *r)
         queue_take(&app->queue, r);
         return true;
     }
-    bool short_of = errno == ENOMEM || errno == EMFILE || errno == ENFILE || errno == ENOBUFS;
+    bool short_of = net_is_shortage(errno);
     if (errno == EAGAIN ||
         (short_of && worker_serving(w) > 0)) { /* one of its slots will be free, at the latest */
         timeq_start(timeq_get(APP_RETRY_MS), &app->retry, &app->task);

@@ -45,7 +45,7 @@ static bool accept_one(struct listener *l)
     socklen_t len = sizeof(peer);
     int fd = accept4(l->io.fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd == -1) {
-        bool short_of = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
+        bool short_of = net_is_shortage(errno);
         if (short_of && !conn_close_idle(l->pool)) {
             log_warning("accepting on %s pauses: %s", l->spec, strerror(errno));
             accept_later(l);

@@ -230,6 +230,11 @@ bool net_is_loopback(const char *spec)
     return IN6_IS_ADDR_LOOPBACK(&a.to.v6.sin6_addr);
 }
 
+bool net_is_shortage(int error)
+{
+    return error == ENOMEM || error == ENOBUFS || error == EMFILE || error == ENFILE;
+}
+
 bool net_unix_address(const char *path, struct net_address *address)
 {
     size_t len = strlen(path);

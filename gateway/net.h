@@ -47,6 +47,10 @@ void net_peer_address(const struct sockaddr *peer, socklen_t len, char address[N
 /* Whether the specification names a TCP socket that only this machine reaches. */
 bool net_is_loopback(const char *spec);
 
+/* Whether it was for want of memory or descriptors that a call about a socket failed: another time it may go.
+ */
+bool net_is_shortage(int error);
+
 /* From the path of a unix socket; from unix:/path or host:port. False: it cannot be read, or is too long. */
 bool net_unix_address(const char *path, struct net_address *address);
 bool net_address(const char *spec, struct net_address *address);

@@ -129,7 +129,7 @@ static bool hand_out(struct remote *remote, struct queue *queue)
         timeq_start(timeq_get(RETRY_MS), &remote->retry, remote->owner.task);
         return false;
     }
-    bool shortage = errno == ENOMEM || errno == EMFILE || errno == ENFILE || errno == ENOBUFS;
+    bool shortage = net_is_shortage(errno);
     tell_unreached(remote, errno);
     queue_fail(queue, r, shortage ? 503 : 502, NULL);
     return true;
