@@ -140,7 +140,8 @@ class Scripts:
         self.alone = False  # this process serves one request only, and then ends
         self.files = {}  # path: (what the file was, (kind, code or app), name of the module)
         self.path = list(sys.path)
-        self.text = {"encoding": getattr(sys.stdout, "encoding", None), "errors": getattr(sys.stdout, "errors", None)}
+        self.text = {"encoding": getattr(sys.stdout, "encoding", None), "errors": getattr(sys.stdout, "errors", None), "newline": "\n"}
+        self.unbuffered = getattr(sys.stdout, "write_through", False)  # PYTHONUNBUFFERED
 
     # --- finding ---
 
@@ -210,13 +211,14 @@ class Scripts:
             error = own_frames_away(ended)
         if os.getpid() != self.process:
             self.ending.end_child(error)  # or it would serve requests, too
-        return None if self.is_exit(error) else error
+        return None if self.is_exit(error) or self.is_shown(error) else error
 
     def open_streams(self):
         """sys.stdin and sys.stdout on descriptors 0 and 1, as the interpreter opens them; and sys.stderr on 2, where others are to
         find theirs as it was."""
         sys.stdin = sys.__stdin__ = _io.open(0, "r", closefd=False, **self.text)
-        self.output = sys.stdout = sys.__stdout__ = _io.open(1, "w", closefd=False, **self.text)
+        binary = _io.open(1, "wb", 0 if self.unbuffered else -1, closefd=False)
+        self.output = sys.stdout = sys.__stdout__ = _io.TextIOWrapper(binary, write_through=self.unbuffered, **self.text)
         if not self.alone and sys.stderr is not None:
             sys.stderr = sys.__stderr__ = _io.open(2, "w", 1, self.text["encoding"], "backslashreplace", closefd=False)
 
@@ -229,12 +231,24 @@ class Scripts:
                 pass  # there is none, or it was closed
         return isinstance(error, SystemExit)
 
+    def is_shown(self, error):
+        """Whether the answer has the traceback as the script wants it: `sys.stderr = sys.stdout`, as the manual of the module cgi has it."""
+        if not isinstance(error, Exception) or sys.stderr is not self.output:
+            return False
+        try:
+            sys.excepthook(type(error), error, error.__traceback__)
+            return True
+        except Exception:
+            return False  # it is told as any other
+
     def end(self, failed):
         """After a script: what it has printed is on its way; or dropped, if it failed and did not set a sys.excepthook of
         its own (cgitb), which answers. Returns whether it failed so."""
         failed = failed and sys.excepthook is self.hook
         try:
             if self.alone:
+                if not failed:  # what is printed is on its way before threads are waited for, as with the interpreter
+                    self.ending.flush(sys.stdout)
                 self.ending.run_exit_functions()
             if failed:
                 null = os.open("/dev/null", os.O_WRONLY)

@@ -105,6 +105,7 @@ def test_input_binary_and_text(script, mode):
     """, mode, environ={"LC_ALL": "C.UTF-8"})
     assert worker.ask("POST", "/", b"\0\xff\r\n", flags=0, QUERY_STRING="buffer").body == b"\0\xff\r\n"
     assert worker.ask("POST", "/", b"a\nb", flags=0, QUERY_STRING="lines").body == b"['a\\n', 'b']"
+    assert worker.ask("POST", "/", b"a\r\nb\rc", flags=0, QUERY_STRING="lines").body == b"['a\\r\\n', 'b\\rc']"
     assert worker.ask("POST", "/", b"raw", flags=0, QUERY_STRING="fd").body == b"raw"
     assert worker.ask("POST", "/", "\u20ac".encode(), flags=0).body == "('\u20ac', 'utf-8')".encode()
     assert worker.ask(flags=0).body == b"('', 'utf-8')"
@@ -190,6 +191,14 @@ def test_descriptors_are_real_and_in_order(script, mode):
         assert answer.body == b"one\ntwo\nthree\nfour\nfive\nsix\n"
     assert worker.stderr == "to the log\n" * 2
     assert worker.stdout == ""
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_unbuffered_output_needs_no_flush(script, mode):
+    worker = script(HEAD + 'import os\nos.system("echo one")\nprint("two")\nos.write(1, b"three\\n")\n', mode,
+                    environ={"PYTHONUNBUFFERED": "1"})
+    for _ in range(2):
+        assert worker.ask(flags=0).body == b"one\ntwo\nthree\n"
 
 
 def test_more_from_a_subprocess_than_a_pipe_holds(script):
@@ -334,6 +343,32 @@ def test_an_excepthook_of_the_script_answers(script, mode):
     for _ in range(2):
         answer = worker.ask(flags=0)
         assert (answer.status, answer.body) == ("200 OK", b"it was ZeroDivisionError\n")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_script_whose_stderr_is_its_answer_shows_its_traceback(script, mode):
+    """What the manual of the module cgi advises where not even cgitb can be imported."""
+    worker = script('import sys\nsys.stderr = sys.stdout\nprint("Content-Type: text/plain\\n")\n1/0\n', mode)
+    for _ in range(2):
+        answer = worker.ask(flags=0)
+        assert (answer.status, answer.app_status) == ("200 OK", 0)
+        assert answer.body.startswith(b"Traceback (most recent") and answer.body.endswith(b"ZeroDivisionError: division by zero\n")
+    assert worker.stderr == ""
+
+
+def test_output_goes_out_before_threads_are_waited_for(script):
+    worker = script("""
+        import sys, threading
+        print("Content-Type: text/plain\\n\\nanswer")
+        threading.Thread(target=lambda: open(sys.path[0] + "/go").read()).start()
+    """)
+    os.mkfifo(worker.script.parent / "go")
+    with worker.connect() as connection:
+        connection.send(request(cgi_params(), flags=0))
+        answer = connection.read_until(Answer(), lambda kind, content: b"answer\n" in content)
+        (worker.script.parent / "go").write_text("go")
+        connection.read_until(answer, lambda kind, content: kind == END)
+        assert answer.body == b"answer\n"
 
 
 def test_exit_functions_and_threads_belong_to_the_script(script):
