@@ -113,9 +113,10 @@ static enum stats_counter judge(const struct worker *w, char how[HOW_MAX])
     bool killed = w->state == WORKER_KILL && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
     /* one that is DRAINING has refused a request, or is replaced: it may go before it is told to */
     bool asked = w->state == WORKER_TERM || w->state == WORKER_KILL || w->state == WORKER_DRAINING;
-    /* nobody has taught a server of others what to do at a SIGTERM, and there was no other word for it */
-    bool obeyed = status == 0 || (w->owner.app->kind == CONF_KIND_FASTCGI && WIFSIGNALED(status) &&
-                                  WTERMSIG(status) == SIGTERM);
+    /* nobody has taught a server of others what to do at a SIGTERM, and there was no other word for it;
+     * php-cgi exits with what the last script that failed said */
+    bool obeyed = status == 0 || (w->owner.app->kind == CONF_KIND_FASTCGI &&
+                                  (WIFEXITED(status) || WTERMSIG(status) == SIGTERM));
     bool dying = w->lost && !w->hung_up; /* when it was killed here */
     if (w->stop_expired)
         snprintf(how, HOW_MAX, "did not stop within stop_timeout and was killed");

@@ -361,6 +361,16 @@ def test_started_once_and_stopped_when_idle(on_demand):
     assert gateway.get("/index.php").status == 200 and gateway.one_worker() != first
 
 
+def test_a_server_that_was_told_to_stop_has_not_crashed(on_demand, www):
+    """php-cgi keeps what a script gave to exit() for its own end."""
+    (www / "exit.php").write_text("<?php echo 'done'; exit(3);")
+    gateway = on_demand(idle_timeout="300ms")
+    assert gateway.get("/exit.php").text == "done"
+    gateway.no_worker()
+    assert gateway.get("/index.php").status == 200
+    assert "exited with status" not in gateway.err.text
+
+
 def test_it_inherits_a_socket_and_nothing_else(on_demand):
     gateway = on_demand()
     assert gateway.get("/index.php").status == 200
