@@ -23,9 +23,9 @@ HTTPOXY = "HTTP_PROXY"  # a client's header `Proxy`, which programs take for the
 
 
 def compile_file(path, status):
-    """The code of a file, through the ordinary bytecode cache."""
+    """The code of a file, through the ordinary bytecode cache, in which a.cgi and a have the place of a.py."""
     loader = SourceFileLoader("__main__", path)
-    if time.time_ns() - status.st_mtime_ns < FRESH_NS:
+    if time.time_ns() - status.st_mtime_ns < FRESH_NS or not path.endswith(".py"):
         return loader.source_to_code(loader.get_data(path), path)
     return loader.get_code("__main__")
 

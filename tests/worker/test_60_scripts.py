@@ -695,6 +695,14 @@ def test_the_bytecode_cache_is_used(script):
 
 # --- scripts of the old days ---
 
+def test_a_script_is_not_taken_for_the_module_of_its_name(files):
+    worker = files(a=HEAD + 'print("module")')
+    (worker.root / "a.cgi").write_text(HEAD + 'print("script")')
+    for name in "a.py", "a.cgi":
+        os.utime(worker.root / name, (1e9, 1e9))
+    assert [get(worker, name).body for name in ("a.py", "a.cgi", "a.py")] == [b"module\n", b"script\n", b"module\n"]
+
+
 def test_the_old_cgi_module(script):
     pytest.importorskip("cgi")
     worker = script("""
