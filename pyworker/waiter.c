@@ -1,4 +1,5 @@
-/* waiter.c - see waiter.h. Each wait has a future of its own: who is cancelled takes nobody else along. */
+/* waiter.c - see waiter.h. Each wait has a future of its own: who is cancelled takes nobody else along. They
+ * are woken in the order in which they began, or pieces of a body would change places. */
 #include "waiter.h"
 
 #include "asgi.h"
@@ -6,6 +7,8 @@
 
 PyObject *waiter_begin(struct waiter *w, struct call *c, bool for_room)
 {
+    struct waiter **at = &c->waiters;
+
     w->future = PyObject_CallFunctionObjArgs(c->asgi->create_future, NULL);
     w->steps =
         w->future == NULL ? NULL : PyObject_CallMethodObjArgs(w->future, c->asgi->key[KEY_AWAIT], NULL);
@@ -15,8 +18,10 @@ PyObject *waiter_begin(struct waiter *w, struct call *c, bool for_room)
     }
     w->call = c;
     w->for_room = for_room;
-    w->next = c->waiters;
-    c->waiters = w;
+    while (*at != NULL)
+        at = &(*at)->next;
+    w->next = NULL;
+    *at = w;
     return PyIter_Next(w->steps);
 }
 
