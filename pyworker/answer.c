@@ -132,6 +132,10 @@ bool answer_body(struct exchange *x, const char *data, size_t len, bool flush)
     if (!commit(x))
         return false;
     len = admit(x, len);
+    if (x->ended && len > 0) { /* by close(), or a thread of the app */
+        PyErr_SetString(PyExc_RuntimeError, "the answer is complete");
+        return false;
+    }
     bool whole = x->declared != -1 && x->produced == x->declared;
     if (x->pending.len + len <= PENDING_KEEP && buffer_append(&x->pending, data, len))
         return !flush || x->ended || send_pending(x, NULL, 0, whole);
@@ -193,6 +197,7 @@ bool answer_page(struct exchange *x, const char *status, const char *text, size_
                      status, len);
     x->status = 500;
     x->committed = true;
+    x->on_wire = true; /* as good as that: close() may not set another head */
     x->declared = x->produced = (long long)len;
     return buffer_append(&x->pending, head, (size_t)n) &&
            (x->head_only || buffer_append(&x->pending, text, len));

@@ -591,6 +591,52 @@ def test_exception_in_close_is_logged_only(serve):
     assert "pyworker: 'GET' '/closing' failed:" in worker.stderr
 
 
+@pytest.mark.parametrize("size", [1, 100000])
+def test_nothing_is_written_behind_the_answer(serve, size):
+    """It would be records behind the end of the stream, for which a gateway gives up the worker."""
+    worker = serve("""
+        class Body(list):
+            def __iter__(self):
+                return iter([b"hello"])
+            def close(self):
+                self.write(b"x" * %d)
+
+        def app(environ, start_response):
+            body = Body()
+            body.write = start_response("200 OK", [])
+            return body
+    """ % size)
+    with worker.connect() as connection:
+        for _ in range(2):
+            answer = connection.ask()
+            assert (answer.body, answer.app_status) == (b"hello", 0)
+    assert worker.stderr.count("RuntimeError: the answer is complete") == 2
+
+
+def test_close_starts_no_other_answer_than_the_page_of_a_failure(serve):
+    worker = serve("""
+        import sys
+
+        class Body:
+            def __init__(self, start_response):
+                self.start_response = start_response
+            def __iter__(self):
+                raise ZeroDivisionError("in the body")
+            def close(self):
+                try:
+                    raise KeyError("in close")
+                except KeyError:
+                    self.start_response("200 OK", [], sys.exc_info())
+
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            return Body(start_response)
+    """)
+    answer = worker.ask()
+    assert (answer.status, answer.body) == ("500 Internal Server Error", b"Internal Server Error\n")
+    assert "ZeroDivisionError: in the body" in worker.stderr and "KeyError: 'in close'" in worker.stderr
+
+
 def test_close_is_called_when_the_client_leaves(serve):
     worker = serve("""
         def app(environ, start_response):
