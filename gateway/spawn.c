@@ -40,25 +40,22 @@ void spawn_keep_limits(void)
 
 /* ---- the private socket ---- */
 
-/* A fresh directory that only we can enter, under the first of the usual places that takes one. */
-static int private_directory(char path[4096])
+/* A fresh directory in `place` that only we can enter: its descriptor, or -1. */
+static int private_directory(const char *place, char path[4096])
 {
-    const char *const places[] = {getenv("RUNTIME_DIRECTORY"), getenv("XDG_RUNTIME_DIR"), getenv("TMPDIR"),
-                                  "/tmp"};
-    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-        if (places[i] == NULL || places[i][0] != '/')
-            continue;
-        int n = snprintf(path, 4096, "%s/leangate-XXXXXX", places[i]);
-        if (n <= 0 || n >= 4096 || mkdtemp(path) == NULL)
-            continue;
-        int fd = file_open_place(path, O_DIRECTORY);
-        int code = errno;
-        if (fd == -1)
-            rmdir(path);
-        errno = code;
-        return fd;
+    int n = snprintf(path, 4096, "%s/leangate-XXXXXX", place);
+    if (n <= 0 || n >= 4096) {
+        errno = ENAMETOOLONG;
+        return -1;
     }
-    return -1;
+    if (mkdtemp(path) == NULL)
+        return -1;
+    int fd = file_open_place(path, O_DIRECTORY);
+    int code = errno;
+    if (fd == -1)
+        rmdir(path);
+    errno = code;
+    return fd;
 }
 
 static int bind_path(int fd, const char *path)
@@ -90,11 +87,11 @@ static int bind_nameless(struct spawn_socket *s, int dir, int backlog)
     return 0;
 }
 
-int spawn_socket(struct spawn_socket *s, int backlog)
+static int socket_in(const char *place, struct spawn_socket *s, int backlog)
 {
     char path[4096];
     *s = (struct spawn_socket){.listen_fd = -1, .path_fd = -1};
-    int dir = private_directory(path);
+    int dir = private_directory(place, path);
     if (dir == -1)
         return -1;
     int failed = -1;
@@ -114,6 +111,17 @@ int spawn_socket(struct spawn_socket *s, int backlog)
         spawn_socket_close(s);
     errno = code;
     return failed;
+}
+
+/* In the first of the usual places that takes it: one may take a directory and no socket in it. */
+int spawn_socket(struct spawn_socket *s, int backlog)
+{
+    const char *const places[] = {getenv("RUNTIME_DIRECTORY"), getenv("XDG_RUNTIME_DIR"), getenv("TMPDIR"),
+                                  "/tmp"};
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
+        if (places[i] != NULL && places[i][0] == '/' && socket_in(places[i], s, backlog) == 0)
+            return 0;
+    return -1;
 }
 
 void spawn_socket_close(struct spawn_socket *s)

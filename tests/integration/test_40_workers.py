@@ -195,6 +195,21 @@ def test_without_proc(launch, tmp_path, monkeypatch):
         gateway.no_worker()
 
 
+def test_a_place_that_takes_a_directory_but_no_socket(launch, tmp_path):
+    """As FAT does, or a file system without inodes: the next place is taken."""
+    place = tmp_path / "run"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=2", "none", place], capture_output=True).returncode != 0:
+        pytest.skip("needs the right to mount")
+    try:
+        gateway = launch(kitchen(), environ={"RUNTIME_DIRECTORY": str(place)})
+        assert gateway.get("/x").text == "GET /x"
+        assert not list(place.iterdir())
+        gateway.stop()
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
 def test_output_of_the_worker_raw(launch):
     gateway = launch(kitchen())
     gateway.get("/print")
