@@ -258,7 +258,10 @@ static void reap(struct zygote *z, struct copy *copy)
         tell(z, note);
     } else if (WIFSIGNALED(status) && !copy->killed) {
         (void)snprintf(note, sizeof(note), "NOTE copy %ld was ended by signal %d%s", (long)copy->pid,
-                       WTERMSIG(status), WCOREDUMP(status) ? ", core dumped" : "");
+                       WTERMSIG(status),
+                       WTERMSIG(status) == SIGKILL ? ", maybe out of memory"
+                       : WCOREDUMP(status)         ? ", core dumped"
+                                                   : "");
         tell(z, note);
     }
     z->paused = z->paused || (!copy->accepted && !z->stopping);

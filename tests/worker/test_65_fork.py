@@ -267,7 +267,7 @@ def test_a_copy_that_dies_of_a_signal_is_told(copies):
     worker = copies("import os\ndef app(e, s):\n    os.kill(os.getpid(), 9)\n")
     gone(worker)
     message = worker.message()
-    assert message.startswith("NOTE copy ") and message.endswith(" was ended by signal 9")
+    assert message.startswith("NOTE copy ") and message.endswith(" was ended by signal 9, maybe out of memory")
 
 
 def test_a_copy_that_cannot_be_made_is_told_of_once(copies):
