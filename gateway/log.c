@@ -186,7 +186,13 @@ static void reopen(struct sink *file, const char *path)
         return;
     int fd = open_file(path);
     if (fd == -1) {
-        log_error("cannot open the log %s again: %s", path, strerror(errno));
+        int code = errno;
+        log_error("cannot open the log %s again: %s", path, strerror(code));
+        if (file == error_sink) { /* which may have no name any more, and no reader */
+            error_sink = &sinks[SINK_ERR];
+            log_error("cannot open the log %s again: %s", path, strerror(code));
+            error_sink = file;
+        }
         return;
     }
     if (loop != NULL)

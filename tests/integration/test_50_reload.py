@@ -168,6 +168,22 @@ def test_sigusr1_opens_the_logs_again(launch, tmp_path):
 # --- workers
 
 
+def test_logs_whose_directory_is_gone(launch, tmp_path):
+    """The last file that is open has no name: only stderr is left to say it on."""
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    gateway = launch({"log": {"access": str(logs / "access"), "error": str(logs / "error")}} | kitchen(), wait=False)
+    wait_until(lambda: (logs / "error").exists() and "on http" in (logs / "error").read_text(), "the banner")
+    (logs / "access").unlink()
+    (logs / "error").unlink()
+    logs.rmdir()
+    gateway.send_signal(signal.SIGUSR1)
+    gateway.err.wait(rf"^error: cannot open the log {logs}/error again: No such file or directory$")
+    logs.mkdir()
+    gateway.send_signal(signal.SIGUSR1)
+    wait_until(lambda: (logs / "error").exists(), "the log")
+
+
 def test_an_idle_worker_is_stopped(launch, tmp_path):
     code(tmp_path, "one")
     gateway = launch(versioned(tmp_path))
