@@ -56,17 +56,15 @@ static size_t take_head(struct upstream *up, const char *data, size_t len)
     if (len < room && !ends_head(&up->head, had))
         return len;
     enum http_parse parsed = cgi_reply_parse(&reply, up->head.data, up->head.len, &fields);
-    if (parsed != HTTP_DONE) {
+    if (parsed != HTTP_DONE)
         refuse_head(up, parsed == HTTP_MORE ? "its head is larger than response_headers" : reply.error);
-        return len;
-    }
-    if (!request_head(r, reply.status, reply.reason.len > 0 ? up->head.data + reply.reason.off : NULL,
-                      reply.reason.len, fields.data, fields.len, reply.content_length, reply.has_date,
-                      reply.has_server))
+    else if (!request_head(r, reply.status, reply.reason.len > 0 ? up->head.data + reply.reason.off : NULL,
+                           reply.reason.len, fields.data, fields.len, reply.content_length, reply.has_date,
+                           reply.has_server))
         upstream_orphan(up);
     upstream_shrink(up, &up->head);
     upstream_shrink(up, &fields);
-    return reply.size - had;
+    return parsed == HTTP_DONE ? reply.size - had : len;
 }
 
 static void take_stdout(struct upstream *up, const char *data, size_t len)

@@ -4,6 +4,7 @@ Whatever the worker does, the client gets a whole answer, an error, or a connect
 short answer; and the next request is served.
 """
 
+import json
 import os
 import re
 import signal
@@ -14,7 +15,7 @@ import pytest
 from fakeworker import install, journal
 from gateway import SLOW, proc_file, wait_until
 from measure import memory
-from rawhttp import Cut
+from rawhttp import Connection, Cut
 
 
 @pytest.fixture
@@ -143,6 +144,15 @@ def test_an_endless_head_does_not_hold_the_app(play):
     for _ in range(3):
         assert gateway.get("/").status == 502
     assert gateway.one_worker()
+
+
+def test_what_a_bad_head_took_is_given_back(launch, tmp_path):
+    """It was taken apart into a buffer of as many bytes."""
+    gateway = launch({"status": {"listen": f"unix:{tmp_path}/status"}, "limits": {"response_headers": "200k"},
+                      "app:fake": {"module": "fake", "directory": tmp_path, "python": install(tmp_path, "endless-header")}})
+    assert gateway.get("/").status == 502
+    with Connection(f"{tmp_path}/status") as inside:
+        assert json.loads(inside.get("/status.json").text)["memory"]["buffers"] < 100_000
 
 
 # --- cut
