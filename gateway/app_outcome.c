@@ -40,40 +40,37 @@ static void settle_request(struct app *app, struct worker *w, struct request *r,
         queue_fail(&app->queue, r, result == UPSTREAM_TIMEOUT ? 504 : 502, NULL);
 }
 
-/* In mode fork one copy is at fault, and its end is asked for while it still has its slot. */
-static void settle_copy(struct worker *w, const struct upstream *up, enum upstream_result result)
+/* What it means for the worker. Where a copy or a task is at fault alone its end is asked for, as long as it
+ * has its slot. */
+static void settle_worker(struct worker *w, const struct upstream *up, enum upstream_result result)
 {
-    if (result == UPSTREAM_HUNG)
-        worker_end(w, WORKER_ON_REQUEST_TIMEOUT, STATS_EXIT_REQUEST_TIMEOUT);
-    else if (result == UPSTREAM_OVERLOADED || result == UPSTREAM_UNREACHED)
+    bool copy = w->link == UPSTREAM_COPY, timeout = result == UPSTREAM_TIMEOUT;
+    if ((copy && (timeout || result == UPSTREAM_BROKEN)) || (w->link == UPSTREAM_TASK && timeout)) {
+        if (up->state != UPSTREAM_CLOSED)
+            worker_tell_slot(w, copy ? "KILL" : "CANCEL", up->id);
+        return;
+    }
+    switch (result) {
+    case UPSTREAM_OVERLOADED:
+    case UPSTREAM_UNREACHED:
         worker_end(w, WORKER_ON_RETIRE, STATS_EXIT_REPLACED);
-    else if (result == UPSTREAM_DIED && w->ready == 0)
-        worker_lost(w);
-    else if ((result == UPSTREAM_TIMEOUT || result == UPSTREAM_BROKEN) && up->state != UPSTREAM_CLOSED)
-        worker_tell_slot(w, "KILL", up->id);
-}
-
-static void settle_worker(struct worker *w, enum upstream_result result)
-{
-    if (result == UPSTREAM_BROKEN)
+        break;
+    case UPSTREAM_DIED:
+        if (!copy || w->ready == 0)
+            worker_lost(w);
+        break;
+    case UPSTREAM_BROKEN:
         worker_event(w, WORKER_ON_BROKEN);
-    else if (result == UPSTREAM_DIED)
-        worker_lost(w);
-    else if (result == UPSTREAM_TIMEOUT)
+        break;
+    case UPSTREAM_TIMEOUT:
+    case UPSTREAM_HUNG:
         worker_end(w, WORKER_ON_REQUEST_TIMEOUT, STATS_EXIT_REQUEST_TIMEOUT);
-    else if (result == UPSTREAM_OVERLOADED || result == UPSTREAM_UNREACHED)
-        worker_end(w, WORKER_ON_RETIRE, STATS_EXIT_REPLACED);
-}
-
-/* One task is at fault: it is cancelled, and the worker goes only if its loop hangs. */
-static void settle_task(struct worker *w, const struct upstream *up, enum upstream_result result)
-{
-    if (result == UPSTREAM_TIMEOUT && up->state != UPSTREAM_CLOSED)
-        worker_tell_slot(w, "CANCEL", up->id);
-    else if (result == UPSTREAM_HUNG)
-        worker_end(w, WORKER_ON_REQUEST_TIMEOUT, STATS_EXIT_REQUEST_TIMEOUT);
-    else if (result != UPSTREAM_TIMEOUT)
-        settle_worker(w, result);
+        break;
+    case UPSTREAM_NOTHING:
+    case UPSTREAM_DONE:
+    case UPSTREAM_SLOW:
+        break;
+    }
 }
 
 static void take_result(struct app *app, struct worker *w, struct upstream *up)
@@ -95,12 +92,7 @@ static void take_result(struct app *app, struct worker *w, struct upstream *up)
         up->request = NULL;
         settle_request(app, w, r, result);
     }
-    if (w->link == UPSTREAM_COPY)
-        settle_copy(w, up, result);
-    else if (w->link == UPSTREAM_TASK)
-        settle_task(w, up, result);
-    else
-        settle_worker(w, result);
+    settle_worker(w, up, result);
 }
 
 static void take_results(struct app *app, struct worker *w)
