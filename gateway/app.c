@@ -40,8 +40,7 @@ static void handle_start(struct request *r)
     r->ignored = ignored_matches(r);
     if (r->ignored && roster_serving(&app->roster) == 0) {
         ignored_answer(r);
-    } else if (backoff_active(&app->backoff) && !roster_ready(&app->roster) &&
-               !roster_starting(&app->roster)) {
+    } else if (app_failing(app)) {
         app->stats->counts[STATS_CANNOT_START]++;
         request_fail(r, app->backoff.status, app_failure_detail(app));
     } else {
@@ -170,11 +169,6 @@ void app_warm(struct app *app)
         log_warning("%s: not started: [limits] workers = %lld", app->app_conf->name, (long long)fleet->limit);
     else if (app->roster.count == 0 && app_start_worker(app) != NULL)
         task_wake(&app->task);
-}
-
-bool app_failing(const struct app *app)
-{
-    return backoff_active(&app->backoff) && !roster_ready(&app->roster);
 }
 
 void app_stop(struct app *app, bool now)

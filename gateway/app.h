@@ -34,9 +34,6 @@ bool app_over(const struct app *app);
 /* Starts a worker although nobody waits (start = eager or check). */
 void app_warm(struct app *app);
 
-/* Whether requests are answered with the failure of the last start now, for the app is in back-off. */
-bool app_failing(const struct app *app);
-
 /* With shared->stopping set: stops the workers, those that are free at once, the others when they are done;
  * all of them at once when `now`. */
 void app_stop(struct app *app, bool now);

@@ -23,6 +23,16 @@ void app_give_up(struct app *app, unsigned status, const char *failure)
     app->checked = true;
     app->stillborn = 0;
     backoff_begin(&app->backoff, app->app_conf->reload ? LOOK : LONGEST, status, failure);
-    if (!roster_ready(&app->roster))
-        queue_fail_all(&app->queue, status, app_failure_detail(app));
+    app_fail_waiting(app);
+}
+
+bool app_failing(const struct app *app)
+{
+    return backoff_active(&app->backoff) && !roster_ready(&app->roster) && !roster_starting(&app->roster);
+}
+
+void app_fail_waiting(struct app *app)
+{
+    if (app_failing(app))
+        queue_fail_all(&app->queue, app->backoff.status, app_failure_detail(app));
 }

@@ -193,8 +193,7 @@ void app_supply(struct app *app)
     timeq_stop(&app->retry);
     while (app->queue.count > 0 && hand_out(app, queue_first(&app->queue)))
         ;
-    if (backoff_active(&app->backoff) && !roster_ready(&app->roster) && !roster_starting(&app->roster))
-        queue_fail_all(&app->queue, app->backoff.status, app_failure_detail(app));
+    app_fail_waiting(app);
 }
 
 void app_look_after(struct app *app)

@@ -334,6 +334,21 @@ def test_failed(play, notes):
     wait_until(lambda: gateway.get("/").status == 200, "the end of the back-off")
 
 
+def test_nobody_says_that_no_app_can_start_while_one_does(play, notes):
+    """The worker that was lost ends, and there is back-off, when another has begun in its place."""
+    gateway = play("fails", "fails", "fails", "hangs-up", "never-ready")
+    wait_until(lambda: gateway.get("/").status == 500 and len(notes("start")) == 3, "the failures that make back-off long")
+
+    def waits():
+        connection = gateway.connect()
+        connection.request("GET", "/")
+        return connection.silent(0.1) and connection
+    with wait_until(waits, "the end of the back-off"):
+        gateway.err.wait(r"worker \d+ closed its socket before it was ready and was killed$")
+        assert gateway.get("/-/ready").status == 200
+        wait_until(lambda: len(notes("start")) == 5, "the start in its place")
+
+
 def test_a_failing_second_worker_fails_nobody(play, notes):
     """FAILED and the exit are seen in one turn of the loop: nothing may be queued twice."""
     gateway = play("slow", "fails", workers=2, queue_timeout="20s")

@@ -368,11 +368,17 @@ def fails():
     os._exit(1)
 
 
+def hangs_up():
+    os.close(0)  # the listening socket
+    time.sleep(3600)
+
+
 def late_ready():
     signal.pause()  # start_timeout is over, and the gateway asks for the stacks
 
 
-STARTS = {"never-ready": never_ready, "ready-at-last": late_ready, "exits-at-once": exits_at_once, "fails": fails}
+STARTS = {"never-ready": never_ready, "ready-at-last": late_ready, "exits-at-once": exits_at_once, "fails": fails,
+          "hangs-up": hangs_up}
 
 
 # --- the worker's side
