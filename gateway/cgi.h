@@ -34,8 +34,7 @@ struct cgi_reply {
     uint32_t size;          /* bytes of the block with its empty line */
     bool has_date;
     bool has_server;
-    bool location_local; /* Location was a local path alone: an internal redirect, which is answered as 302 */
-    const char *error;   /* HTTP_BAD: static text */
+    const char *error; /* HTTP_BAD: static text */
 };
 
 /* Parses data[0..len), the first bytes of an answer's STDOUT, whole each time (it is small). HTTP_DONE:

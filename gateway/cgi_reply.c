@@ -111,12 +111,10 @@ static const char *take_content_length(struct answer *a, struct slice value)
     return value.len > 0 ? NULL : "invalid Content-Length";
 }
 
-/* A path without a host ("//host" names one) asks for an internal redirect (RFC 3875 6.2.2). */
+/* Also where it is a local path, which asks for an internal redirect (RFC 3875 6.2.2): the client is told. */
 static const char *take_location(struct answer *a, struct slice value)
 {
-    const char *text = a->data + value.off;
     a->has_location = value.len > 0;
-    a->reply->location_local = value.len > 0 && text[0] == '/' && (value.len == 1 || text[1] != '/');
     return NULL;
 }
 
@@ -257,6 +255,5 @@ enum http_parse cgi_reply_parse(struct cgi_reply *reply, const char *data, size_
         cut_listed(&a, out, start);
     if (a.has_location && !a.has_status)
         reply->status = 302;
-    reply->location_local = reply->location_local && !a.has_status;
     return HTTP_DONE;
 }

@@ -57,7 +57,6 @@ static void check_reply(const struct cgi_reply *r, const char *block, size_t len
     require(r->reason.off <= r->size - r->reason.len);
     for (uint32_t i = 0; i < r->reason.len; i++)
         require(memchr("\r\n", block[r->reason.off + i], 3) == NULL);
-    require(!r->location_local || r->status == 302);
 }
 
 static enum http_parse parse(const uint8_t *data, size_t size, struct cgi_reply *reply, struct buf *out)
