@@ -71,7 +71,7 @@ static void handle_cancel(struct request *r)
     task_wake(&app->task);
 }
 
-const struct handler app_handler = {"app", handle_start, handle_resume, handle_cancel};
+const struct handler app_handler = {handle_start, handle_resume, handle_cancel};
 
 /* ---- life ---- */
 

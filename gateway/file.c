@@ -157,10 +157,4 @@ static void handle_start(struct request *r)
         close(found->fd);
 }
 
-/* start() has completed the answer: nothing is left to go on with or to drop. */
-static void handle_nothing(struct request *r)
-{
-    (void)r;
-}
-
-const struct handler file_handler = {"static", handle_start, handle_nothing, handle_nothing};
+const struct handler file_handler = {handle_start, request_nothing, request_nothing};

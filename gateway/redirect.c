@@ -55,10 +55,4 @@ static void handle_start(struct request *r)
     buf_free(&fields);
 }
 
-/* start() has completed the answer: nothing is left to go on with or to drop. */
-static void handle_nothing(struct request *r)
-{
-    (void)r;
-}
-
-const struct handler redirect_handler = {"redirect", handle_start, handle_nothing, handle_nothing};
+const struct handler redirect_handler = {handle_start, request_nothing, request_nothing};

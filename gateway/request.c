@@ -358,6 +358,11 @@ void request_cut(struct request *r)
     finish(r);
 }
 
+void request_nothing(struct request *r)
+{
+    (void)r;
+}
+
 void request_fail(struct request *r, unsigned status, const char *detail)
 {
     request_refuse(r, status, detail, "");

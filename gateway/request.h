@@ -30,11 +30,13 @@ struct upstream;
 
 /* Whoever answers. All three are called by the connection only. */
 struct handler {
-    const char *name;
     void (*start)(struct request *r);  /* head and body are complete */
     void (*resume)(struct request *r); /* there is room for more of the answer again */
     void (*cancel)(struct request *r); /* the client is gone: drop the pointer, now */
 };
+
+/* resume() and cancel() of a handler that has nothing to go on with, or nothing to drop. */
+void request_nothing(struct request *r);
 
 enum { REQUEST_ID_MAX = 64 }; /* bytes of an id that a proxy gave; one of ours has 32 */
 

@@ -66,18 +66,12 @@ static void say_nothing_here(struct request *r)
     request_fail(r, 404, "there is / /status.json /metrics /livez /readyz");
 }
 
-/* The answer is whole at once, or nobody keeps anything for it. */
-static void nothing(struct request *r)
-{
-    (void)r;
-}
-
-static const struct handler ok = {"status", say_ok, nothing, nothing};
-static const struct handler draining_now = {"status", say_draining, nothing, nothing};
-static const struct handler failing = {"status", say_failing, nothing, nothing};
-static const struct handler wrong_method = {"status", say_method, nothing, nothing};
-static const struct handler here = {"status", say_here, nothing, nothing};
-static const struct handler nothing_here = {"status", say_nothing_here, nothing, nothing};
+static const struct handler ok = {say_ok, request_nothing, request_nothing};
+static const struct handler draining_now = {say_draining, request_nothing, request_nothing};
+static const struct handler failing = {say_failing, request_nothing, request_nothing};
+static const struct handler wrong_method = {say_method, request_nothing, request_nothing};
+static const struct handler here = {say_here, request_nothing, request_nothing};
+static const struct handler nothing_here = {say_nothing_here, request_nothing, request_nothing};
 
 /* ---- long answers ---- */
 
@@ -162,9 +156,9 @@ static void go_on_page(struct request *r)
     go_on(r, &status_page);
 }
 
-static const struct handler json = {"status", begin_json, go_on_json, nothing};
-static const struct handler metrics = {"status", begin_metrics, go_on_metrics, nothing};
-static const struct handler page = {"status", begin_page, go_on_page, nothing};
+static const struct handler json = {begin_json, go_on_json, request_nothing};
+static const struct handler metrics = {begin_metrics, go_on_metrics, request_nothing};
+static const struct handler page = {begin_page, go_on_page, request_nothing};
 
 /* ---- who answers ---- */
 
