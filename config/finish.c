@@ -13,15 +13,6 @@ struct route {
     const struct draft *draft;
 };
 
-/* Where a draft has written a key, or its section where it has not. */
-static struct place place_of(const struct draft *draft, const struct table_row *row)
-{
-    struct place place = draft->place;
-    uint32_t line = draft->lines[table_app_index(row)];
-    place.line = line != 0 ? line : place.line;
-    return place;
-}
-
 /* ---- inheritance ---- */
 
 static void inherit(struct loader *l, struct draft *draft)
@@ -92,7 +83,7 @@ static bool complete_statics(struct loader *l, struct draft *draft)
             if (pairs[k].prefix_len == pairs[i].prefix_len &&
                 memcmp(pairs[k].prefix, pairs[i].prefix, pairs[i].prefix_len) == 0) {
                 const struct table_row *row = table_find(TABLE_APP, "static");
-                struct place place = place_of(draft, row);
+                struct place place = load_draft_place(l, draft, row);
                 return load_fail_at(l, &place, draft, row, "\"%.*s\" stands there twice",
                                     (int)strcspn(both, " "), both);
             }
@@ -116,7 +107,7 @@ static bool complete_section(struct loader *l, enum table_section section, struc
                                             : l->conf;
         const struct conf_list *list = value_field(base, row);
         if (list->count == 0) {
-            struct place place = draft != NULL ? place_of(draft, row) : l->places[i];
+            struct place place = draft != NULL ? load_draft_place(l, draft, row) : l->places[i];
             return load_fail_at(l, &place, draft, row, "needs a value (try %s)", row->standard);
         }
     }
@@ -248,8 +239,8 @@ static int by_route(const void *a, const void *b)
 static bool same_route(struct loader *l, const struct route *first, const struct route *second)
 {
     const struct table_row *row = table_find(TABLE_APP, "path");
-    struct place a = place_of(first->draft, row);
-    struct place b = place_of(second->draft, row);
+    struct place a = load_draft_place(l, first->draft, row);
+    struct place b = load_draft_place(l, second->draft, row);
     if (first->draft == second->draft) {
         return load_fail_at(l, &b, second->draft, row, "\"%s%s\" stands there twice", second->domain,
                             second->path);

@@ -96,16 +96,6 @@ static bool wrote(const struct loader *l, const struct draft *draft, const struc
            l->places[table_index(row)].layer == LAYER_FLAG;
 }
 
-static struct place place_of(const struct loader *l, const struct draft *draft, const struct table_row *row)
-{
-    struct place place = draft->place;
-    uint32_t line = draft->lines[table_app_index(row)];
-    if (line == 0 && draft->place.layer == LAYER_FLAG)
-        return l->places[table_index(row)];
-    place.line = line != 0 ? line : place.line;
-    return place;
-}
-
 static bool given(const struct draft *draft, const struct table_row *row)
 {
     const char *text;
@@ -130,7 +120,7 @@ static bool find_kind(struct loader *l, struct draft *draft, bool own)
         if (!given(draft, row) || (own && !wrote(l, draft, row)))
             continue;
         if (first != NULL && draft->app.kind != (int)makings[i].kind) {
-            struct place place = place_of(l, draft, row);
+            struct place place = load_draft_place(l, draft, row);
             return load_fail_at(l, &place, draft, row,
                                 "there is a %s, too: keep one, or say with kind which is meant", first->key);
         }
@@ -147,7 +137,7 @@ static bool find_kind(struct loader *l, struct draft *draft, bool own)
 static bool missing(struct loader *l, const struct draft *draft, const char *key, const char *example)
 {
     const struct table_row *row = table_find(TABLE_APP, key);
-    struct place place = place_of(l, draft, row);
+    struct place place = load_draft_place(l, draft, row);
     return load_fail_at(l, &place, draft, row, "needs a value (%s)", example);
 }
 
@@ -168,7 +158,7 @@ static bool complete_fastcgi(struct loader *l, const struct draft *draft)
     bool address = *draft->app.address != '\0';
     bool command = *draft->app.command != '\0';
     const struct table_row *row = table_find(TABLE_APP, "command");
-    struct place place = place_of(l, draft, row);
+    struct place place = load_draft_place(l, draft, row);
     if (address && command)
         return load_fail_at(l, &place, draft, row,
                             "there is an address, too: a server is either started or runs already");
@@ -242,7 +232,7 @@ static bool refuse_foreign(struct loader *l, const struct draft *draft)
         const struct table_row *row = &table_rows[i];
         if (row->section == TABLE_APP && !kind_uses(&draft->app, row) && wrote(l, draft, row) &&
             given(draft, row)) {
-            struct place place = place_of(l, draft, row);
+            struct place place = load_draft_place(l, draft, row);
             return load_fail_at(l, &place, draft, row, "is for %s", name_of(roles_of(row)));
         }
     }
@@ -257,7 +247,7 @@ static bool check_preload_mode(struct loader *l, const struct draft *draft)
     bool script = app->kind == CONF_KIND_CGI || app->kind == CONF_KIND_FILES ||
                   (app->kind == CONF_KIND_AUTO && check_is_script(app->module, strlen(app->module)));
     bool kept = app->mode == CONF_MODE_PERSISTENT || (app->mode == CONF_MODE_AUTO && !script);
-    struct place place = place_of(l, draft, row);
+    struct place place = load_draft_place(l, draft, row);
     return !kept || !wrote(l, draft, row) || app->preload.count == 0 ||
            load_fail_at(l, &place, draft, row,
                         "is for mode = fork: a persistent worker imports what its app does");

@@ -75,6 +75,16 @@ bool load_fail_at(struct loader *l, const struct place *place, const struct draf
     return false;
 }
 
+struct place load_draft_place(const struct loader *l, const struct draft *draft, const struct table_row *row)
+{
+    struct place place = draft->place;
+    uint32_t line = draft->lines[table_app_index(row)];
+    if (line == 0 && place.layer == LAYER_FLAG)
+        return l->places[table_index(row)];
+    place.line = line != 0 ? line : place.line;
+    return place;
+}
+
 const char *load_place(struct loader *l, const struct table_row *row)
 {
     const struct place *place = &l->places[table_index(row)];

@@ -76,7 +76,11 @@ bool load_fail(struct loader *l, const char *format, ...) __attribute__((format(
 bool load_fail_at(struct loader *l, const struct place *place, const struct draft *draft,
                   const struct table_row *row, const char *format, ...) __attribute__((format(printf, 5, 6)));
 bool load_no_memory(struct loader *l);
-/* The same place for an error that shows only later, "" for a default; NULL without memory. */
+/* Where a draft has written a key, else its section; for the app of the command line, which has none, who set
+ * what it inherits. */
+struct place load_draft_place(const struct loader *l, const struct draft *draft, const struct table_row *row);
+/* What load_fail_at puts in front, for an error that shows only later; "" for a default, NULL without memory.
+ */
 const char *load_place(struct loader *l, const struct table_row *row);
 /* The row whose name, as `make` makes it, is nearest to a wrong one; NULL: none is near. */
 const struct table_row *load_nearest(void (*make)(const struct table_row *, char *), const char *wrong);

@@ -174,6 +174,9 @@ static void test_app_argument_with_file(void **state)
     write_file("sub/x.ini", APP_FILE);
     assert_fails(load(ARGS("main:app", "-c", "sub/x.ini"), NULL),
                  "[app:main] path: \"/\" leads to [app:hello] already (sub/x.ini:1)");
+    write_file("sub/x.ini", "[app]\nstatic =\n  /s a\n  /s b\n");
+    assert_fails(load(ARGS("main:app", "-c", "sub/x.ini"), NULL),
+                 "sub/x.ini:2: [app:main] static: \"/s\" stands there twice");
 }
 
 static void test_usage_errors(void **state)
