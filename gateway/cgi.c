@@ -263,19 +263,11 @@ static bool cut_listed(struct params *p, const char *token, size_t len)
 
 static bool cut_all_listed(struct params *p, const char *list, size_t len)
 {
-    const char *end = list + len;
-    for (const char *next; list < end; list = next + 1) {
-        next = memchr(list, ',', (size_t)(end - list));
-        if (next == NULL)
-            next = end;
-        const char *stop = next;
-        while (list < stop && is_blank(*list))
-            list++;
-        while (list < stop && is_blank(stop[-1]))
-            stop--;
-        if (!cut_listed(p, list, (size_t)(stop - list)))
+    const char *at = list, *token;
+    size_t n;
+    while (next_element(&at, list + len, ',', &token, &n))
+        if (!cut_listed(p, token, n))
             return false;
-    }
     return true;
 }
 

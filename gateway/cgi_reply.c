@@ -59,14 +59,9 @@ static struct line split_line(const char *data, uint32_t off, uint32_t len)
         line.error = "invalid header name";
     if (line.error != NULL)
         return line;
-    const char *value = colon + 1;
-    while (value < end && is_blank(*value))
-        value++;
-    while (value < end && is_blank(end[-1]))
-        end--;
     line.name = (struct slice){off, (uint32_t)(colon - start)};
-    line.value = (struct slice){(uint32_t)(value - data), (uint32_t)(end - value)};
-    if (!http_valid_value(value, line.value.len))
+    line.value = trim(data, colon + 1, end);
+    if (!http_valid_value(data + line.value.off, line.value.len))
         line.error = "control character in a header value";
     return line;
 }

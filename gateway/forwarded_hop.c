@@ -12,15 +12,6 @@ enum { PREFIX_MAX = 1024 };
 
 /* ---- lists, from the right ---- */
 
-static struct slice trim(const char *base, uint32_t start, uint32_t end)
-{
-    while (start < end && is_blank(base[start]))
-        start++;
-    while (end > start && is_blank(base[end - 1]))
-        end--;
-    return (struct slice){start, end - start};
-}
-
 void forwarded_lines_add(struct forwarded_lines *lines, struct slice value)
 {
     lines->values[lines->count++ % FORWARDED_LINES_MAX] = value;
@@ -76,7 +67,7 @@ bool forwarded_walk_left(struct forwarded_walk *w, struct slice *element)
         if (!w->open && !open_line(w))
             return false;
         uint32_t at = last_element(w);
-        *element = trim(w->base, at, w->end);
+        *element = trim(w->base, w->base + at, w->base + w->end);
         w->open = at > w->start;
         w->end = at - (w->open ? 1 : 0);
     } while (element->len == 0);

@@ -73,30 +73,11 @@ static bool fail(struct http_head *h, uint16_t status, const char *reason)
     return false;
 }
 
-/* Steps through a comma-separated list: *at starts at 0. Elements come without surrounding blanks and may be
- * empty. */
-static bool next_element(const char *list, size_t len, size_t *at, const char **element, size_t *n)
-{
-    if (*at > len)
-        return false;
-    size_t start = *at, end = start;
-    while (end < len && list[end] != ',')
-        end++;
-    *at = end + 1;
-    while (start < end && is_blank(list[start]))
-        start++;
-    while (end > start && is_blank(list[end - 1]))
-        end--;
-    *element = list + start;
-    *n = end - start;
-    return true;
-}
-
 bool http_list_has(const char *value, size_t len, const char *token)
 {
-    const char *element;
-    size_t n, at = 0, want = strlen(token);
-    while (next_element(value, len, &at, &element, &n))
+    const char *element, *at = value;
+    size_t n, want = strlen(token);
+    while (next_element(&at, value + len, ',', &element, &n))
         if (n == want && strncasecmp(element, token, n) == 0)
             return true;
     return false;
@@ -318,14 +299,14 @@ static bool known_coding(struct http_head *h, const char *coding, size_t n)
 
 static bool take_coding(struct http_head *h, const char *data, struct slice value)
 {
-    const char *coding;
-    size_t n, at = 0;
+    const char *coding, *at = data + value.off, *end = at + value.len;
+    size_t n;
     if (h->minor == 0)
         return fail(h, 400, "Transfer-Encoding in HTTP/1.0");
     if (h->has_length)
         return fail(h, 400, "Content-Length with Transfer-Encoding");
     bool repeated = false;
-    while (next_element(data + value.off, value.len, &at, &coding, &n)) {
+    while (next_element(&at, end, ',', &coding, &n)) {
         if (!known_coding(h, coding, n))
             return false;
         repeated |= h->chunked;
@@ -345,9 +326,9 @@ static bool take_connection(struct http_head *h, const char *data, struct slice 
         {10, SEEN_KEEP_ALIVE, "keep-alive"},
         {7,  SEEN_UPGRADE,    "upgrade"   }
     };
-    const char *option;
-    size_t n, at = 0;
-    while (next_element(data + value.off, value.len, &at, &option, &n))
+    const char *option, *at = data + value.off, *end = at + value.len;
+    size_t n;
+    while (next_element(&at, end, ',', &option, &n))
         for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
             if (options[i].len == n && strncasecmp(option, options[i].token, n) == 0)
                 h->seen |= options[i].seen;
@@ -426,16 +407,6 @@ static const char *name_flaw(const struct http_head *h, const char *line, const 
     if (is_blank(*stop))
         return "whitespace in or behind a field name";
     return stop == cr ? "field line without a colon" : "bad byte in a field name";
-}
-
-/* text..end without surrounding blanks. */
-static struct slice trim(const char *data, const char *text, const char *end)
-{
-    while (text < end && is_blank(*text))
-        text++;
-    while (end > text && is_blank(end[-1]))
-        end--;
-    return (struct slice){(uint32_t)(text - data), (uint32_t)(end - text)};
 }
 
 /* The line data[h->line..cr). */

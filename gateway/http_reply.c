@@ -349,21 +349,6 @@ bool http_reply_error_body(struct buf *out, unsigned status, const char *detail,
 
 /* ---- Accept ---- */
 
-/* The text up to `end` or the next `stop`, without surrounding blanks; *at is moved behind the stop. */
-static size_t next_piece(const char **at, const char *end, char stop, const char **piece)
-{
-    const char *from = *at, *to = from;
-    while (to < end && *to != stop)
-        to++;
-    *at = to < end ? to + 1 : end;
-    while (from < to && is_blank(*from))
-        from++;
-    while (to > from && is_blank(to[-1]))
-        to--;
-    *piece = from;
-    return (size_t)(to - from);
-}
-
 /* A weight in thousandths (RFC 9110 12.4.2): "0.5" is 500; what is no weight counts as 0. */
 static int parse_weight(const char *text, size_t n)
 {
@@ -378,30 +363,38 @@ static int parse_weight(const char *text, size_t n)
     return weight <= 1000 ? weight : 0;
 }
 
-/* The weight among the parameters at[0..end) of a media range; 1000 without one. */
+/* The weight among the parameters at..end of a media range; 1000 without one. */
 static int find_weight(const char *at, const char *end)
 {
-    while (at < end) {
-        const char *parameter;
-        size_t n = next_piece(&at, end, ';', &parameter);
+    const char *parameter;
+    size_t n;
+    while (next_element(&at, end, ';', &parameter, &n))
         if (n >= 2 && (parameter[0] | 0x20) == 'q' && parameter[1] == '=')
             return parse_weight(parameter + 2, n - 2);
-    }
     return 1000;
+}
+
+/* Steps through the media ranges or codings of a list, each with its weight. */
+static bool next_weighted(const char **at, const char *end, const char **name, size_t *n, int *weight)
+{
+    const char *rest;
+    size_t len;
+    if (!next_element(at, end, ',', &rest, &len))
+        return false;
+    const char *stop = rest + len;
+    (void)next_element(&rest, stop, ';', name, n);
+    *weight = find_weight(rest, stop);
+    return true;
 }
 
 int http_accept_weight(const char *value, size_t len, const char *name)
 {
-    const char *at = value, *end = value + len;
-    size_t name_len = strlen(name);
-    while (at < end) {
-        const char *element, *own;
-        size_t n = next_piece(&at, end, ',', &element);
-        const char *rest = element;
-        size_t own_len = next_piece(&rest, element + n, ';', &own);
-        if (own_len == name_len && strncasecmp(own, name, own_len) == 0)
-            return find_weight(rest, element + n);
-    }
+    const char *at = value, *own;
+    size_t n, name_len = strlen(name);
+    int weight;
+    while (next_weighted(&at, value + len, &own, &n, &weight))
+        if (n == name_len && strncasecmp(own, name, n) == 0)
+            return weight;
     return -1;
 }
 
@@ -409,19 +402,13 @@ bool http_accept_prefers_html(const char *value, size_t len)
 {
     enum { HTML, PLAIN, ANY_TEXT, ANY, RANGES };
     static const char ranges[RANGES][11] = {"text/html", "text/plain", "text/*", "*/*"};
-    int weights[RANGES] = {-1, -1, -1, 0}; /* -1: not named, the next wider one holds */
-    if (value == NULL)
-        return false;
-    const char *at = value, *end = value + len;
-    while (at < end) {
-        const char *element, *type;
-        size_t n = next_piece(&at, end, ',', &element);
-        const char *rest = element;
-        size_t type_len = next_piece(&rest, element + n, ';', &type);
+    int weights[RANGES] = {-1, -1, -1, 0}, weight; /* -1: not named, the next wider one holds */
+    const char *at = value, *type;
+    size_t n;
+    while (next_weighted(&at, value + len, &type, &n, &weight))
         for (size_t i = 0; i < RANGES; i++)
-            if (type_len == strlen(ranges[i]) && strncasecmp(type, ranges[i], type_len) == 0)
-                weights[i] = find_weight(rest, element + n);
-    }
+            if (n == strlen(ranges[i]) && strncasecmp(type, ranges[i], n) == 0)
+                weights[i] = weight;
     int any = weights[ANY_TEXT] >= 0 ? weights[ANY_TEXT] : weights[ANY];
     int html = weights[HTML] >= 0 ? weights[HTML] : any;
     int plain = weights[PLAIN] >= 0 ? weights[PLAIN] : any;

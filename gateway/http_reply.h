@@ -55,7 +55,7 @@ const char *http_reason(unsigned status);
  * HTML where `html`. Everything is escaped as needed. False: no room. */
 bool http_reply_error_body(struct buf *out, unsigned status, const char *detail, const char *id, bool html);
 
-/* Whether Accept prefers HTML over plain text; value may be NULL. */
+/* Whether Accept prefers HTML over plain text. */
 bool http_accept_prefers_html(const char *value, size_t len);
 
 /* The weight in thousandths that a list with weights (Accept-Encoding, RFC 9110 12.5.3) gives to `name`,
