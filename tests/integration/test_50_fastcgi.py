@@ -318,7 +318,7 @@ def test_unreachable_tcp(launch):
     gateway = launch({"app:php": {"address": f"localhost:{port}"}})
     assert gateway.get("/").status == 502
     gateway.err.wait(f"cannot reach localhost:{port}: Connection refused")
-    gateway.out.wait(" php unserved$")
+    gateway.out.wait(r" php unserved( \(queue [\d.]+\))?$")
     assert "given up" not in gateway.err.text
     with socket.create_server(("127.0.0.1", port)) as server:
         threading.Thread(target=lambda: server.accept()[0].close(), daemon=True).start()
