@@ -78,11 +78,16 @@ const struct handler app_handler = {handle_start, handle_resume, handle_cancel};
 struct app *app_new(struct app_shared *shared, struct conf *conf, const struct conf_app *app_conf,
                     struct stats *numbers)
 {
+    bool is_remote = *app_conf->address != '\0';
     struct app *app = calloc(1, sizeof(*app));
     struct stats *stats = numbers != NULL ? stats_ref(numbers) : stats_new();
+    struct remote *remote =
+        is_remote && app != NULL ? remote_new(shared->loop, conf, app_conf, &app->task) : NULL;
     /* a retry must come, however short memory is then */
-    if (app == NULL || stats == NULL || timeq_get(APP_RETRY_MS) == NULL) {
+    if (app == NULL || stats == NULL || (is_remote && remote == NULL) ||
+        timeq_get(UPSTREAM_RETRY_MS) == NULL) {
         log_error("%s: no memory for the app", app_conf->name);
+        remote_free(remote);
         stats_unref(stats);
         free(app);
         return NULL;
@@ -91,20 +96,11 @@ struct app *app_new(struct app_shared *shared, struct conf *conf, const struct c
     app->shared = shared;
     app->conf = conf_ref(conf);
     app->app_conf = app_conf;
+    app->remote = remote;
     roster_init(&app->roster);
     queue_init(&app->queue, &app->task, stats);
-    task_init(&app->task, run);
-    if (*app_conf->address == '\0')
-        return app;
-    task_init(&app->task, run_remote);
-    app->remote = remote_new(shared->loop, conf, app_conf, &app->task);
-    if (app->remote != NULL)
-        return app;
-    log_error("%s: no memory for the app", app_conf->name);
-    conf_unref(conf);
-    stats_unref(stats);
-    free(app);
-    return NULL;
+    task_init(&app->task, is_remote ? run_remote : run);
+    return app;
 }
 
 void app_free(struct app *app)

@@ -156,7 +156,7 @@ static bool hand_out(struct app *app, struct request *r)
     struct upstream *up = roster_slot(&app->roster, &w);
     if (up == NULL) {
         if (slot_failed(&app->roster))
-            timeq_start(timeq_get(APP_RETRY_MS), &app->retry, &app->task);
+            timeq_start(timeq_get(UPSTREAM_RETRY_MS), &app->retry, &app->task);
         return grow(app, r);
     }
     if (upstream_start(up, r, w->state == WORKER_READY) == 0) {
@@ -173,7 +173,7 @@ static bool hand_out(struct app *app, struct request *r)
     bool short_of = net_is_shortage(errno);
     if (errno == EAGAIN ||
         (short_of && worker_serving(w) > 0)) { /* one of its slots will be free, at the latest */
-        timeq_start(timeq_get(APP_RETRY_MS), &app->retry, &app->task);
+        timeq_start(timeq_get(UPSTREAM_RETRY_MS), &app->retry, &app->task);
     } else if (short_of) {
         log_error("%s: no connection to worker %d: %s (id %s)", app->app_conf->name, (int)w->child.pid,
                   strerror(errno), r->id);

@@ -5,8 +5,6 @@
 
 #include "app_state.h"
 
-enum { APP_RETRY_MS = 50 }; /* after a full backlog */
-
 /* Gives what waits to slots that are free, and starts workers where it may. */
 void app_supply(struct app *app);
 

@@ -11,8 +11,6 @@
 #include "units.h"
 #include "upstream.h"
 
-static const int64_t RETRY_MS = 50; /* after a full backlog */
-
 enum {
     CONCURRENCY = 16, /* connections at once, where the app says nothing */
     DEATHS = 2        /* connections that may end under one request, if its method may be sent again */
@@ -126,7 +124,7 @@ static bool hand_out(struct remote *remote, struct queue *queue)
         return true;
     }
     if (up == NULL || errno == EAGAIN) {
-        timeq_start(timeq_get(RETRY_MS), &remote->retry, remote->owner.task);
+        timeq_start(timeq_get(UPSTREAM_RETRY_MS), &remote->retry, remote->owner.task);
         return false;
     }
     bool shortage = net_is_shortage(errno);

@@ -10,6 +10,8 @@
 
 #include "upstream_state.h"
 
+enum { UPSTREAM_RETRY_MS = 50 }; /* when a backlog is full or memory short: nothing tells when that is over */
+
 /* A closed slot with request id `id`; NULL when out of memory. */
 struct upstream *upstream_new(const struct upstream_owner *owner, uint16_t id, enum upstream_link link);
 
