@@ -74,8 +74,7 @@ static void send_more(struct upstream *up)
             return;
         } else if (errno != EINTR) {
             up->error = errno;
-            up->sent = up->send.len;
-            up->body_sent = up->cut = true;
+            upstream_send_no_more(up);
             if (errno != EPIPE && errno != ECONNRESET)
                 hang_up(up, strerror(errno));
             return;

@@ -93,23 +93,22 @@ static void take_stdout_end(struct upstream *up)
 
 /* END_REQUEST has been dealt with: the slot is free, or waits for the end of its copy. While READY is still
  * unread, it may be a copy's, whose connection ends with it. */
-static void end_exchange(struct upstream *up, bool whole)
+static void end_exchange(struct upstream *up)
 {
+    bool whole = !up->cut && !upstream_sending(up);
     bool kept = upstream_goes_on(up) && up->ready && up->state != UPSTREAM_ORPHAN && whole;
     if (up->link != UPSTREAM_COPY) {
         upstream_settle(up, kept ? UPSTREAM_FREE : UPSTREAM_CLOSED, UPSTREAM_DONE);
     } else {
         up->state = UPSTREAM_TAIL;
         up->paused = false;
-        up->sent = up->send.len;
-        up->body_sent = true;
+        upstream_send_no_more(up);
         upstream_watch_clock(up);
     }
 }
 
 static void take_end(struct upstream *up, const struct fcgi_event *event)
 {
-    bool whole = !up->cut && up->body_sent && up->sent == up->send.len;
     struct request *r = up->request;
     if (event->protocol_status == FCGI_OVERLOADED && (r == NULL || !r->head_sent)) {
         upstream_settle(up, UPSTREAM_CLOSED, UPSTREAM_OVERLOADED);
@@ -134,7 +133,7 @@ static void take_end(struct upstream *up, const struct fcgi_event *event)
             request_end(r);
         }
     }
-    end_exchange(up, whole);
+    end_exchange(up);
 }
 
 static void take_stderr(struct upstream *up, const char *data, size_t len)

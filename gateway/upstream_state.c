@@ -20,6 +20,12 @@ bool upstream_sending(const struct upstream *up)
     return up->sent < up->send.len || (up->state == UPSTREAM_BUSY && !up->body_sent);
 }
 
+void upstream_send_no_more(struct upstream *up)
+{
+    up->sent = up->send.len;
+    up->body_sent = up->cut = true;
+}
+
 void upstream_update(struct upstream *up)
 {
     int events = 0;
@@ -108,7 +114,7 @@ void upstream_give_up(struct upstream *up, enum upstream_result result)
     bool waits = alone && !up->doomed;
     up->doomed = waits;
     if (waits) { /* who has not begun it lets it be, and a kept connection ends with it */
-        up->body_sent = up->cut = true;
+        upstream_send_no_more(up);
         shutdown(up->fd, SHUT_WR);
     }
     upstream_settle(up, waits ? UPSTREAM_ORPHAN : UPSTREAM_CLOSED, result);
@@ -118,15 +124,14 @@ void upstream_give_up(struct upstream *up, enum upstream_result result)
 
 void upstream_release(struct upstream *up, enum upstream_state next)
 {
+    if (upstream_sending(up)) { /* the rest of the body is gone with the request */
+        upstream_send_no_more(up);
+        shutdown(up->fd, SHUT_WR);
+    }
     up->request->up = NULL;
     up->request = NULL;
     up->state = next;
     up->paused = false;
-    if (!up->body_sent || up->sent < up->send.len) { /* the rest of the body is gone with the request */
-        shutdown(up->fd, SHUT_WR);
-        up->sent = up->send.len;
-        up->body_sent = up->cut = true;
-    }
     upstream_watch_clock(up);
 }
 

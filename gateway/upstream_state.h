@@ -99,6 +99,9 @@ bool upstream_goes_on(const struct upstream *up);
 /* Whether something is to be written. */
 bool upstream_sending(const struct upstream *up);
 
+/* What was not written yet never is: the connection ends with its request. */
+void upstream_send_no_more(struct upstream *up);
+
 /* The one place that arms and disarms its watcher: derived from the state alone. */
 void upstream_update(struct upstream *up);
 
