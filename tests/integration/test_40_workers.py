@@ -111,6 +111,7 @@ def test_many_requests_at_a_cold_app(launch):
     for connection in connections:
         assert connection.answer().text == "at last\n"
         connection.close()
+    gateway.err.wait("^slow: ready")
     assert len(re.findall("slow: ready", gateway.err.text)) == 1
 
 
