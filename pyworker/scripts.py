@@ -31,10 +31,12 @@ def compile_file(path, status):
 
 
 def binds_app(code):
-    """Whether the code of a module binds one of the names of an app at its top."""
+    """Whether the code of a module binds one of the names of an app at its top, and is no script that runs the app itself."""
     wanted = [number for number, name in enumerate(code.co_names) if name in DEFAULTS]
     if not wanted:
         return False  # the usual script, which so pays for nothing below
+    if "CGIHandler" in code.co_names and "__main__" not in code.co_consts:
+        return False  # wsgiref's, and not below `if __name__ == "__main__"`: to import it would be to run it
     from opcode import EXTENDED_ARG, opmap
 
     argument = 0

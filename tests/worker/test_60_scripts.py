@@ -703,6 +703,19 @@ def test_a_script_is_not_taken_for_the_module_of_its_name(files):
     assert [get(worker, name).body for name in ("a.py", "a.cgi", "a.py")] == [b"module\n", b"script\n", b"module\n"]
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_script_that_runs_its_app_itself(files, mode):
+    """As the manual of Flask has it for CGI: to import it would call the app once more, without a request."""
+    worker = files(mode, pages="""
+        def app(environ, start_response):
+            open("calls", "a").write(environ.get("PATH_INFO", "no request") + " ")
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            return [b"done"]
+    """, index="from wsgiref.handlers import CGIHandler\nfrom pages import app\nCGIHandler().run(app)\n")
+    assert [get(worker, "index.py", PATH_INFO=path).body for path in ("/a", "/b")] == [b"done"] * 2
+    assert (worker.root / "calls").read_text() == "/a /b " and worker.stderr == worker.stdout == ""
+
+
 def test_the_old_cgi_module(script):
     pytest.importorskip("cgi")
     worker = script("""
@@ -787,6 +800,8 @@ def test_new_and_edited_files_work_at_once(files, mode):
     ("x = %s\napp = x\n" % " + ".join("n%d" % i for i in range(400)), "app"),
     ("print('app')\n", "script"), ("def f():\n    app = 1\n", "script"), ("print(app)\n", "script"), ("x.app = 1\n", "script"),
     ("del app\n", "script"), ("import app.x as y\n", "script"), ("application_name = 1\n", "script"),
+    ("from pages import app\nCGIHandler().run(app)\n", "script"), ("app = 1\nwsgiref.handlers.CGIHandler().run(app)\n", "script"),
+    ("app = 1\nif __name__ == '__main__':\n    CGIHandler().run(app)\n", "app"), ("app = 1\ndef f():\n    CGIHandler()\n", "app"),
 ])
 def test_what_binds_an_app(source, kind):
     import sys
