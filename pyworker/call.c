@@ -222,13 +222,27 @@ static PyObject *after(struct call *c, PyObject *yielded)
     return finish(c);
 }
 
+/* As Python's own coroutines: the code that runs may get at this object, and must not take it away meanwhile.
+ * True: an exception is set. */
+static bool refuse_running(const struct call *c)
+{
+    if (c->running)
+        PyErr_SetString(PyExc_ValueError, "coroutine already executing");
+    return c->running;
+}
+
 static PyObject *step(PyObject *self)
 {
     struct call *c = (struct call *)self;
 
     if (c->returned)
         return finish(c);
-    return after(c, c->steps != NULL || start(c) ? PyIter_Next(c->steps) : NULL);
+    if (refuse_running(c))
+        return NULL;
+    c->running = true;
+    PyObject *yielded = c->steps != NULL || start(c) ? PyIter_Next(c->steps) : NULL;
+    c->running = false;
+    return after(c, yielded);
 }
 
 static PyObject *call_send(PyObject *self, PyObject *value)
@@ -248,9 +262,13 @@ static PyObject *call_throw(PyObject *self, PyObject *args)
         awaitable_raise(args);
         return NULL;
     }
+    if (refuse_running(c))
+        return NULL;
     PyObject *method = c->steps == NULL ? NULL : PyObject_GetAttr(c->steps, c->asgi->key[KEY_THROW]);
     if (method != NULL) {
+        c->running = true;
         yielded = PyObject_CallObject(method, args);
+        c->running = false;
         Py_DECREF(method);
         if (yielded == NULL && PyErr_ExceptionMatches(PyExc_StopIteration))
             PyErr_Clear();
@@ -266,6 +284,8 @@ static PyObject *call_close(PyObject *self, PyObject *unused)
     PyObject *steps = c->steps;
 
     (void)unused;
+    if (refuse_running(c))
+        return NULL;
     c->steps = NULL;
     c->returned = true;
     waiter_end(&c->waiter);

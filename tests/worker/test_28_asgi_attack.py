@@ -145,3 +145,19 @@ def test_types_of_what_an_app_gets_make_nothing(asgi):
         await send({"type": "http.response.body", "body": b"none"})
     """)
     assert worker.ask(path="/make").body == b"none"
+
+
+@pytest.mark.parametrize("act", ["send(None)", "throw(KeyError)", "close()"])
+def test_what_runs_a_request_is_not_run_by_it(asgi, act):
+    """The task of a request tells its coroutine to whoever asks, the request included."""
+    worker = asgi("""
+    async def again(scope, receive, send):
+        try:
+            asyncio.current_task().get_coro().%s
+        except ValueError as error:
+            await asyncio.sleep(0)
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body", "body": str(error).encode()})
+    """ % act)
+    for _ in range(3):
+        assert worker.ask(path="/again").body == b"coroutine already executing"
