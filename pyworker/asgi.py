@@ -94,8 +94,8 @@ class Lifespan:
 
     async def shutdown(self):
         """Let the app end what its startup has begun."""
-        if self.task is None:
-            return
+        if self.task is None or self.failure is not None:
+            return  # there is no lifespan, or it never began
         if not self.task.done():
             self.ask(SHUTDOWN)
             await self.reached[SHUTDOWN]

@@ -1021,3 +1021,14 @@ def test_an_asgi_file_may_do_without_a_lifespan(files, mode):
         assert get(worker, "a.py").body == b"fine"
     worker.say("STOP")
     assert worker.message() == "" and worker.stderr == ""
+
+
+def test_an_asgi_file_whose_startup_fails_is_not_asked_to_shut_down(files):
+    worker = files(a="""
+        async def app(scope, receive, send):
+            assert (await receive())["type"] == "lifespan.startup"
+            await send({"type": "lifespan.startup.failed", "message": "no luck"})
+            print(await receive(), flush=True)
+    """)
+    assert get(worker, "a.py").status == "500 Internal Server Error"
+    assert worker.stderr.count("no luck") == 1 and "shutdown" not in worker.stderr and worker.stdout == ""
