@@ -202,3 +202,13 @@ bool answer_page(struct exchange *x, const char *status, const char *text, size_
     return buffer_append(&x->pending, head, (size_t)n) &&
            (x->head_only || buffer_append(&x->pending, text, len));
 }
+
+bool answer_failure(struct exchange *x, PyObject *traceback)
+{
+    static const char status[] = "500 Internal Server Error";
+    static const char text[] = "Internal Server Error\n";
+
+    if (traceback == NULL)
+        return answer_page(x, status, text, sizeof(text) - 1);
+    return answer_page(x, status, PyBytes_AsString(traceback), (size_t)PyBytes_Size(traceback));
+}

@@ -32,4 +32,7 @@ void answer_finish(struct exchange *x, unsigned app_status);
  * late. */
 bool answer_page(struct exchange *x, const char *status, const char *text, size_t len);
 
+/* The same for a 500. `traceback`: bytes, or NULL: the page tells nothing. */
+bool answer_failure(struct exchange *x, PyObject *traceback);
+
 #endif

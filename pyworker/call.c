@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "answer.h"
 #include "asgi.h"
 #include "awaitable.h"
 #include "handles.h"
@@ -141,19 +142,16 @@ static bool start(struct call *c)
 /* Logs the exception and prepares the answer that is left to give; returns the appStatus to end with. */
 static unsigned fail(struct call *c)
 {
-    static const char server_error[] = "Internal Server Error\n";
-    PyObject *text = NULL;
+    PyObject *traceback = NULL;
 
     if (c->told && exchange_was_left(&c->x))
         PyErr_Clear();
     else
-        exchange_log(&c->x, c->asgi->worker->debug ? &text : NULL);
-    if (c->complete)
-        return 0; /* it was after its answer */
-    bool told = text != NULL ? reply_page(c, PyBytes_AsString(text), (size_t)PyBytes_Size(text))
-                             : reply_page(c, server_error, sizeof(server_error) - 1);
-    Py_XDECREF(text);
-    return told ? 0 : 1;
+        exchange_log(&c->x, c->asgi->worker->debug ? &traceback : NULL);
+    if (!c->complete) /* else it was after its answer */
+        c->complete = answer_failure(&c->x, traceback);
+    Py_XDECREF(traceback);
+    return c->complete ? 0 : 1;
 }
 
 /* The app has returned, or has raised; returns the appStatus to end with. */

@@ -11,7 +11,6 @@
 #include "reply.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <sys/socket.h>
 
 #include "asgi.h"
@@ -22,8 +21,7 @@ enum {
     HELD_NS = 1000000,    /* longer than this is too long for an answer to wait for its app */
     EAGER = 1000,         /* answers that are not held after one that was for too long */
     STATUS_MIN = 200,
-    STATUS_MAX = 999,
-    PAGE_HEAD_MAX = 160
+    STATUS_MAX = 999
 };
 
 /* --- writing --- */
@@ -298,24 +296,6 @@ bool reply_take(struct call *c, PyObject *message)
 }
 
 /* --- the end --- */
-
-bool reply_page(struct call *c, const char *text, size_t len)
-{
-    char head[PAGE_HEAD_MAX];
-    struct exchange *x = &c->x;
-
-    if (x->on_wire)
-        return false;
-    buffer_clear(&x->pending, PENDING_KEEP);
-    int n = snprintf(head, sizeof(head),
-                     "Status: 500 Internal Server Error\r\nContent-Type: text/plain; charset=utf-8\r\n"
-                     "Content-Length: %zu\r\n\r\n",
-                     len);
-    x->status = 500;
-    x->committed = c->complete = true;
-    return buffer_append(&x->pending, head, (size_t)n) &&
-           (x->head_only || buffer_append(&x->pending, text, len));
-}
 
 void reply_close(struct call *c, unsigned app_status)
 {

@@ -17,10 +17,6 @@ void reply_release(struct call *c);
 /* Goes on with what was still on its way. */
 void reply_resume(struct call *c);
 
-/* Replaces what was not yet written by a plain text page with status 500; false (no exception) if it is too
- * late. */
-bool reply_page(struct call *c, const char *text, size_t len);
-
 /* The last that is written: END_REQUEST. Sets call->keep. As answer_finish() otherwise. */
 void reply_close(struct call *c, unsigned app_status);
 

@@ -35,16 +35,15 @@ struct run {
 
 /* --- pages --- */
 
-static const char failure[] = "500 Internal Server Error";
-static const char failure_text[] = "Internal Server Error\n";
-
-/* Ends the request with a page, or, if it is too late for one, by cutting the answer off. */
-static void finish_page(struct exchange *x, const char *status, PyObject *bytes, const char *text)
+/* Both end the request with a page, or, if it is too late for one, by cutting the answer off. */
+static void finish_page(struct exchange *x, const char *status, const char *text)
 {
-    const char *page = bytes != NULL ? PyBytes_AsString(bytes) : text;
-    size_t len = bytes != NULL ? (size_t)PyBytes_Size(bytes) : strlen(text);
+    answer_finish(x, answer_page(x, status, text, strlen(text)) ? 0 : 1);
+}
 
-    answer_finish(x, answer_page(x, status, page, len) ? 0 : 1);
+static void finish_failure(struct exchange *x, PyObject *traceback)
+{
+    answer_finish(x, answer_failure(x, traceback) ? 0 : 1);
 }
 
 /* Logs the exception that is set and ends the request with a 500. Returns false if it is KeyboardInterrupt,
@@ -61,7 +60,7 @@ static bool finish_exception(struct exchange *x)
         return false;
     }
     exchange_log(x, x->worker->debug ? &page : NULL);
-    finish_page(x, failure, page, failure_text);
+    finish_failure(x, page);
     Py_XDECREF(page);
     return true;
 }
@@ -181,7 +180,7 @@ static void finish(struct run *r)
     }
     if (!r->failed)
         complain_about_head(r);
-    finish_page(r->x, failure, r->page, failure_text);
+    finish_failure(r->x, r->page);
 }
 
 /* Serves with the body at hand. False: KeyboardInterrupt is set. */
@@ -231,7 +230,7 @@ static bool serve_script(struct exchange *x, PyObject *script)
     }
     PyObject *variables = r.body == -1 ? PyErr_SetFromErrno(PyExc_OSError) : make_variables(x, size);
     if (variables != NULL && x->length != -1 && x->length != size)
-        finish_page(x, "400 Bad Request", NULL, "The body is not as long as Content-Length says\n");
+        finish_page(x, "400 Bad Request", "The body is not as long as Content-Length says\n");
     else if (variables != NULL)
         go_on = serve(&r, variables);
     else
@@ -278,7 +277,7 @@ bool script_serve(struct exchange *x)
         PyErr_SetObject((PyObject *)Py_TYPE(thing), thing);
         go_on = finish_exception(x);
     } else {
-        finish_page(x, "404 Not Found", NULL, "There is no such script\n");
+        finish_page(x, "404 Not Found", "There is no such script\n");
     }
     Py_DECREF(found);
     return go_on;

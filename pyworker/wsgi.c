@@ -10,9 +10,6 @@
 #include "answer.h"
 #include "handles.h"
 
-static const char server_error[] = "500 Internal Server Error";
-static const char server_error_text[] = "Internal Server Error\n";
-
 /* --- the body --- */
 
 static bool send_item(struct exchange *x, PyObject *item, bool flush)
@@ -93,9 +90,7 @@ static bool send_result(struct exchange *x, PyObject *result)
  * `interrupt` KeyboardInterrupt is not logged but left set. */
 static unsigned fail(struct exchange *x, bool *interrupt)
 {
-    PyObject *text = NULL;
-    const char *page = server_error_text;
-    size_t len = sizeof(server_error_text) - 1;
+    PyObject *traceback = NULL;
 
     *interrupt = PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) != 0;
     if (*interrupt)
@@ -104,13 +99,9 @@ static unsigned fail(struct exchange *x, bool *interrupt)
         PyErr_Clear();
         return 1;
     }
-    exchange_log(x, x->worker->debug ? &text : NULL);
-    if (text != NULL) {
-        page = PyBytes_AsString(text);
-        len = (size_t)PyBytes_Size(text);
-    }
-    unsigned status = x->ended || answer_page(x, server_error, page, len) ? 0 : 1;
-    Py_XDECREF(text);
+    exchange_log(x, x->worker->debug ? &traceback : NULL);
+    unsigned status = x->ended || answer_failure(x, traceback) ? 0 : 1;
+    Py_XDECREF(traceback);
     return status;
 }
 

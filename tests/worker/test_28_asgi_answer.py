@@ -270,3 +270,18 @@ def test_receive_and_send_can_be_tasks(asgi):
     assert worker.ask("POST", "/tasks", b"body").body == b"body"
     assert worker.stdout == "http.disconnect\n"
     assert worker.stderr == ""
+
+
+def test_debug_keeps_nothing_of_a_traceback_that_comes_too_late(asgi):
+    worker = asgi("""
+    async def late(scope, receive, send):
+        await hello(scope, receive, send)
+        raise ValueError("x" * 2000000)
+    sys.excepthook = lambda *error: None
+    """, options=["--debug"])
+    for _ in range(3):
+        worker.ask(path="/late")
+    before = worker.memory()
+    for _ in range(20):
+        assert worker.ask(path="/late").body == b"hello"
+    assert worker.memory() - before < 10_000_000
