@@ -114,7 +114,8 @@ static struct exchange *live(PyObject *self)
     return x;
 }
 
-/* An optional size: absent, None or negative means all. */
+/* An optional size: absent, None or negative means all. It may be an object of the app's, and the request
+ * over when that has said its number. */
 static bool parse_size(PyObject *args, const char *format, Py_ssize_t *size)
 {
     PyObject *value = Py_None;
@@ -129,8 +130,8 @@ static bool parse_size(PyObject *args, const char *format, Py_ssize_t *size)
 static PyObject *input_read(PyObject *self, PyObject *args)
 {
     Py_ssize_t size;
-    struct exchange *x = live(self);
-    if (x == NULL || !parse_size(args, "|O:read", &size))
+    struct exchange *x = parse_size(args, "|O:read", &size) ? live(self) : NULL;
+    if (x == NULL)
         return NULL;
     long long limit = allowance(x, size);
     if (x->length != -1 && limit <= PY_SSIZE_T_MAX)
@@ -138,28 +139,27 @@ static PyObject *input_read(PyObject *self, PyObject *args)
     return read_growing(x, limit, false);
 }
 
-static PyObject *next_line(struct exchange *x, Py_ssize_t size)
+static PyObject *next_line(PyObject *self, Py_ssize_t size)
 {
-    return read_growing(x, allowance(x, size), true);
+    struct exchange *x = live(self);
+    return x == NULL ? NULL : read_growing(x, allowance(x, size), true);
 }
 
 static PyObject *input_readline(PyObject *self, PyObject *args)
 {
     Py_ssize_t size;
-    struct exchange *x = live(self);
-    return x == NULL || !parse_size(args, "|O:readline", &size) ? NULL : next_line(x, size);
+    return parse_size(args, "|O:readline", &size) ? next_line(self, size) : NULL;
 }
 
 static PyObject *input_readlines(PyObject *self, PyObject *args)
 {
     Py_ssize_t hint;
     Py_ssize_t total = 0;
-    struct exchange *x = live(self);
-    if (x == NULL || !parse_size(args, "|O:readlines", &hint))
+    if (!parse_size(args, "|O:readlines", &hint))
         return NULL;
     PyObject *lines = PyList_New(0);
     while (lines != NULL && (hint <= 0 || total < hint)) {
-        PyObject *line = next_line(x, -1);
+        PyObject *line = next_line(self, -1);
         Py_ssize_t len = line == NULL ? 0 : PyBytes_Size(line);
         if (line == NULL || (len > 0 && PyList_Append(lines, line) == -1))
             Py_CLEAR(lines);
@@ -173,8 +173,7 @@ static PyObject *input_readlines(PyObject *self, PyObject *args)
 
 static PyObject *input_next(PyObject *self)
 {
-    struct exchange *x = live(self);
-    PyObject *line = x == NULL ? NULL : next_line(x, -1);
+    PyObject *line = next_line(self, -1);
     if (line != NULL && PyBytes_Size(line) == 0)
         Py_CLEAR(line); /* NULL without an exception ends the iteration */
     return line;

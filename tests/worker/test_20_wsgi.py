@@ -196,6 +196,40 @@ def test_handles_after_the_request(serve):
     assert body.count(b"the request is over") == 6, body
 
 
+@pytest.mark.parametrize("method", ["read", "readline", "readlines"])
+def test_a_read_that_begins_late_takes_nothing_of_the_next_request(serve, method):
+    worker = serve("""
+        import threading
+        asked, over, tried = threading.Event(), threading.Event(), threading.Event()
+
+        class Late:
+            def __index__(self):
+                asked.set()
+                over.wait()
+                return 3
+
+        def steal(read):
+            try:
+                print(read(Late()))
+            except ValueError as error:
+                print(error)
+            tried.set()
+
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            if environ["PATH_INFO"] == "/":
+                threading.Thread(target=steal, args=(environ["wsgi.input"].%s,)).start()
+                asked.wait()
+                return []
+            over.set()
+            tried.wait()
+            return [environ["wsgi.input"].read()]
+    """ % method, options=["--concurrency", "1"])
+    worker.ask("POST", "/", b"mine")
+    assert worker.ask("POST", "/next", b"yours").body == b"yours"
+    assert worker.stop() == 0 and worker.stdout == "wsgi.input: the request is over\n"
+
+
 def test_handles_while_what_the_app_returned_goes(serve):
     worker = serve("""
         class Body:
