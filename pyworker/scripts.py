@@ -142,7 +142,7 @@ class Scripts:
         self.root = root
         self.arguments = arguments
         self.alone = False  # this process serves one request only, and then ends
-        self.files = {}  # path: (what the file was, (kind, code or app), name of the module)
+        self.files = {}  # path: (what the file was, (kind, code or app), name of the module, its sys.path)
         self.path = list(sys.path)
         self.text = {"encoding": getattr(sys.stdout, "encoding", None), "errors": getattr(sys.stdout, "errors", None), "newline": "\n"}
         self.unbuffered = getattr(sys.stdout, "write_through", False)  # PYTHONUNBUFFERED
@@ -174,22 +174,23 @@ class Scripts:
         seen = status.st_mtime_ns, status.st_size, status.st_ino
         known = self.files.get(path)
         if known is not None and known[0] == seen:
+            sys.path = known[3] or sys.path  # what it has not imported yet is beside it, too
             return known[1]
         if known is not None:
             sys.modules.pop(known[2], None)
         code = compile_file(path, status)
-        found, name = (SCRIPT, (path, code)), None
+        found, name, places = (SCRIPT, (path, code)), None, None
         if self.root and binds_app(code):
             self.enter_directory(path)
             name, app = import_app(path, code)
-            found = WSGI, as_wsgi(app)
+            found, places = (WSGI, as_wsgi(app)), sys.path
         if len(self.files) >= FILES_MAX:
             self.files.clear()
-        self.files[path] = seen, found, name
+        self.files[path] = seen, found, name, places
         return found
 
     def enter_directory(self, path):
-        sys.path[:] = [os.path.dirname(path)] + self.path[1:]
+        sys.path = [os.path.dirname(path)] + self.path[1:]
 
     # --- running ---
 
@@ -290,7 +291,6 @@ class Scripts:
         (os.environ, environ, directory, sys.stdin, sys.stdout, sys.stderr, sys.argv, sys.modules["__main__"],
          sys.path) = self.before
         sys.__stdin__, sys.__stdout__, sys.__stderr__, sys.excepthook = sys.stdin, sys.stdout, sys.stderr, self.hook
-        sys.path[:] = self.path
         for name in set(os.environ).difference(environ):
             del os.environ[name]
         os.environ.update(environ)

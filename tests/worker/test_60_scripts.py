@@ -839,6 +839,29 @@ def test_an_app_file_that_fails(files, mode):
             assert answer.status == "500 Internal Server Error" and text in answer.body, answer.body
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_an_app_file_imports_what_is_beside_it_at_any_time(files, mode):
+    """Also what it has put on sys.path is there, whatever was served in between."""
+    worker = files(mode, script=HEAD)
+    for name in "a", "b":
+        (worker.root / name / "lib").mkdir(parents=True)
+        (worker.root / name / ("beside_%s.py" % name)).touch()
+        (worker.root / name / "lib" / ("below_%s.py" % name)).touch()
+        (worker.root / name / "app.py").write_text(textwrap.dedent("""
+            import os, sys
+            sys.path.append(os.path.dirname(__file__) + "/lib")
+            def app(environ, start_response):
+                start_response("200 OK", [])
+                if environ["PATH_INFO"] == "/late":
+                    import beside_%s, below_%s
+                return [b"done"]
+        """ % (name, name)))
+    for path in "/", "/late":
+        for name in "a/app.py", "b/app.py":
+            assert get(worker, name, PATH_INFO=path).body == b"done", worker.stderr
+            assert get(worker, "script.py").body == b""
+
+
 def test_two_files_of_one_name(files):
     worker = files("persistent", index=WSGI)
     (worker.root / "shop").mkdir()
