@@ -158,13 +158,14 @@ static void __attribute__((noreturn, format(printf, 1, 2))) refuse(const char *f
     _exit(EXIT_CANNOT_RUN);
 }
 
-/* Descriptors are first moved above those that are taken, so that none is overwritten. */
+/* Descriptors in the place of another are first moved above those that are taken, so that none is
+ * overwritten. The others are left where they are: the gateway may have used up all there are. */
 static void place_descriptors(const struct spawn *s)
 {
     const int from[CHILD_FDS] = {s->listen_fd, s->out_fd, s->err_fd, s->control_fd};
     int parked[CHILD_FDS];
     for (int i = 0; i < CHILD_FDS; i++) {
-        parked[i] = fcntl(from[i], F_DUPFD_CLOEXEC, CHILD_FDS);
+        parked[i] = from[i] < CHILD_FDS ? fcntl(from[i], F_DUPFD_CLOEXEC, CHILD_FDS) : from[i];
         if (parked[i] == -1) {
             int code = errno;
             if (dup2(s->control_fd, CONTROL_FD) == CONTROL_FD) /* takes none that is free */
