@@ -180,7 +180,7 @@ class Scripts:
             sys.modules.pop(known[2], None)
         code = compile_file(path, status)
         found, name, places = (SCRIPT, (path, code)), None, None
-        if self.root and binds_app(code):
+        if self.root and not path.endswith(".cgi") and binds_app(code):  # the name says that it runs its app itself
             self.enter_directory(path)
             name, app = import_app(path, code)
             found, places = (WSGI, as_wsgi(app)), sys.path

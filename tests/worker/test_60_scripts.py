@@ -704,15 +704,24 @@ def test_a_script_is_not_taken_for_the_module_of_its_name(files):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_script_that_runs_its_app_itself(files, mode):
-    """As the manual of Flask has it for CGI: to import it would call the app once more, without a request."""
+@pytest.mark.parametrize("name, source", [
+    ("index.py", "from wsgiref.handlers import CGIHandler\nfrom pages import app\nCGIHandler().run(app)\n"),
+    ("index.cgi", "import pages\napplication = pages.app\npages.launch(application)\n"),
+])
+def test_a_script_that_runs_its_app_itself(files, mode, name, source):
+    """As the manual of Flask has it for CGI, and hgweb.cgi: to import it would call the app once more, without a request."""
     worker = files(mode, pages="""
         def app(environ, start_response):
             open("calls", "a").write(environ.get("PATH_INFO", "no request") + " ")
             start_response("200 OK", [("Content-Type", "text/plain")])
             return [b"done"]
-    """, index="from wsgiref.handlers import CGIHandler\nfrom pages import app\nCGIHandler().run(app)\n")
-    assert [get(worker, "index.py", PATH_INFO=path).body for path in ("/a", "/b")] == [b"done"] * 2
+
+        def launch(app):
+            import wsgiref.handlers
+            wsgiref.handlers.CGIHandler().run(app)
+    """)
+    (worker.root / name).write_text(source)
+    assert [get(worker, name, PATH_INFO=path).body for path in ("/a", "/b")] == [b"done"] * 2
     assert (worker.root / "calls").read_text() == "/a /b " and worker.stderr == worker.stdout == ""
 
 
