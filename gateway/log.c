@@ -30,7 +30,7 @@ struct sink {
     bool opened;    /* fd is ours to close */
     bool may_block; /* ask poll() before each write */
     bool stamped;   /* a file: messages begin with the time */
-    bool full;      /* no space at the last try: nobody tells when there is */
+    bool full;      /* its disk took nothing at the last try: nobody tells when it does */
     struct buf pending;
     unsigned long dropped; /* lines */
     ev_io io;              /* waits for room while something is pending */
@@ -56,7 +56,15 @@ static bool takes_more(const struct sink *sink)
     return !sink->may_block || poll(&p, 1, 0) == 1;
 }
 
-/* Writes what is pending; true when all went out or can never go, because the reader is gone. */
+/* Whether a write that failed may work later: a disk has space again, or is there again. The reader of a
+ * pipe, or a terminal, is gone for good. */
+static bool comes_back(const struct sink *sink, int error)
+{
+    struct stat st;
+    return error == ENOSPC || error == EDQUOT || (fstat(sink->fd, &st) == 0 && S_ISREG(st.st_mode));
+}
+
+/* Writes what is pending; true when all went out or can never go. */
 static bool sink_drain(struct sink *sink)
 {
     uint32_t done = 0;
@@ -68,12 +76,14 @@ static bool sink_drain(struct sink *sink)
         ssize_t written = write(sink->fd, sink->pending.data + done, n);
         if (written >= 0)
             done += (uint32_t)written;
+        else if (errno == EINTR)
+            continue;
         else if (errno == EAGAIN)
             break;
-        else if (errno == ENOSPC || errno == EDQUOT) {
+        else if (comes_back(sink, errno)) {
             sink->full = true; /* tried again whenever the loop turns */
             break;
-        } else if (errno != EINTR)
+        } else
             done = sink->pending.len;
     }
     buf_consume(&sink->pending, done);

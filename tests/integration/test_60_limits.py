@@ -2,6 +2,7 @@
 else when clients are slow, many or gone, when descriptors, memory or the disk are used up."""
 
 import os
+import re
 import resource
 import select
 import signal
@@ -838,3 +839,19 @@ def test_a_file_size_limit_is_a_503(launch):
     resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, (100_000, 100_000))
     assert gateway.post("/checksum", b"x" * 1_000_000).status == 503
     assert gateway.post("/checksum", b"x" * 100_000).status == 200
+
+
+def test_a_log_whose_disk_is_away_for_a_while(launch, tmp_path):
+    """A disk that fails, or is read-only, is not one without a reader: its lines wait, as those of a full one do."""
+    log = tmp_path / "access.log"
+    gateway = launch({"log": {"access": log}} | KITCHEN)
+    assert gateway.get("/one").status == 200
+    wait_until(lambda: "/one" in log.read_text(), "the line")
+    before = resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, (log.stat().st_size, before[1]))  # EFBIG is as good as EIO
+    assert gateway.get("/two").status == gateway.get("/three").status == 200
+    assert "/two" not in log.read_text()
+    resource.prlimit(gateway.pid, resource.RLIMIT_FSIZE, before)
+    assert gateway.get("/four").status == 200
+    wait_until(lambda: "/four" in log.read_text(), "the line")
+    assert re.findall("GET /([a-z]+)", log.read_text()) == ["one", "two", "three", "four"]
