@@ -93,8 +93,16 @@ static int open_connection(struct upstream *up)
     return 0;
 }
 
+/* Whether a kept connection had been closed at its other end, as a worker does behind a request whose body
+ * was not read: before END_REQUEST, so that nothing of the next one arrives. It is no news of the worker. */
+static bool was_closed(const struct upstream *up)
+{
+    return !up->delivered && (up->error == EPIPE || up->error == ECONNRESET);
+}
+
 int upstream_start(struct upstream *up, struct request *r, bool ready)
 {
+    bool kept = up->state == UPSTREAM_FREE;
     if (up->state == UPSTREAM_CLOSED && open_connection(up) == -1)
         return -1;
     body_rewind(&r->body);
@@ -120,6 +128,12 @@ int upstream_start(struct upstream *up, struct request *r, bool ready)
     if (ready)
         r->sent = timeq_clock();
     send_more(up);
+    if (kept && was_closed(up)) {
+        up->request = NULL;
+        r->up = NULL;
+        upstream_settle(up, UPSTREAM_CLOSED, UPSTREAM_NOTHING);
+        return upstream_start(up, r, ready);
+    }
     upstream_watch_clock(up);
     upstream_update(up);
     return 0;

@@ -115,6 +115,15 @@ def test_many_requests_at_a_cold_app(launch):
     assert len(re.findall("slow: ready", gateway.err.text)) == 1
 
 
+@pytest.mark.parametrize("size", [100000, 1000000])
+def test_bodies_that_nobody_reads_cost_no_worker(launch, size):
+    """Behind a long one the worker closes the connection, and another request waits for just that slot."""
+    gateway = launch(kitchen(concurrency=1))
+    load = Load(gateway, "/unread", clients=4, requests=20, body=bytes(size)).join()
+    assert load.all_good() == 80
+    assert len(re.findall("^kitchen: ready", gateway.err.text, re.M)) == 1
+
+
 @pytest.mark.valgrind
 def test_second_worker_when_the_first_is_busy(launch, tmp_path):
     gateway = launch(kitchen(workers="2"))

@@ -293,6 +293,7 @@ def slow(peer):
 
 def stops_reading(peer):
     """As a worker that ends by itself: from here on nothing can be delivered, and nobody knows yet."""
+    socket.socket(fileno=os.dup(0)).shutdown(socket.SHUT_RDWR)
     peer.connection.shutdown(socket.SHUT_RD)  # before the next request can be on its way
     peer.answer()
     time.sleep(0.5)
@@ -415,7 +416,10 @@ def kill(slot):
 def listen(script):
     listener = socket.socket(fileno=os.dup(0))
     while True:
-        connection, _ = listener.accept()
+        try:
+            connection, _ = listener.accept()
+        except OSError:  # shut down
+            return
         threading.Thread(target=serve, args=(connection, script), daemon=True).start()
 
 
