@@ -143,7 +143,7 @@ static bool slot_failed(const struct roster *roster)
     struct list *node, *after;
     LIST_EACH (node, after, &roster->workers) {
         const struct worker *w = LIST_OBJECT(node, struct worker, node);
-        if (w->state == WORKER_READY && !w->lost && w->slot_count == 0)
+        if (w->state == WORKER_READY && w->slot_count == 0)
             return true;
     }
     return false;

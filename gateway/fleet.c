@@ -19,11 +19,6 @@ static void wake_first(const struct fleet *fleet)
         task_wake(first_seat(fleet)->task);
 }
 
-static bool leaves(const struct worker *w)
-{
-    return w->lost || (w->state != WORKER_STARTING && w->state != WORKER_READY);
-}
-
 /* Apps that starve and for which no place is free, or will be as soon as a worker that was told to go is
  * gone. */
 static int64_t shortage(const struct fleet *fleet)
@@ -31,7 +26,7 @@ static int64_t shortage(const struct fleet *fleet)
     struct list *node, *after;
     int64_t n = (int64_t)fleet->count - fleet->limit + list_count(&fleet->starving);
     LIST_EACH (node, after, &fleet->workers)
-        n -= leaves(LIST_OBJECT(node, struct worker, in_fleet));
+        n -= !worker_stays(LIST_OBJECT(node, struct worker, in_fleet));
     return n;
 }
 
@@ -62,7 +57,7 @@ static struct worker *oldest(const struct fleet *fleet)
     struct list *node, *after;
     LIST_EACH (node, after, &fleet->workers) {
         struct worker *w = LIST_OBJECT(node, struct worker, in_fleet);
-        if (!leaves(w) && w->state == WORKER_READY && (found == NULL || w->ready < found->ready))
+        if (w->state == WORKER_READY && (found == NULL || w->ready < found->ready))
             found = w;
     }
     return found;

@@ -38,11 +38,9 @@ uint32_t roster_ready(const struct roster *roster)
 bool roster_starting(const struct roster *roster)
 {
     struct list *node, *after;
-    LIST_EACH (node, after, &roster->workers) {
-        const struct worker *w = worker_of(node);
-        if (w->state == WORKER_STARTING && !w->lost)
+    LIST_EACH (node, after, &roster->workers)
+        if (worker_of(node)->state == WORKER_STARTING)
             return true;
-    }
     return false;
 }
 
@@ -50,10 +48,8 @@ uint32_t roster_serving(const struct roster *roster)
 {
     uint32_t n = 0;
     struct list *node, *after;
-    LIST_EACH (node, after, &roster->workers) {
-        const struct worker *w = worker_of(node);
-        n += !w->lost && (w->state == WORKER_STARTING || w->state == WORKER_READY);
-    }
+    LIST_EACH (node, after, &roster->workers)
+        n += worker_stays(worker_of(node));
     return n;
 }
 

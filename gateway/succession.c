@@ -40,8 +40,7 @@ void succession_look(struct worker *w)
 
 bool succession_takes(const struct worker *w)
 {
-    return w->state == WORKER_READY && !w->lost &&
-           (w->worn != NULL || (w->outdated && w->owner.app->max_requests != 1));
+    return w->state == WORKER_READY && (w->worn != NULL || (w->outdated && w->owner.app->max_requests != 1));
 }
 
 bool succession_due(const struct roster *roster, uint32_t waiting, bool never_idle)

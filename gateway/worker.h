@@ -97,8 +97,14 @@ void worker_event(struct worker *w, enum worker_event event);
 /* The same for an event that leads to its end; the first `why`, a STATS_EXIT_, stays. */
 void worker_end(struct worker *w, enum worker_event event, unsigned why);
 
+/* Whether it takes requests, or will: it is not on its way out. */
+static inline bool worker_stays(const struct worker *w)
+{
+    return w->state == WORKER_STARTING || w->state == WORKER_READY;
+}
+
 /* A connection ended under a request: the process is dying, although its exit was not seen yet (its
- * connections close before its socket does). It gets nothing more. */
+ * connections close before its socket does). It stays no longer. */
 void worker_lost(struct worker *w);
 
 /* Takes what it has told and nobody has read yet: its READY, say. */

@@ -26,9 +26,7 @@ struct upstream *worker_slot(struct worker *w)
 {
     struct upstream *closed = NULL;
     struct list *node, *after;
-    if (w->lost || (w->state != WORKER_STARTING && w->state != WORKER_READY))
-        return NULL;
-    if (w->owner.app->max_requests == 1 && w->given > 0)
+    if (!worker_stays(w) || (w->owner.app->max_requests == 1 && w->given > 0))
         return NULL;
     LIST_EACH (node, after, &w->slots) {
         struct upstream *up = LIST_OBJECT(node, struct upstream, node);

@@ -45,6 +45,15 @@ static void test_never_backwards(void **unused)
         assert_true(worker_fsm(state, event).next >= (unsigned)state);
 }
 
+/* What is known to be lost takes no request any more: nobody else looks whether it is (worker_lost). */
+static void test_who_is_lost_does_not_stay(void **unused)
+{
+    (void)unused;
+    assert_true(worker_fsm(WORKER_STARTING, WORKER_ON_BROKEN).next > WORKER_READY);
+    for (int state = WORKER_READY; state < WORKER_STATES; state++)
+        assert_true(worker_fsm((enum worker_state)state, WORKER_ON_RETIRE).next > WORKER_READY);
+}
+
 /* Whoever enters KILL was sent SIGKILL, once; nobody else is. */
 static void test_kill_is_sent_on_entry(void **unused)
 {
@@ -139,6 +148,7 @@ int main(void)
         cmocka_unit_test(test_cells_are_in_range),
         cmocka_unit_test(test_exit_alone_forgets),
         cmocka_unit_test(test_never_backwards),
+        cmocka_unit_test(test_who_is_lost_does_not_stay),
         cmocka_unit_test(test_kill_is_sent_on_entry),
         cmocka_unit_test(test_stopping_has_a_deadline),
         cmocka_unit_test(test_ready_and_failed_are_told_once),
