@@ -97,9 +97,8 @@ static void update(struct conn *c)
      * every byte. */
     bool fixed = c->state == CONN_PROXY || c->state == CONN_HEAD || c->state == CONN_LINGER;
     int64_t ms = deadline_of(c);
-    if (c->moved || (c->touched && !fixed) || c->timed != (ms >= 0))
+    if (c->moved || (c->touched && !fixed) || timeq_waiting(&c->deadline) != (ms >= 0))
         timeq_start(timeq_get(ms), &c->deadline, &c->task);
-    c->timed = ms >= 0;
     c->moved = c->touched = false;
 }
 

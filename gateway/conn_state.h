@@ -49,7 +49,6 @@ struct conn {
     bool touched;  /* bytes moved since the deadline was set */
     bool unread;   /* input is left that nobody will read */
     bool moved;    /* the state was entered since the deadline was set */
-    bool timed;    /* a deadline is set */
     union client_peer peer;
 };
 
