@@ -6,8 +6,9 @@
  *   End of file, an error or a timeout leads to CLOSED from everywhere; `result` says what it meant.
  *
  * A SINGLE connection is closed at END_REQUEST. Behind a COPY stands a process: END_REQUEST leads to TAIL and
- * the end of the connection to CLOSED; one that is given up is an ORPHAN until then, for its owner kills by
- * slot. */
+ * the end of the connection to CLOSED; one that is given up is DOOMED until then, for its owner kills by
+ * slot.
+ */
 #include "upstream.h"
 
 #include <errno.h>
@@ -118,7 +119,7 @@ int upstream_start(struct upstream *up, struct request *r, bool ready)
     up->ignored = r->ignored;
     if (body_left(&r->body) <= ENCODE_PIECE) /* in one write with the head; a failure shows in send_more */
         (void)encode_body(&up->send, &r->body, up->id, &up->body_sent);
-    up->cut = up->delivered = up->doomed = false;
+    up->cut = up->delivered = false;
     up->error = 0;
     up->stderr_bytes = up->discarded = 0;
     up->slow_told = 0;
@@ -189,7 +190,7 @@ static bool on_deadline(struct upstream *up)
         upstream_tell(up, UPSTREAM_SLOW);
         return true;
     }
-    upstream_give_up(up, up->doomed ? UPSTREAM_HUNG : UPSTREAM_TIMEOUT);
+    upstream_give_up(up, up->state == UPSTREAM_DOOMED ? UPSTREAM_HUNG : UPSTREAM_TIMEOUT);
     return false;
 }
 

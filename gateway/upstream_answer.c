@@ -153,9 +153,9 @@ static void take_stderr(struct upstream *up, const char *data, size_t len)
 bool upstream_answer_take(struct upstream *up, const uint8_t *data, size_t len)
 {
     struct fcgi_event event;
-    if (up->doomed)
+    if (up->state == UPSTREAM_DOOMED)
         return true;
-    while (up->fd != -1 && !up->doomed) {
+    while (up->fd != -1 && up->state != UPSTREAM_DOOMED) {
         size_t n = fcgi_client_next(&up->decoder, data, len, &event);
         data += n;
         len -= n;

@@ -63,7 +63,7 @@ void upstream_watch_clock(struct upstream *up)
 {
     const struct request *r = up->request;
     int64_t ms = CONF_OFF;
-    if (up->doomed)
+    if (up->state == UPSTREAM_DOOMED)
         ms = up->owner.app->stop_timeout > DOOM_MIN_MS ? up->owner.app->stop_timeout : DOOM_MIN_MS;
     else if (up->ready && up->state == UPSTREAM_ORPHAN)
         ms = up->owner.app->request_timeout;
@@ -111,13 +111,12 @@ void upstream_settle(struct upstream *up, enum upstream_state next, enum upstrea
 void upstream_give_up(struct upstream *up, enum upstream_result result)
 {
     bool alone = up->link == UPSTREAM_COPY || (up->link == UPSTREAM_TASK && result == UPSTREAM_TIMEOUT);
-    bool waits = alone && !up->doomed;
-    up->doomed = waits;
+    bool waits = alone && up->state != UPSTREAM_DOOMED;
     if (waits) { /* who has not begun it lets it be, and a kept connection ends with it */
         upstream_send_no_more(up);
         shutdown(up->fd, SHUT_WR);
     }
-    upstream_settle(up, waits ? UPSTREAM_ORPHAN : UPSTREAM_CLOSED, result);
+    upstream_settle(up, waits ? UPSTREAM_DOOMED : UPSTREAM_CLOSED, result);
     if (waits)
         upstream_watch_clock(up);
 }

@@ -32,7 +32,8 @@ enum upstream_state {
     UPSTREAM_BUSY,   /* serves `request` */
     UPSTREAM_TAIL, /* the client has its answer; the worker still works until END_REQUEST, and no timeout runs
                     */
-    UPSTREAM_ORPHAN /* the client left; what comes is discarded until the worker is done */
+    UPSTREAM_ORPHAN, /* the client left; what comes is discarded until the worker is done */
+    UPSTREAM_DOOMED  /* a COPY or TASK that was given up: only its end is waited for */
 };
 
 enum upstream_result {
@@ -89,7 +90,6 @@ struct upstream {
     bool ready;            /* the worker is READY: the request's clock runs */
     bool readable;         /* a read may bring something */
     bool hung_up;          /* by us: its end is there to be read, though nothing may tell of it */
-    bool doomed;           /* a COPY or TASK that was given up: only its end is waited for */
     bool paused;           /* not read from: the client is slower */
 };
 
@@ -118,8 +118,7 @@ void upstream_shrink(const struct upstream *up, struct buf *b);
 /* Has the owner look at a result. */
 void upstream_tell(struct upstream *up, enum upstream_result result);
 
-/* The connection's current request is over in one way or another; `next` is CLOSED or FREE, or ORPHAN for one
- * that is given up. */
+/* The connection's current request is over in one way or another; `next` is CLOSED, FREE or DOOMED. */
 void upstream_settle(struct upstream *up, enum upstream_state next, enum upstream_result result);
 
 /* It did not do what it should. The owner kills a COPY and cancels a TASK by the number of its slot, so that
