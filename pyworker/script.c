@@ -215,6 +215,22 @@ static PyObject *make_variables(struct exchange *x, long long size)
     return variables;
 }
 
+/* The body broke off, or there is no room for it, which is not the script's fault. */
+static void refuse_body(struct exchange *x, int error)
+{
+    char text[128];
+
+    if (error == EPIPE) {
+        x->broken = true;
+        answer_finish(x, 1);
+        return;
+    }
+    (void)snprintf(text, sizeof(text), "the body cannot be kept (a large one in $TMPDIR): %s",
+                   strerror(error));
+    exchange_note(x, text);
+    finish_page(x, "503 Service Unavailable", "Service Unavailable\n");
+}
+
 static bool serve_script(struct exchange *x, PyObject *script)
 {
     struct run r = {.x = x, .script = script, .saved = -1};
@@ -222,21 +238,19 @@ static bool serve_script(struct exchange *x, PyObject *script)
     bool go_on = true;
 
     Py_BEGIN_ALLOW_THREADS r.body = spool_body(&x->request, &size);
-    Py_END_ALLOW_THREADS if (r.body == -1 && errno == EPIPE)
+    Py_END_ALLOW_THREADS if (r.body == -1)
     {
-        x->broken = true;
-        answer_finish(x, 1);
+        refuse_body(x, errno);
         return true;
     }
-    PyObject *variables = r.body == -1 ? PyErr_SetFromErrno(PyExc_OSError) : make_variables(x, size);
+    PyObject *variables = make_variables(x, size);
     if (variables != NULL && x->length != -1 && x->length != size)
         finish_page(x, "400 Bad Request", "The body is not as long as Content-Length says\n");
     else if (variables != NULL)
         go_on = serve(&r, variables);
     else
         go_on = finish_exception(x);
-    if (r.body != -1)
-        (void)close(r.body);
+    (void)close(r.body);
     if (r.pump != NULL)
         pump_free(r.pump);
     Py_XDECREF(variables);

@@ -162,6 +162,15 @@ def test_a_large_body_where_files_need_names(script, no_tmpfile):
     assert worker.ask("POST", "/", bytes(100000), flags=0).body == b"100000\n"
     assert os.listdir(no_tmpfile["TMPDIR"]) == []
 
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_body_that_cannot_be_kept_is_a_503(script, tmp_path, mode):
+    worker = script("import sys\n" + HEAD + "print(len(sys.stdin.buffer.read()))", mode, environ={"TMPDIR": str(tmp_path / "none")})
+    assert worker.ask("POST", "/", bytes(100000), flags=0).status == "503 Service Unavailable"
+    assert worker.ask("POST", "/", bytes(1000), flags=0).body == b"1000\n"
+    assert worker.stop() == 0
+    assert worker.stderr == "pyworker: 'POST' '/': the body cannot be kept (a large one in $TMPDIR): No such file or directory\n"
+
 def test_no_script_sees_half_a_body(script, tmp_path):
     worker = script(HEAD + "open(%r, 'w').close()\n" % str(tmp_path / "ran"))
     message = request(cgi_params("POST", "/", b"b" * 10000), b"b" * 10000, flags=0)
@@ -586,7 +595,7 @@ def test_without_free_descriptors_its_own_stay_what_they_are(script, free):
         used = set(map(int, os.listdir(place)))
         limit = [number for number in range(100) if number not in used][free]
         resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE, (limit, most))
-        assert connection.ask().status in ("200 OK", "500 Internal Server Error")
+        assert connection.ask().status in ("200 OK", "500 Internal Server Error", "503 Service Unavailable")
         eventually(worker.sleeps)
         assert [os.readlink(place + "/" + number) for number in "01"] == own
         resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE, (soft, most))
