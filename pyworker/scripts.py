@@ -263,10 +263,7 @@ class Scripts:
                     self.ending.flush(sys.stdout)
                 self.ending.run_exit_functions()
             if failed:
-                null = os.open("/dev/null", os.O_WRONLY)
-                if null != 1:
-                    os.dup2(null, 1)
-                    os.close(null)
+                self.drop_output()
             for stream in sys.stdout, self.output, sys.stderr:
                 self.ending.flush(stream)
             if self.alone:
@@ -274,10 +271,28 @@ class Scripts:
                 self.ending.leave_files(False)
             else:
                 self.ending.flush_files(list(self.globals.values()))
+                self.drop_rest()
         finally:
             if not self.alone:
                 self.restore()  # also where descriptors are short: it has what the client sent in it
         return failed
+
+    def drop_output(self):
+        """What is flushed from now on goes nowhere."""
+        null = os.open("/dev/null", os.O_WRONLY)
+        if null != 1:
+            os.dup2(null, 1)
+            os.close(null)
+
+    def drop_rest(self):
+        """What a client that has left did not take is not for the next one: a module may have kept the stream."""
+        try:
+            self.output.flush()
+        except OSError:
+            self.drop_output()
+            self.ending.flush(self.output)
+        except Exception:
+            pass  # it was closed or detached
 
     def remember(self):
         self.process = os.getpid()

@@ -659,6 +659,26 @@ def test_a_client_that_leaves_ends_the_output(script, mode):
     assert worker.stderr == ""
 
 
+def test_what_a_client_left_behind_is_no_part_of_the_next_answer(script):
+    """A module may still have the stream of a script before."""
+    worker = script("""
+        import os, select, sys, warnings
+        print("Content-Type: text/plain\\n", flush=True)
+        if os.environ["PATH_INFO"] == "/first":
+            warnings.kept = sys.stdout
+            left = select.poll()
+            left.register(1, 0)
+            left.poll()
+            print("of another client")
+        else:
+            warnings.kept.flush()
+    """, "persistent")
+    with worker.connect() as connection:
+        connection.send(request(cgi_params(path="/first"), flags=0))
+        connection.read_until(Answer(), lambda kind, content: b"text/plain" in content)
+    assert worker.ask(flags=0, path="/second").body == b""
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_output_without_end_takes_no_memory(script, mode):
     worker = script(HEAD + "import sys\nfor _ in range(1000): sys.stdout.write('x' * 100000)\n", mode)
