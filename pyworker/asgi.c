@@ -123,54 +123,6 @@ PyObject *asgi_close(struct worker *w)
     Py_END_ALLOW_THREADS Py_RETURN_NONE;
 }
 
-int asgi_traverse(struct worker *w, visitproc visit, void *arg)
-{
-    struct asgi *a = w->asgi;
-
-    if (a == NULL)
-        return 0;
-    Py_VISIT(a->app);
-    Py_VISIT(a->state);
-    Py_VISIT(a->task_type);
-    Py_VISIT(a->task_options);
-    Py_VISIT(a->create_task);
-    Py_VISIT(a->create_future);
-    Py_VISIT(a->stop);
-    Py_VISIT(a->show);
-    Py_VISIT(a->pause);
-    Py_VISIT(a->select);
-    Py_VISIT(a->cancelled);
-    Py_VISIT(a->call_type);
-    Py_VISIT(a->receive_type);
-    Py_VISIT(a->send_type);
-    Py_VISIT(a->base_scope);
-    Py_VISIT(a->no_body);
-    return names_traverse(&a->headers, visit, arg);
-}
-
-void asgi_free(struct worker *w)
-{
-    struct asgi *a = w->asgi;
-
-    if (a == NULL)
-        return;
-    w->asgi = NULL;
-    Py_XDECREF(a->spare);
-    PyObject *const objects[] = {a->app,          a->state,         a->task_type,  a->task_options,
-                                 a->create_task,  a->create_future, a->stop,       a->show,
-                                 a->pause,        a->select,        a->cancelled,  a->call_type,
-                                 a->receive_type, a->send_type,     a->base_scope, a->no_body};
-    for (size_t i = 0; i < sizeof(objects) / sizeof(objects[0]); i++)
-        Py_XDECREF(objects[i]);
-    for (size_t i = 0; i < KEYS; i++)
-        Py_XDECREF(a->key[i]);
-    names_clear(&a->headers);
-    PyMem_Free(a->scratch);
-    call_free_unused(a);
-    if (a->objects == 0) /* else the app keeps a receive or send at the end of the process */
-        free(a);
-}
-
 /* --- the loop --- */
 
 PyObject *asgi_task(struct asgi *a, PyObject *coroutine)

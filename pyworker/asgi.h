@@ -65,7 +65,6 @@ struct asgi {
     struct call *spare;   /* for the next request */
     struct call *unused;  /* memory of calls that are over, by `next` */
     unsigned unused_count;
-    unsigned objects; /* calls that somebody refers to */
     uint8_t *scratch; /* SCRATCH bytes, for bodies */
     unsigned eager;   /* answers that leave at once, see reply.c */
     bool draining;    /* no request is begun any more */
@@ -102,8 +101,5 @@ PyObject *asgi_task(struct asgi *a, PyObject *coroutine);
 
 /* The last request may be over: stops the loop then. */
 void asgi_rest(struct asgi *a);
-
-void asgi_free(struct worker *w);
-int asgi_traverse(struct worker *w, visitproc visit, void *arg);
 
 #endif

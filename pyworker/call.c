@@ -40,7 +40,6 @@ struct call *call_new(struct asgi *a)
     }
     if (c == NULL)
         return NULL;
-    a->objects++;
     memset((char *)c + sizeof(PyObject), 0, sizeof(*c) - sizeof(PyObject));
     c->x.pending = pending;
     c->asgi = a;
@@ -310,7 +309,6 @@ static void call_dealloc(PyObject *self)
     Py_XDECREF(c->coroutine);
     for (size_t i = 0; i < 3; i++)
         Py_XDECREF(c->error[i]);
-    c->asgi->objects--;
     if (c->asgi->unused_count < UNUSED_MAX) {
         c->next = c->asgi->unused;
         c->asgi->unused = c;
@@ -320,17 +318,6 @@ static void call_dealloc(PyObject *self)
         PyObject_Free(self);
     }
     Py_DECREF(type); /* an instance of a heap type owns a reference to it */
-}
-
-void call_free_unused(struct asgi *a)
-{
-    while (a->unused != NULL) {
-        struct call *c = a->unused;
-        a->unused = c->next;
-        buffer_free(&c->x.pending);
-        PyObject_Free(c);
-    }
-    a->unused_count = UNUSED_MAX; /* what comes now is freed at once */
 }
 
 /* What is asked of a task's coroutine (cr_frame, cr_await, __name__) is the app's. */

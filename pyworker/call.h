@@ -63,9 +63,6 @@ void call_event(struct call *c, uint32_t events);
 /* Closes the connection, whatever state the answer is in. */
 void call_abandon(struct call *c);
 
-/* Frees the memory that is kept for further calls. */
-void call_free_unused(struct asgi *a);
-
 /* The type, for asgi_open(); NULL with an exception. */
 PyObject *call_type(void);
 

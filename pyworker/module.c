@@ -318,55 +318,6 @@ static int module_exec(PyObject *module)
     return w->base_environ == NULL ? -1 : 0;
 }
 
-static int module_traverse(PyObject *module, visitproc visit, void *arg)
-{
-    struct worker *w = state(module);
-    if (w == NULL)
-        return 0; /* CPython 3.8 may ask before the state exists */
-    Py_VISIT(w->app);
-    Py_VISIT(w->sources);
-    Py_VISIT(w->base_environ);
-    Py_VISIT(w->input_type);
-    Py_VISIT(w->responder_type);
-    Py_VISIT(w->file_wrapper_type);
-    Py_VISIT(w->buffered_reader_type);
-    Py_VISIT(w->raw_file_type);
-    Py_VISIT(w->close_name);
-    Py_VISIT(w->input_name);
-    Py_VISIT(w->errors_name);
-    int stop = asgi_traverse(w, visit, arg);
-    return stop != 0 ? stop : names_traverse(&w->names, visit, arg);
-}
-
-static int module_clear(PyObject *module)
-{
-    struct worker *w = state(module);
-    if (w == NULL)
-        return 0; /* as above */
-    Py_CLEAR(w->app);
-    Py_CLEAR(w->sources);
-    Py_CLEAR(w->base_environ);
-    Py_CLEAR(w->input_type);
-    Py_CLEAR(w->responder_type);
-    Py_CLEAR(w->file_wrapper_type);
-    Py_CLEAR(w->buffered_reader_type);
-    Py_CLEAR(w->raw_file_type);
-    Py_CLEAR(w->close_name);
-    Py_CLEAR(w->input_name);
-    Py_CLEAR(w->errors_name);
-    asgi_free(w);
-    names_clear(&w->names);
-    return 0;
-}
-
-static void module_free(void *module)
-{
-    struct worker *w = state(module);
-    (void)module_clear(module);
-    if (w != NULL)
-        threads_free(&w->threads);
-}
-
 static PyMethodDef methods[] = {
     {"start",       module_start,                              METH_NOARGS,
      "start(): takes the control channel over and tells the gateway START."                                                                           },
@@ -400,6 +351,8 @@ static PyModuleDef_Slot slots[] = {
     {0,           NULL               },
 };
 
+/* Nothing of its state is ever freed: the module lasts as long as the process, which ends without taking its
+ * interpreter apart (end.py). */
 static struct PyModuleDef definition = {
     .m_base = PyModuleDef_HEAD_INIT,
     .m_name = "pyworker._pyworker",
@@ -407,9 +360,6 @@ static struct PyModuleDef definition = {
     .m_size = sizeof(struct worker),
     .m_methods = methods,
     .m_slots = slots,
-    .m_traverse = module_traverse,
-    .m_clear = module_clear,
-    .m_free = module_free,
 };
 
 PyMODINIT_FUNC PyInit__pyworker(void);

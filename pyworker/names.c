@@ -46,20 +46,3 @@ PyObject *names_get(struct names *names, const char *text, size_t len)
         remember(names, &names->slot[i], text, len, string);
     return string;
 }
-
-int names_traverse(struct names *names, visitproc visit, void *arg)
-{
-    for (size_t i = 0; i < NAMES_SLOTS; i++)
-        Py_VISIT(names->slot[i].string);
-    return 0;
-}
-
-void names_clear(struct names *names)
-{
-    for (size_t i = 0; i < NAMES_SLOTS; i++) {
-        free(names->slot[i].text);
-        names->slot[i].text = NULL;
-        Py_CLEAR(names->slot[i].string);
-    }
-    names->used = 0;
-}

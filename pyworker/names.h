@@ -21,7 +21,4 @@ struct names {
 /* A new reference to what `make` makes of the name, or NULL with an exception. */
 PyObject *names_get(struct names *names, const char *text, size_t len);
 
-int names_traverse(struct names *names, visitproc visit, void *arg);
-void names_clear(struct names *names);
-
 #endif

@@ -46,13 +46,6 @@ bool threads_open(struct threads *t, struct worker *w, unsigned limit)
     return t->own != NULL && t->wake != -1;
 }
 
-void threads_free(struct threads *t)
-{
-    exchange_free(t->own);
-    exchange_free(t->handed);
-    t->own = t->handed = NULL;
-}
-
 struct exchange *threads_own(const struct threads *t)
 {
     return t->own;

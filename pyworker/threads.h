@@ -52,7 +52,4 @@ void threads_done(struct threads *t, const struct exchange *x);
 /* Begins nothing more, and waits for the helpers to leave the app; without the GIL. */
 void threads_finish(struct threads *t);
 
-/* Frees what no thread uses; the process ends soon. */
-void threads_free(struct threads *t);
-
 #endif
