@@ -143,6 +143,15 @@ def cancel(loop, tasks):
         loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
 
 
+def end_loop(loop):
+    """Close it, and end what still runs there."""
+    cancel(loop, asyncio.all_tasks(loop))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    if hasattr(loop, "shutdown_default_executor"):
+        loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+
+
 def selector_of(loop):
     """What asyncio's own loop waits with; None for another loop, which has to be content with add_reader()."""
     selector = getattr(loop, "_selector", None)
@@ -216,8 +225,4 @@ def serve(core, app, lifespan, ready, debug, concurrency, loop=None):
         finally:
             loop.run_until_complete(life.shutdown())
     finally:
-        cancel(loop, asyncio.all_tasks(loop))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        if hasattr(loop, "shutdown_default_executor"):
-            loop.run_until_complete(loop.shutdown_default_executor())
-        loop.close()
+        end_loop(loop)

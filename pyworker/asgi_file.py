@@ -6,7 +6,7 @@ answer's end. What follows an answer is done."""
 
 import asyncio
 
-from pyworker.asgi import Lifespan, cancel
+from pyworker.asgi import Lifespan, end_loop
 
 ALONE = "CONTENT_TYPE", "CONTENT_LENGTH"  # have no HTTP_; some web servers send them both ways, and empty
 
@@ -116,10 +116,7 @@ class Request:
         try:
             self.loop.run_until_complete(self.finish())
         finally:
-            cancel(self.loop, asyncio.all_tasks(self.loop))
-            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
-            self.loop.run_until_complete(self.loop.shutdown_default_executor())
-            self.loop.close()
+            end_loop(self.loop)
 
 
 def as_wsgi(app):
