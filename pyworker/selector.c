@@ -1,8 +1,8 @@
 /* selector.c - what asyncio's own loop waits with while it serves. The core's epoll set watches that of the
  * loop's selector:
  *
- *   select(timeout) ─ core_wait ─┬─ requests, and what happens to them ─▶ asgi_poll: the new tasks run in
- * this turn └─ the selector's set is readable ─────▶ its own select(0) tells
+ *   select(timeout) ─ core_wait ─┬─ requests, and news of them ────▶ asgi_poll: new tasks run in this turn
+ *                                └─ the selector's set is readable ─▶ its own select(0) tells
  *
  * With add_reader() a request would take two turns of the loop, one that calls the reader and one that runs
  * the task it has made, each with Python's select() in it. A loop runs in the same turn what was scheduled
