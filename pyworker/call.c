@@ -17,6 +17,7 @@
 #include "release.h"
 #include "reply.h"
 #include "scope.h"
+#include "zygote.h"
 
 enum {
     PENDING_CEILING = 1 << 20, /* bytes; a longer head of an answer is a mistake */
@@ -68,8 +69,10 @@ static void leave(struct call *c, bool keep)
     waiter_wake_news(c);
     waiter_wake_room(c);
     Py_CLEAR(c->task);
-    a->draining = a->draining || a->worker->core.single;
-    if (!a->worker->started && !a->worker->core.single) {
+    if (a->worker->core.single) {
+        a->draining = true;
+        zygote_limit_end();
+    } else if (!a->worker->started) {
         a->worker->started = true;
         release_text();
     }

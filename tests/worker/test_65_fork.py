@@ -528,6 +528,31 @@ def test_exit_functions(copies):
     assert [path.name for path in worker.directory.glob("zygote-*")] == ["zygote-%d" % worker.process.pid]
 
 
+@pytest.mark.parametrize("kind", ["wsgi", "asgi"])
+def test_the_end_of_a_copy_has_a_limit(copies, kind):
+    app = {"wsgi": """
+        def app(environ, start_response):
+            tell()
+            start_response("200 OK", [])
+            return [b"short"]
+        """, "asgi": """
+        async def app(scope, receive, send):
+            tell()
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body", "body": b"short"})
+        """}
+    worker = copies("""
+        import atexit, signal
+
+        def tell():
+            assert not signal.getitimer(signal.ITIMER_REAL)[0]
+            atexit.register(lambda: print(0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 30))
+    """ + app[kind], options=("--lifespan", "off"))
+    assert worker.ask(flags=0).body == b"short"
+    eventually(lambda: worker.stdout)
+    assert worker.stdout == "True\n"
+
+
 def test_after_the_answer(copies):
     """close() of the answer runs after the client has it all, and before the copy ends."""
     worker = copies("""
