@@ -75,6 +75,22 @@ static const struct handler nothing_here = {say_nothing_here, request_nothing, r
 
 /* ---- long answers ---- */
 
+static bool is_path(const struct request *r, const char *path)
+{
+    size_t len = strlen(path); /* 0: off */
+    return len > 0 && r->path_len == len && memcmp(request_path(r), path, len) == 0;
+}
+
+/* The long answer at a path of the status listener; NULL: there is none. */
+static const struct status_format *format_of(const struct request *r)
+{
+    if (is_path(r, "/"))
+        return &status_page;
+    if (is_path(r, "/status.json"))
+        return &status_json;
+    return is_path(r, "/metrics") ? &status_metrics : NULL;
+}
+
 /* To be resumed when the connection has had its turn. */
 static void rest(struct request *r)
 {
@@ -83,8 +99,9 @@ static void rest(struct request *r)
 }
 
 /* The next batch. A configuration that was replaced in between leaves nothing to go on with. */
-static void go_on(struct request *r, const struct status_format *format)
+static void go_on(struct request *r)
 {
+    const struct status_format *format = format_of(r);
     struct buf batch;
     unsigned cost = r->conf == r->facts->conf, spent = 0;
     if (body_left(&r->out) >= BATCH_BYTES) { /* the client has not taken the last one yet */
@@ -108,14 +125,14 @@ static void go_on(struct request *r, const struct status_format *format)
     buf_free(&batch);
 }
 
-static void begin(struct request *r, const struct status_format *format)
+static void begin(struct request *r)
 {
     char fields[256];
     int n = snprintf(fields, sizeof(fields),
                      "Content-Type: %s; charset=utf-8\r\nCache-Control: no-store\r\n"
                      "X-Content-Type-Options: nosniff\r\n"
                      "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\n",
-                     format->type);
+                     format_of(r)->type);
     if (n < 0 || (size_t)n >= sizeof(fields))
         request_fail(r, 500, NULL);
     else if (!request_head(r, 200, NULL, 0, fields, (size_t)n, -1, false, false))
@@ -123,50 +140,12 @@ static void begin(struct request *r, const struct status_format *format)
     else if (request_method_is(r, "HEAD"))
         request_end(r);
     else
-        go_on(r, format);
+        go_on(r);
 }
 
-static void begin_json(struct request *r)
-{
-    begin(r, &status_json);
-}
-
-static void go_on_json(struct request *r)
-{
-    go_on(r, &status_json);
-}
-
-static void begin_metrics(struct request *r)
-{
-    begin(r, &status_metrics);
-}
-
-static void go_on_metrics(struct request *r)
-{
-    go_on(r, &status_metrics);
-}
-
-static void begin_page(struct request *r)
-{
-    begin(r, &status_page);
-}
-
-static void go_on_page(struct request *r)
-{
-    go_on(r, &status_page);
-}
-
-static const struct handler json = {begin_json, go_on_json, request_nothing};
-static const struct handler metrics = {begin_metrics, go_on_metrics, request_nothing};
-static const struct handler page = {begin_page, go_on_page, request_nothing};
+static const struct handler report = {begin, go_on, request_nothing};
 
 /* ---- who answers ---- */
-
-static bool is_path(const struct request *r, const char *path)
-{
-    size_t len = strlen(path); /* 0: off */
-    return len > 0 && r->path_len == len && memcmp(request_path(r), path, len) == 0;
-}
 
 /* An app that was never called may well start. */
 static bool all_failing(const struct status_facts *facts)
@@ -198,20 +177,12 @@ const struct handler *status_find(const struct status_facts *facts, const struct
 
 const struct handler *status_find_all(const struct status_facts *facts, const struct request *r)
 {
-    static const struct {
-        const char *path;
-        const struct handler *handler;
-    } paths[] = {
-        {"/",            &page   },
-        {"/status.json", &json   },
-        {"/metrics",     &metrics},
-        {"/livez",       &ok     }
-    };
     if (!request_method_is(r, "GET") && !request_method_is(r, "HEAD"))
         return &wrong_method;
-    for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
-        if (is_path(r, paths[i].path))
-            return paths[i].handler;
+    if (format_of(r) != NULL)
+        return &report;
+    if (is_path(r, "/livez"))
+        return &ok;
     if (is_path(r, "/readyz"))
         return readiness(facts);
     const struct handler *short_one = status_find(facts, r);
