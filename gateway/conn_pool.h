@@ -31,7 +31,7 @@ struct conn_pool {
     uint32_t made;       /* connections so far; may wrap */
     uint32_t limit;      /* of count */
     bool inside;         /* the status listener's: it tells about the gateway, and no app is reached here */
-    bool ending;         /* no connection outlives its exchange */
+    bool ending;         /* no connection outlives its exchange: a signal or idle_exit has begun the end */
     bool draining;       /* nor waits for one */
     struct task *closed; /* woken when a connection is gone */
 };

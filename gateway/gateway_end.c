@@ -51,7 +51,7 @@ static void begin(struct gateway *g, int64_t delay)
 {
     int64_t whole = g->pool.conf->drain;
     int64_t reserve = whole / 10 < RESERVE_MS ? whole / 10 : RESERVE_MS;
-    g->ending = g->facts.draining = true;
+    g->facts.draining = true;
     conn_end_all(&g->pool);
     notify_stopping();
     ev_timer_stop(g->loop, &g->quiet);
@@ -64,7 +64,7 @@ static void begin(struct gateway *g, int64_t delay)
 
 void gateway_end_signal(struct gateway *g, int number)
 {
-    if (g->ending)
+    if (g->pool.ending)
         stop_now(g);
     else
         begin(g, number == SIGTERM ? g->pool.conf->drain_delay : 0);
@@ -128,7 +128,7 @@ void gateway_end_when_idle(struct gateway *g)
 {
     int64_t limit = g->pool.conf->idle_exit;
     ev_timer_stop(g->loop, &g->quiet);
-    if (limit == CONF_OFF || g->ending)
+    if (limit == CONF_OFF || g->pool.ending)
         return;
     g->active = timeq_now();
     ev_timer_init(&g->quiet, on_quiet, (double)limit / 1e3, 0.);

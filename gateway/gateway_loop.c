@@ -92,7 +92,7 @@ static void run(struct task *task)
     struct gateway *g = LIST_OBJECT(task, struct gateway, task);
     resume_listeners(g);
     gateway_apps_free_retired(g);
-    if (g->reload && g->serving && !g->ending)
+    if (g->reload && g->serving && !g->pool.ending)
         load_anew(g);
     for (; g->signals_seen < g->signal_count; g->signals_seen++)
         gateway_end_signal(g, g->signal);

@@ -52,7 +52,6 @@ struct gateway {
     bool reload;               /* SIGHUP came */
     bool serving;              /* it accepts: what start = check asks for is over */
     bool busy;                 /* there was something to do at the last look, for idle_exit */
-    bool ending;               /* a signal or idle_exit has begun the end */
     bool killing;
 };
 
