@@ -4,31 +4,38 @@
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cache.h"
 #include "log.h"
+#include "units.h"
+
+/* A number that can be a user's or a group's; 2^32 - 1 means none. */
+static bool is_id(const char *text, uint32_t *id)
+{
+    int64_t number;
+    bool good = units_number(text, &number) && number < UINT32_MAX;
+    *id = good ? (uint32_t)number : UINT32_MAX;
+    return good;
+}
 
 /* A user by name, or by number, who then must exist as well: its groups and home are needed. */
 static const struct passwd *find_user(const char *text)
 {
-    char *end;
+    uid_t number;
     const struct passwd *user = getpwnam(text);
-    unsigned long number = strtoul(text, &end, 10);
-    return user == NULL && *end == '\0' ? getpwuid((uid_t)number) : user;
+    return user == NULL && is_id(text, &number) ? getpwuid(number) : user;
 }
 
 static bool find_group(const char *text, gid_t *gid)
 {
-    char *end;
     const struct group *group = getgrnam(text);
-    unsigned long number = strtoul(text, &end, 10);
-    if (group == NULL && *end != '\0')
-        return false;
-    *gid = group != NULL ? group->gr_gid : (gid_t)number;
-    return true;
+    if (group != NULL)
+        *gid = group->gr_gid;
+    return group != NULL || is_id(text, gid);
 }
 
 struct identity {

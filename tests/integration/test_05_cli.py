@@ -116,7 +116,8 @@ def test_unknown_user(tmp_path):
     result = run(tmp_path)
     assert result.returncode == CANNOT_START
     assert result.stderr == 'error: gateway.ini:3: [gateway] user: no user "nosuchuser" on this machine\n'
-    for args, words in [(("--user", "nosuchuser"), '--user: no user'), (("--user", "", "--group", "nogroupx"), '--group: no group')]:
+    for args, words in [(("--user", "nosuchuser"), '--user: no user'), (("--user", "", "--group", "nogroupx"), '--group: no group'),
+                        (("--user", "4294967296"), '--user: no user'), (("--user", "", "--group", "4294967296"), '--group: no group')]:
         result = run(tmp_path, *args)
         assert result.returncode == CANNOT_START and result.stderr.startswith(f"error: {words} ")
 
