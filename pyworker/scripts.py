@@ -128,7 +128,8 @@ def open_scripts(kind, spec, arguments):
     if kind == "cgi" and regular_file(path) is None:
         raise LoadError("%s is no file (in %s): kind cgi needs a script" % (spec, os.getcwd()))
     sys.argv[:] = [path] + arguments
-    return Scripts(path if kind == "cgi" else None, path if kind == "files" else None, arguments)
+    named = os.path.abspath(spec)  # a deployment may move a link on the way
+    return Scripts(named if kind == "cgi" else None, named if kind == "files" else None, arguments)
 
 
 class Scripts:
@@ -152,11 +153,11 @@ class Scripts:
     def allowed(self, name):
         """The path that a request's SCRIPT_FILENAME means; None if it is none of ours."""
         if self.script:
-            return self.script
+            return os.path.realpath(self.script)
         if not name:
             raise LoadError("the web server sent no SCRIPT_FILENAME: kind files needs it")
         path = os.path.realpath(name)
-        return path if path.startswith(os.path.join(self.root, "")) else None
+        return path if path.startswith(os.path.join(os.path.realpath(self.root), "")) else None
 
     def find(self, name):
         """What a request means: (SCRIPT, (path, code)), (WSGI, app), (NOTHING, None) or (BROKEN, exception)."""

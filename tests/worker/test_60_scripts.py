@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -875,6 +876,23 @@ def test_an_app_file_that_fails(files, mode):
         for _ in range(2):
             answer = get(worker, name + ".py")
             assert answer.status == "500 Internal Server Error" and text in answer.body, answer.body
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("kind, spec", [("files", "current"), ("cgi", "current/hello.py")])
+def test_a_link_to_the_scripts_may_move(serve, tmp_path, mode, kind, spec):
+    """To the next release, as a deployment does it; the old one is removed."""
+    for name in "one", "two":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "hello.py").write_text(HEAD + "print(%r)" % name)
+    link = tmp_path / "current"
+    link.symlink_to("one")
+    worker = serve(None, str(tmp_path / spec), ["--kind", kind, "--mode", mode])
+    assert worker.ask(flags=0, SCRIPT_FILENAME=str(link / "hello.py")).body == b"one\n"
+    link.unlink()
+    link.symlink_to("two")
+    shutil.rmtree(tmp_path / "one")
+    assert worker.ask(flags=0, SCRIPT_FILENAME=str(link / "hello.py")).body == b"two\n"
 
 
 @pytest.mark.parametrize("mode", MODES)
