@@ -8,6 +8,7 @@
 #include "control.h"
 #include "handles.h"
 #include "holes.h"
+#include "peer.h"
 #include "release.h"
 #include "reload.h"
 #include "script.h"
@@ -178,6 +179,16 @@ static PyObject *module_fill_holes(PyObject *module, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+static PyObject *module_connected(PyObject *module, PyObject *fd)
+{
+    long number = PyLong_AsLong(fd);
+
+    (void)module;
+    if (number == -1 && PyErr_Occurred())
+        return NULL;
+    return PyBool_FromLong(peer_is_named((int)number));
+}
+
 static PyObject *module_fork(PyObject *module, PyObject *args)
 {
     struct worker *w = state(module);
@@ -326,6 +337,7 @@ static PyMethodDef methods[] = {
      "send(message): sends a control message; False if there is no gateway, and in a copy, but for FAILED."                                           },
     {"watch",       module_watch,                              METH_O,                       "watch(sources): asks sources.changed() before requests."},
     {"fill_holes",  module_fill_holes,                         METH_NOARGS,                  "fill_holes(): see holes.h."                             },
+    {"connected",   module_connected,                          METH_O,                       "connected(fd): see peer_is_named()."                    },
     {"fork",        module_fork,                               METH_VARARGS,
      "fork(ready, limit, awaited): sends `ready`, or has the first copy do it when it has started, and forks "
      "copies; True in each of them, False when stopped, None when one could not start."                                                               },

@@ -21,6 +21,16 @@ bool peer_is_unix(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
 }
 
+bool peer_is_named(int fd)
+{
+    int type = 0;
+    struct sockaddr_storage peer;
+    socklen_t type_len = sizeof(type), peer_len = sizeof(peer);
+
+    return getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len) == 0 && type == SOCK_STREAM &&
+           getpeername(fd, (struct sockaddr *)&peer, &peer_len) == 0 && peer_len > sizeof(sa_family_t);
+}
+
 uid_t peer_uid(int fd)
 {
     struct ucred peer;

@@ -8,6 +8,9 @@
 
 bool peer_is_unix(int fd);
 
+/* Whether it is a stream whose other end has an address, which that of a socketpair has not. */
+bool peer_is_named(int fd);
+
 /* The uid of the process that has made the other end of a unix socket, or (uid_t)-1. */
 uid_t peer_uid(int fd);
 

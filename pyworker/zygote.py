@@ -60,6 +60,16 @@ def foreign_threads():
         return 0
 
 
+def connections(core):
+    """How many the import has made, as to a database: of copies that use one at once, each reads the other's answers."""
+    import os
+
+    try:
+        return sum(core.connected(fd) for fd in map(int, os.listdir("/proc/self/fd")) if fd > 2)
+    except OSError:
+        return 0
+
+
 def prepare(core, kind):
     """Make the process ready to be copied: no garbage, nothing that the collector would touch in a copy, and little that a copy
     would write to. Returns the event loop of the copies and its descriptors, as loop_for_copies()."""
@@ -69,6 +79,10 @@ def prepare(core, kind):
     if foreign > 0:
         core.send(b"NOTE mode fork: %d thread%s of a library will be missing in the copies"
                   % (foreign, b"s" if foreign > 1 else b""))
+    shared = connections(core)
+    if shared > 0:
+        core.send(b"NOTE mode fork: the import of the app has made %d connection%s, which all copies share; "
+                  b"connect in a request" % (shared, b"s" if shared > 1 else b""))
     loop = None, ()
     if kind == "asgi":
         from pyworker.asgi import loop_for_copies

@@ -263,6 +263,23 @@ def test_a_thread_of_a_library_takes_no_signals(copies):
     assert worker.wait() == 0
 
 
+def test_connections_of_the_import_are_told_of(copies):
+    """All copies have them: of two that ask a database at once each may read the other's rows."""
+    worker = copies("""
+        import socket
+        pair, datagrams = socket.socketpair(), socket.socket(type=socket.SOCK_DGRAM)
+        datagrams.connect(("127.0.0.1", 9))
+        server = socket.create_server(("127.0.0.1", 0))
+        database = socket.create_connection(server.getsockname())
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            return [b"served"]
+    """)
+    assert worker.notes == ["NOTE mode fork: the import of the app has made 1 connection, which all copies share; "
+                            "connect in a request"]
+    assert worker.ask(flags=0).body == b"served"
+
+
 def test_a_copy_that_dies_of_a_signal_is_told(copies):
     worker = copies("import os\ndef app(e, s):\n    os.kill(os.getpid(), 9)\n")
     gone(worker)
