@@ -106,11 +106,13 @@ class Request:
         return iter(())
 
     async def finish(self):
-        if self.over.done():
-            await self.task
-        else:  # it has failed, and that was told
-            self.over.set_result(None)
-        await self.life.shutdown()
+        try:
+            if self.over.done():
+                await self.task
+            else:  # it has failed, and that was told
+                self.over.set_result(None)
+        finally:
+            await self.life.shutdown()
 
     def close(self):
         try:

@@ -1111,3 +1111,20 @@ def test_an_asgi_file_whose_startup_fails_is_not_asked_to_shut_down(files):
     """)
     assert get(worker, "a.py").status == "500 Internal Server Error"
     assert worker.stderr.count("no luck") == 1 and "shutdown" not in worker.stderr and worker.stdout == ""
+
+
+def test_an_asgi_file_that_fails_behind_its_answer_is_shut_down(files):
+    worker = files(a="""
+        async def app(scope, receive, send):
+            if scope["type"] == "lifespan":
+                for _ in range(2):
+                    event = (await receive())["type"]
+                    print(event, flush=True)
+                    await send({"type": event + ".complete"})
+                return
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body", "body": b"fine"})
+            raise ValueError("behind it")
+    """)
+    assert get(worker, "a.py").body == b"fine"
+    assert worker.stdout == "lifespan.startup\nlifespan.shutdown\n" and "ValueError: behind it" in worker.stderr
