@@ -104,6 +104,7 @@ bool call_begin(struct call *c)
     c->task = task;
     if (task == NULL) {
         exchange_log(&c->x, NULL);
+        c->returned = true; /* the loop may have the task all the same */
         call_abandon(c);
     }
     return true;

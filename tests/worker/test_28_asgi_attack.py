@@ -161,3 +161,23 @@ def test_what_runs_a_request_is_not_run_by_it(asgi, act):
     """ % act)
     for _ in range(3):
         assert worker.ask(path="/again").body == b"coroutine already executing"
+
+
+def test_a_task_that_was_begun_and_could_not_be_made(asgi):
+    """As without memory, or where a signal handler raises: the loop has it all the same."""
+    worker = asgi("""
+    async def arm(scope, receive, send):
+        await hello(scope, receive, send)
+        loop = asyncio.get_running_loop()
+        def call_soon(*arguments, **named):
+            del loop.call_soon
+            loop.call_soon(*arguments, **named)
+            raise MemoryError("mine")
+        loop.call_soon = call_soon
+    """)
+    for _ in range(3):
+        assert worker.ask(path="/arm").body == b"hello"
+        with pytest.raises((EOFError, ConnectionError)):
+            worker.ask(path="/hello")
+        assert worker.ask(path="/hello").body == b"hello"
+    assert worker.stop() == 0 and worker.stderr.count("MemoryError: mine") == 3
