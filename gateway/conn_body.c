@@ -2,24 +2,28 @@
 #include "conn_body.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "log.h"
 #include "memory.h"
 #include "units.h"
 
-/* Bytes per second that a body must bring on average, after `body`. */
-enum { BODY_RATE = 500 };
+enum {
+    BODY_RATE = 500, /* bytes per second that a body must bring on average, after `body` */
+    MB = 1000 * 1000
+};
 
 void conn_body_refuse_size(struct conn *c, uint64_t length)
 {
     const struct conf_app *app = c->request->app_conf;
-    char limit[UNITS_TEXT];
+    char limit[UNITS_TEXT], size[UNITS_TEXT] = "chunked body";
     units_size_text(app->body_size, limit);
-    if (length > 0)
-        log_info("413: %.1f MB > body_size %s; raise it in [app:%s]", (double)length / 1e6, limit, app->name);
-    else
-        log_info("413: chunked body > body_size %s; raise it in [app:%s]", limit, app->name);
+    if (length >= MB)
+        snprintf(size, sizeof(size), "%.1f MB", (double)length / MB);
+    else if (length > 0)
+        snprintf(size, sizeof(size), "%u bytes", (unsigned)length);
+    log_info("413: %s > body_size %s; raise it in [app:%s]", size, limit, app->name);
     conn_state_refuse(c, 413, NULL);
 }
 

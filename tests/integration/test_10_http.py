@@ -310,15 +310,16 @@ def test_expect_something_else(gateway):
         assert connection.answer().status == 417
 
 
-@pytest.mark.parametrize("expect", [(), [("Expect", "100-continue")]])
-def test_too_large_a_body(launch, expect):
+@pytest.mark.parametrize("size, words, expect", [("10241", "10241 bytes", ()),
+                                                 ("24000000", r"24\.0 MB", [("Expect", "100-continue")])])
+def test_too_large_a_body(launch, size, words, expect):
     gateway = launch({"app:kitchen": app("kitchen", body_size="10k")})
     with gateway.connect() as connection:
-        connection.request("POST", "/echo", fields=[("Content-Length", "10241"), *expect])
+        connection.request("POST", "/echo", fields=[("Content-Length", size), *expect])
         answer = connection.answer()
         assert answer.status == 413 and answer.get("Connection") == "close"
     assert not gateway.workers
-    gateway.err.wait(r"413: .* > body_size 10k; raise it in \[app:kitchen\]")
+    gateway.err.wait(rf"413: {words} > body_size 10k; raise it in \[app:kitchen\]$")
     assert gateway.post("/checksum", b"x" * 10240).status == 200
 
 
