@@ -81,8 +81,11 @@ static void leave(struct call *c, bool keep)
 
 void call_abandon(struct call *c)
 {
-    if (!c->over)
-        leave(c, false);
+    if (c->over)
+        return;
+    c->x.broken = true;
+    c->returned = c->returned || c->steps == NULL; /* its task may live: what has not begun does not begin */
+    leave(c, false);
 }
 
 bool call_begin(struct call *c)
@@ -104,7 +107,6 @@ bool call_begin(struct call *c)
     c->task = task;
     if (task == NULL) {
         exchange_log(&c->x, NULL);
-        c->returned = true; /* the loop may have the task all the same */
         call_abandon(c);
     }
     return true;

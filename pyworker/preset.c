@@ -233,6 +233,7 @@ bool preset_end(struct preset *p, bool keep)
     FCGX_Free(&p->fcgi, !keep);
     free(p->piece);
     p->piece = NULL;
+    p->fcgi.envp = NULL; /* who logs may ask for a parameter yet */
     p->fd = -1;
     return keep;
 }

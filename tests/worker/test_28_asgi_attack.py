@@ -181,3 +181,33 @@ def test_a_task_that_was_begun_and_could_not_be_made(asgi):
             worker.ask(path="/hello")
         assert worker.ask(path="/hello").body == b"hello"
     assert worker.stop() == 0 and worker.stderr.count("MemoryError: mine") == 3
+
+
+def test_requests_that_the_loop_s_end_leaves_behind(asgi):
+    """One that had not begun is not begun, one that was in the middle ends: both without what was freed with the connection."""
+    worker = asgi("""
+    async def hang(scope, receive, send):
+        try:
+            print("hangs", flush=True)
+            await asyncio.sleep(100)
+        finally:
+            raise ValueError("cleaning up")
+
+    async def end(scope, receive, send):
+        print("waits", flush=True)
+        while not os.path.exists("go"):
+            time.sleep(0.001)
+        asyncio.get_running_loop().call_soon(sys.exit, 3)
+
+    async def late(scope, receive, send):
+        print("has begun", flush=True)
+    """)
+    connections = [worker.connect() for _ in range(3)]
+    for connection, path, words in zip(connections, ("/hang", "/end", "/late"), ("hangs\n", "hangs\nwaits\n", "hangs\nwaits\n")):
+        connection.send(request(cgi_params(path=path)))
+        eventually(lambda: worker.stdout == words)
+    (worker.directory / "go").touch()
+    assert worker.wait() == 3 and worker.stdout == "hangs\nwaits\n", worker.stderr
+    assert worker.stderr.count("ValueError: cleaning up") == 1, worker.stderr
+    for connection in connections:
+        connection.close()
