@@ -1,6 +1,5 @@
 """Latency at the traffic this is for: 100 requests/s on one kept connection, quiet and with a slow upload (1 KB/s) for each of
-the worker's slots (`make bench-pace`). Beside hello-wsgi runs bench/floor.c, as in warm.py: what a second process adds to the
-99th percentile.
+the worker's slots (`make bench-pace`). As in warm.py, peers run a second time behind bench/relay.c.
 
 All servers of one app run for the whole time and are asked in turn.
 """
@@ -17,14 +16,13 @@ import time
 import peers
 import record
 import warm
-from verdict import ROWS, p99s, percentile
+from verdict import falls_short, p99s, percentile, relayed
 
 RATE = 100  # requests/s
 TIMEOUT = 5.0  # seconds
 SLOTS = 4
 SLOW_BODY = 60 * 1024  # bytes, at 1 KB/s: longer than a run
-QUIET = {"hello-wsgi": ("hello_wsgi:app", peers.WSGI | {mode: warm.floor_command(mode) for mode in warm.FLOOR}), "flask": ("hello_flask:app", peers.WSGI),
-         "hello-asgi": ("hello_asgi:app", peers.ASGI), "fastapi": ("hello_fastapi:app", peers.ASGI)}
+RELAYED = "granian", "uvicorn"  # those whose 99th percentile is to be reached
 BESIDE_SLOW = ("reads_wsgi:app", {name: peers.WSGI[name] for name in ("leangate", "gunicorn", "uwsgi")})
 
 
@@ -86,15 +84,18 @@ def slow_uploads(port, count):
 
 
 def start_all(spec, servers, directory, running):
+    servers = peers.with_relays(servers, directory, RELAYED)
     return {name: port for name, (port, _) in warm.start_all(spec, servers, directory, running).items()}
 
 
 def tell(words, results):
     for name, runs in results.items():
         p50, p99 = (statistics.median(percentile(run, share) for run in runs) for share in (0.5, 0.99))
-        line = f"  {words:<28} {name:<10} p50 {p50 * 1e3:>8.2f} ms  p99 {p99 * 1e3:>8.2f} ms"
-        if name not in ("leangate", *warm.FLOOR):
+        line = f"  {words:<28} {name:<15} p50 {p50 * 1e3:>8.2f} ms  p99 {p99 * 1e3:>8.2f} ms"
+        if name != "leangate":
             line += f"   leangate's p99: {p99s(results['leangate'], runs):.2f} x"
+        if relayed(name) in results:
+            line += f"   its own: {p99s(runs, results[relayed(name)]):.2f} x without relay"
         print(line, flush=True)
 
 
@@ -102,13 +103,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=5, help="of each run")
-    parser.add_argument("--app", action="append", choices=QUIET)
+    parser.add_argument("--app", action="append", choices=peers.COMPARED)
     options = parser.parse_args()
     samples = {}
     with tempfile.TemporaryDirectory() as directory:
-        for app in options.app or QUIET:
+        for app in options.app or peers.COMPARED:
             with contextlib.ExitStack() as running:
-                ports = start_all(*QUIET[app], directory, running)
+                ports = start_all(*peers.COMPARED[app], directory, running)
                 samples[app] = {name: [] for name in ports}
                 for number in range(options.rounds):
                     for name, port in list(ports.items())[:: 1 if number % 2 else -1]:
@@ -129,9 +130,8 @@ def main():
                 print(f"  p99 beside slow clients: {name} {p99s(slow[name], quiet[name]):.1f} x its own quiet one")
     samples = {app: {name: [[round(seconds, 6) for seconds in run] for run in runs] for name, runs in results.items()}
                for app, results in samples.items()}
-    broken = failures(samples) + [f"p99 of {finding.what}: {finding.figure}" for row in ROWS if row.key in ("slow", "pace")
-              for finding in row.judge({"pace": {"samples": samples}}) if not finding.holds]
-    return record.keep("pace", {"rate": RATE, "samples": samples}, broken)
+    data = {"rate": RATE, "samples": samples}
+    return record.keep("pace", data, failures(samples) + falls_short({"pace": data}, "slow", "pace"))
 
 
 if __name__ == "__main__":

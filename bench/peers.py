@@ -4,10 +4,13 @@ Access lines are off for all of them, as they are by default in most. The apps i
 server.
 """
 
+import functools
+import subprocess
 import sys
 from pathlib import Path
 
-from serving import BINARY
+from serving import BINARY, ROOT
+from verdict import behind
 
 APPS = Path(__file__).resolve().parent / "apps"
 
@@ -22,49 +25,77 @@ def leangate(spec, port):
             "--idle-timeout", "off"]
 
 
-def granian_wsgi(spec, port):
-    return [tool("granian"), "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port), spec]
+# `where`: a port, or the path of a unix socket.
+
+def host_and_port(where):
+    return ["--uds", where] if isinstance(where, str) else ["--host", "127.0.0.1", "--port", str(where)]
 
 
-def granian_asgi(spec, port):
-    return [tool("granian"), "--interface", "asgi", "--host", "127.0.0.1", "--port", str(port), spec]
+def granian_wsgi(spec, where):
+    return [tool("granian"), "--interface", "wsgi", *host_and_port(where), spec]
+
+
+def granian_asgi(spec, where):
+    return [tool("granian"), "--interface", "asgi", *host_and_port(where), spec]
 
 
 def gunicorn(spec, port):
     return [tool("gunicorn"), "--bind", f"127.0.0.1:{port}", "--worker-class", "gthread", "--threads", "4", "--keep-alive", "75", spec]
 
 
-def uvicorn(spec, port):
-    return [tool("uvicorn"), "--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop", "--http", "httptools",
-            "--no-access-log", spec]
+def uvicorn(spec, where):
+    return [tool("uvicorn"), *host_and_port(where), "--loop", "uvloop", "--http", "httptools", "--no-access-log", spec]
 
 
-def uwsgi(spec, port, threads=4):
+def uwsgi(spec, where, threads=4):
     """A thread keeps a connection until its client closes it."""
-    return [tool("uwsgi"), "--http11-socket", f"127.0.0.1:{port}", "--master", "--module", spec, "--disable-logging",
+    address = where if isinstance(where, str) else f"127.0.0.1:{where}"
+    return [tool("uwsgi"), "--http11-socket", address, "--master", "--module", spec, "--disable-logging",
             "--enable-threads", "--threads", str(threads)]
 
 
-def uwsgi_64(spec, port):
-    return uwsgi(spec, port, 64)
+def uwsgi_64(spec, where):
+    return uwsgi(spec, where, 64)
 
 
 def waitress(spec, port):
     return [tool("waitress-serve"), "--host", "127.0.0.1", "--port", str(port), spec]
 
 
-def bjoern(spec, port):
+def bjoern(spec, where):
     module, _, attribute = spec.partition(":")
-    return [sys.executable, "-c", f"import bjoern; from {module} import {attribute} as app; bjoern.run(app, '127.0.0.1', {port})"]
+    address = f"'unix:{where}'" if isinstance(where, str) else f"'127.0.0.1', {where}"
+    return [sys.executable, "-c", f"import bjoern; from {module} import {attribute} as app; bjoern.run(app, {address})"]
 
 
 WSGI = {"leangate": leangate, "granian": granian_wsgi, "gunicorn": gunicorn, "uwsgi": uwsgi, "uwsgi-64": uwsgi_64, "bjoern": bjoern}
 ASGI = {"leangate": leangate, "granian": granian_asgi, "uvicorn": uvicorn}
+IN_ONE_PROCESS = "granian", "uwsgi", "uwsgi-64", "bjoern", "uvicorn"  # a request is read, answered by the app and written there
 
-# app: (what is served, who serves it, {peer: the least ratio of requests/s that is promised})
+# app: (what is served, who serves it)
 COMPARED = {
-    "hello-wsgi": ("hello_wsgi:app", WSGI, {"granian": 1.0, "gunicorn": 1.0, "uwsgi": 1.0, "uwsgi-64": 1.0, "bjoern": 0.65}),
-    "flask": ("hello_flask:app", WSGI, {"granian": 1.0, "gunicorn": 1.0}),
-    "hello-asgi": ("hello_asgi:app", ASGI, {"granian": 1.0, "uvicorn": 1.0}),
-    "fastapi": ("hello_fastapi:app", ASGI, {"granian": 1.0, "uvicorn": 1.0}),
+    "hello-wsgi": ("hello_wsgi:app", WSGI), "flask": ("hello_flask:app", WSGI),
+    "hello-asgi": ("hello_asgi:app", ASGI), "fastapi": ("hello_fastapi:app", ASGI),
 }
+
+
+@functools.cache
+def relay():
+    """bench/relay.c, built."""
+    program = ROOT / "build/bench/relay"
+    program.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cc", "-O2", "-std=gnu11", "-D_GNU_SOURCE=", "-Wall", "-Wextra", "-Werror", "-o", str(program), str(ROOT / "bench/relay.c")], check=True)
+    return str(program)
+
+
+def behind_relay(peer, directory):
+    """The same server on a unix socket in `directory`, and the relay before it."""
+    def command(spec, port):
+        socket = f"{directory}/{port}.sock"
+        return [relay(), str(port), socket, *peer(spec, socket)]
+    return command
+
+
+def with_relays(servers, directory, names=IN_ONE_PROCESS):
+    """The servers, and each of them that is named a second time, behind the relay."""
+    return servers | {behind(name): behind_relay(peer, directory) for name, peer in servers.items() if name in names}

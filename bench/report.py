@@ -154,12 +154,9 @@ def density(data):
 
 # --- warm requests ---
 
-FLOOR = "direct", "relay"  # bench/floor.c: no servers
-
-
 def plot_warm(app, by_connections):
     figure, (axes, lower) = plt.subplots(2, figsize=(8, 6), sharex=True)
-    names = [name for name in next(iter(by_connections.values())) if name not in FLOOR]
+    names = [name for name in next(iter(by_connections.values())) if not verdict.relayed(name)]
     width = 0.8 / len(names)
     for number, name in enumerate(names):
         places = [place + number * width for place in range(len(by_connections))]
@@ -187,23 +184,23 @@ def warm(data):
              "median over the rounds of leangate's figure by the peer's in the same round. More than 1.00 in requests/s and less "
              "than 1.00 in CPU is better for leangate. A server leaves clients without an answer where the last of them had to "
              "wait until the others had gone; wrk does not count such requests. uwsgi has four threads, uwsgi-64 has 64: each keeps "
-             "one connection until its client closes it. Go uses every core. `direct` and `relay` are bench/floor.c, which answers "
-             "without looking at the request, in one process or through a second one: the difference is what a second process adds."]
+             "one connection until its client closes it. Go uses every core. `+relay` is the same server with bench/relay.c before it, a second "
+             "process that only hands on the bytes; what it keeps of its own figure is in the last two columns."]
     for app, by_connections in data["samples"].items():
         rows = []
         for connections, results in by_connections.items():
             for name, runs in results.items():
                 rates = [run[0] for run in runs]
-                cells = [connections, name, f"{statistics.median(rates):.0f} ({min(rates):.0f} to {max(rates):.0f})",
+                left = ", leaves clients without an answer" if verdict.starves(data, app, name, connections) else ""
+                cells = [connections, name, f"{statistics.median(rates):.0f} ({min(rates):.0f} to {max(rates):.0f}){left}",
                          f"{statistics.median(run[1] for run in runs):.1f}", f"{statistics.median(run[2] for run in runs) * 1e6:.0f}"]
-                alone = name in ("leangate", *FLOOR)
-                rate, cpu = (1, 1) if alone else (verdict.ratio(results, name, column) for column in (0, 1))
-                rows.append(cells + (["", ""] if alone else [
-                    f"{rate:.2f}{verdict.rate_limit(data, app, name, connections, rate)}"
-                    + (" (leaves clients without an answer)" if verdict.starves(data, app, name, connections) else ""),
-                    f"{cpu:.2f}{verdict.cpu_limit(data, app, name, connections, cpu)}"]))
+                peer = verdict.relayed(name)
+                beside = [("leangate", name) if name != "leangate" else None, (name, peer) if peer in results else None]
+                rows.append(cells + [f"{verdict.ratio(results, pair[1], column, pair[0]):.2f}" if pair else ""
+                                     for pair in beside for column in (0, 1)])
         parts += [f"### {app}", plot_warm(app, by_connections),
-                  table(["connections", "server", "requests/s", "CPU, us a request", "p50, us", "ratio of requests/s", "ratio of CPU"], rows)]
+                  table(["connections", "server", "requests/s", "CPU, us a request", "p50, us", "leangate's requests/s by its", "CPU",
+                         "behind the relay by alone: requests/s", "CPU"], rows)]
     return parts
 
 
@@ -233,10 +230,12 @@ def pace(data):
         for name, runs in results.items():
             cells = [f"{statistics.median(percentile(run, share) for run in runs) * 1e3:.2f}" for share in (0.5, 0.99)]
             ratio = verdict.p99s(results["leangate"], runs)
-            rows.append([words, name, *cells, "" if name in ("leangate", *FLOOR) else f"{ratio:.2f}"])
+            peer = verdict.relayed(name)
+            rows.append([words, name, *cells, "" if name == "leangate" else f"{ratio:.2f}",
+                         f"{verdict.p99s(runs, results[peer]):.2f}" if peer in results else ""])
     return [f"## Latency at {data['rate']} requests/s", plot_pace(data["samples"]["quiet"], data["samples"]["slow"]),
-            "One kept connection. A request that fails, or has no answer in five seconds, counts as five.",
-            table(["app", "server", "p50, ms", "p99, ms", "ratio of p99"], rows)]
+            "One kept connection. A request that fails, or has no answer in five seconds, counts as five. `+relay` as above.",
+            table(["app", "server", "p50, ms", "p99, ms", "leangate's p99 by its", "behind the relay by alone"], rows)]
 
 
 # --- the price of being lazy ---

@@ -14,7 +14,7 @@ PSS, DIRTY = 1, 2  # columns of the memory samples
 CAUSES = Path(__file__).with_name("causes.md")
 
 Row = namedtuple("Row", "key measure must judge")
-Finding = namedtuple("Finding", "what figure holds")
+Finding = namedtuple("Finding", "what figure holds limited", defaults=[False])  # limited: what does not hold cannot, as the limit shows
 
 
 # --- arithmetic
@@ -58,50 +58,34 @@ def working(sample):
     return (sample[1] + sample[2]) / 1e6
 
 
-# The peers that read a request, call the app and write its answer in one process.
-IN_ONE_PROCESS = "uwsgi", "uwsgi-64", "bjoern", "uvicorn", "granian"
+# --- the limit: what a peer keeps of its own figure when a second process is before it, as a worker that may go has to have
 
 
-def limit(floors, theirs, value):
-    """What a peer would need by what it needs, if it had the second process that we have. `floors`: bench/floor.c under the same load,
-    whose relay has one and direct has not; `theirs`: the peer's runs. None: not measured, or lost in the noise."""
-    if "relay" not in floors or "direct" not in floors:
-        return None
-    added = statistics.median(value(relay) - value(direct) for relay, direct in zip(floors["relay"], floors["direct"]))
-    base = statistics.median(map(value, theirs))
-    return (base + added) / base if added > 0 else None
+def behind(peer):
+    """The name of a peer behind bench/relay.c."""
+    return f"{peer}+relay"
 
 
-def warm_limit(warm, app, peer, connections, value):
-    if peer not in IN_ONE_PROCESS:
-        return None
-    floors = warm["samples"].get("hello-wsgi", {}).get(connections, {})
-    return limit(floors, warm["samples"][app][connections][peer], value)
+def relayed(name):
+    """The peer's own name, or None where no relay is before it."""
+    peer, plus, _ = name.partition("+relay")
+    return peer if plus else None
+
+
+def judged(what, runs, peer, measure, holds):
+    """The finding of a ratio beside a peer. `measure`: the ratio of two names; `holds`: whether a ratio is as promised. Only what is not
+    has a limit: the same ratio for the peer itself behind the relay."""
+    value = measure("leangate", peer)
+    figure = f"{times(value)} ×"
+    if holds(value) or behind(peer) not in runs:
+        return Finding(what, figure, holds(value))
+    limit = measure(behind(peer), peer)
+    return Finding(what, f"{figure} (limit {times(limit)})", False, not holds(limit))
 
 
 def starves(warm, app, peer, connections):
     """Whether one of the peer's clients had to wait for the end of the load: its requests failed."""
     return peer in warm["starved"].get(app, {}).get(connections, ())
-
-
-def in_brackets(ratio):
-    return "" if ratio is None else f" (limit {ratio:.2f})"
-
-
-def rate_limit(warm, app, peer, connections, rate):
-    """As text, where leangate reaches fewer requests/s."""
-    more = warm_limit(warm, app, peer, connections, lambda run: 1 / run[0]) if rate < NOISE else None
-    return in_brackets(more and 1 / more)
-
-
-def cpu_limit(warm, app, peer, connections, cpu):
-    """As text, where leangate takes more CPU."""
-    return in_brackets(warm_limit(warm, app, peer, connections, lambda run: run[1]) if cpu > 1 else None)
-
-
-def p99_limit(floors, theirs, ratio):
-    """As text, where leangate's 99th percentile is longer."""
-    return in_brackets(limit(floors, theirs, lambda run: percentile(run, 0.99)) if ratio > 1 else None)
 
 
 # --- one function a row: the findings, or nothing where nothing was measured
@@ -170,16 +154,13 @@ def against(app, peer, least, cpu_too=False):
         for connections, runs in warm["samples"].get(app, {}).items():
             if peer not in runs or "leangate" not in runs:
                 continue
-            rate = ratio(runs, peer, 0)
+            what = f"{app}, {peer} at {connections}"
             if starves(warm, app, peer, connections):
-                found.append(Finding(f"{app}, {peer} at {connections}", f"not counted ({rate:.2f} ×): leaves clients without an answer", True))
+                found.append(Finding(what, f"not counted ({ratio(runs, peer, 0):.2f} ×): leaves clients without an answer", True))
                 continue
-            figure = f"{rate:.2f} ×{rate_limit(warm, app, peer, connections, rate)}"
-            found.append(Finding(f"{app}, {peer} at {connections}", figure, enough(rate, least)))
+            found.append(judged(what, runs, peer, lambda ours, theirs: ratio(runs, theirs, 0, ours), lambda rate: enough(rate, least)))
             if cpu_too and int(connections) > 1:
-                cpu = ratio(runs, peer, 1)
-                figure = f"{times(cpu)} ×{cpu_limit(warm, app, peer, connections, cpu)}"
-                found.append(Finding(f"{app}, {peer} at {connections}, CPU", figure, cpu <= 1))
+                found.append(judged(f"{what}, CPU", runs, peer, lambda ours, theirs: ratio(runs, theirs, 1, ours), lambda cpu: cpu <= 1))
         return found
     return judge
 
@@ -207,9 +188,7 @@ def even_pace(results):
         runs = samples.get(app, {})
         for peer in "uvicorn", "granian":
             if peer in runs and "leangate" in runs:
-                ratio = p99s(runs["leangate"], runs[peer])
-                beside = p99_limit(samples.get("hello-wsgi", {}), runs[peer], ratio)
-                found.append(Finding(f"{app}, {peer}", f"{times(ratio)} ×{beside}", ratio <= 1))
+                found.append(judged(f"{app}, {peer}", runs, peer, lambda ours, theirs: p99s(runs[ours], runs[theirs]), lambda ratio: ratio <= 1))
     return found
 
 
@@ -254,8 +233,16 @@ def cells(findings):
     """(measured, verdict)"""
     if not findings:
         return "not measured", "not measured"
-    text = "; ".join(f"{what}: {figure if holds else f'**{figure}**'}" for what, figure, holds in findings)
-    return text, "holds" if all(finding.holds for finding in findings) else "**falls short**"
+    text = "; ".join(f"{one.what}: {one.figure if one.holds else f'**{one.figure}**'}" for one in findings)
+    if all(finding.holds for finding in findings):
+        return text, "holds"
+    return text, "**holds up to the limit**" if all(finding.holds or finding.limited for finding in findings) else "**falls short**"
+
+
+def falls_short(results, *keys):
+    """What does not hold in these rows although it could, as text."""
+    return [f"{finding.what}: {finding.figure}" for row in ROWS if row.key in keys for finding in row.judge(results)
+            if not finding.holds and not finding.limited]
 
 
 def markdown(results):
@@ -265,12 +252,11 @@ def markdown(results):
         findings = row.judge(results)
         lines.append(f"| {row.measure} | {row.must} | {' | '.join(cells(findings))} |")
         if not all(finding.holds for finding in findings):
-            short.append(f"**{row.measure}** falls short. {known.get(row.key, 'No cause is named yet.')}")
+            short.append(f"**{row.measure}**: {known.get(row.key, 'No cause is named yet.')}")
     parts = ["## What the table must show", "\n".join(lines),
              "× is leangate's figure by the other's, the median over the rounds of one round's ratio; `less` is the other way round. "
-             f"Requests/s that must be as many hold from {NOISE} on, and nothing else has a margin. What falls short is bold. The limit in brackets is what the peer itself "
-             "would keep of its requests/s, or take in CPU or until its 99th percentile, if it handed each of them to a second process, as a gateway that can let go of "
-             "its worker has to: its time for a request, by that time and the one that the second process adds. That is measured in the same "
-             "run with bench/floor.c, which answers unread bytes with fixed ones, once in one process (`direct`), once through a second "
-             "(`relay`)."]
+             f"Requests/s that must be as many hold from {NOISE} on, and nothing else has a margin. What is less than it must be is bold. The limit in brackets "
+             "beside it is the same ratio of the peer itself with a second process before it, which does nothing but hand on the bytes (bench/relay.c, to a unix "
+             "socket), by the peer alone, measured in the same run. A gateway that can let go of its worker has to be such a second process, so what the peer does "
+             "not reach in that way is no figure for it: a row holds up to the limit where every bold figure has a limit that is itself less than it must be."]
     return "\n\n".join(parts + short)

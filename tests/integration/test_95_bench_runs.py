@@ -18,6 +18,7 @@ sys.path.append(str(ROOT / "bench"))  # last: it has a worker.py, as tests/suppo
 import curves  # noqa: E402
 import memory  # noqa: E402
 import pace  # noqa: E402
+import peers  # noqa: E402
 import resident  # noqa: E402
 import serving  # noqa: E402
 import warm  # noqa: E402
@@ -86,6 +87,45 @@ def test_a_server_that_serves_only_some_of_its_clients_is_found_out():
         for thread in threads:
             thread.join()
     assert serving.starves(port, 2)  # nobody listens there any more
+
+
+ANSWERS_ON_A_PATH = """if True:
+    import socket, sys, time
+    time.sleep(0.2)  # the relay waits for it
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(sys.argv[1])
+        listener.listen()
+        while True:
+            with listener.accept()[0] as connection:
+                while connection.recv(65536):
+                    connection.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nme")
+"""
+
+
+def goes(pid):
+    """Whether a process ends within a moment; nobody here waits for what has lost its parent."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_the_relay_hands_on_both_ways_and_ends_with_its_server(tmp_path):
+    peer = peers.behind_relay(lambda spec, where: [sys.executable, "-c", spec, where], tmp_path)
+    port = serving.free_port()
+    with serving.server(peer(ANSWERS_ON_A_PATH, port), port, tmp_path, expected=b"me") as pid:
+        processes = serving.tree(pid)
+        assert len(processes) == 2
+        assert [serving.get(port) for _ in range(3)] == [(200, b"me")] * 3
+    assert all(goes(one) for one in processes)
+    with pytest.raises(serving.Failed, match="nobody listens on"):
+        with serving.server(peer("raise SystemExit", port), port, tmp_path):
+            pass
 
 
 def missing(*_):
