@@ -128,7 +128,7 @@ def open_scripts(kind, spec, arguments):
     if kind == "cgi" and regular_file(path) is None:
         raise LoadError("%s is no file (in %s): kind cgi needs a script" % (spec, os.getcwd()))
     sys.argv[:] = [path] + arguments
-    named = os.path.abspath(spec)  # a deployment may move a link on the way
+    named = os.path.join(current_directory(), spec)  # not abspath(): links on the way may move, and `..` behind one leads elsewhere
     return Scripts(named if kind == "cgi" else None, named if kind == "files" else None, arguments)
 
 
@@ -156,8 +156,11 @@ class Scripts:
             return os.path.realpath(self.script)
         if not name:
             raise LoadError("the web server sent no SCRIPT_FILENAME: kind files needs it")
-        path = os.path.realpath(name)
-        return path if path.startswith(os.path.join(os.path.realpath(self.root), "")) else None
+        for _ in range(2):  # a link on the way of both may be moved between the one and the other
+            path = os.path.realpath(name)
+            if path.startswith(os.path.join(os.path.realpath(self.root), "")):
+                return path
+        return None
 
     def find(self, name):
         """What a request means: (SCRIPT, (path, code)), (WSGI, app), (NOTHING, None) or (BROKEN, exception)."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import importlib
 import os
 import resource
 import shutil
@@ -11,11 +12,12 @@ import sys
 import textwrap
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
 
 from fcgi_client import END, Answer, ProtocolError, cgi_params, request
-from worker import ROOT, eventually
+from worker import ROOT, WORKER_DIR, eventually
 
 MODES = ("fork", "persistent")
 HEAD = 'print("Content-Type: text/plain\\n")\n'
@@ -50,6 +52,13 @@ def files(serve, tmp_path):
 
 def get(worker, name, **more):
     return worker.ask(flags=0, SCRIPT_FILENAME=str(worker.root / name), **more)
+
+
+@pytest.fixture
+def scripts(monkeypatch):
+    """The module, here."""
+    monkeypatch.syspath_prepend(WORKER_DIR)
+    return importlib.import_module("pyworker.scripts")
 
 
 # --- the script's view ---
@@ -842,15 +851,8 @@ def test_new_and_edited_files_work_at_once(files, mode):
     ("from pages import app\nCGIHandler().run(app)\n", "script"), ("app = 1\nwsgiref.handlers.CGIHandler().run(app)\n", "script"),
     ("app = 1\nif __name__ == '__main__':\n    CGIHandler().run(app)\n", "app"), ("app = 1\ndef f():\n    CGIHandler()\n", "app"),
 ])
-def test_what_binds_an_app(source, kind):
-    import sys
-    from worker import WORKER_DIR
-    sys.path.insert(0, WORKER_DIR)
-    try:
-        from pyworker.scripts import binds_app
-    finally:
-        sys.path.remove(WORKER_DIR)
-    assert binds_app(compile(source, "x.py", "exec")) == (kind == "app")
+def test_what_binds_an_app(scripts, source, kind):
+    assert scripts.binds_app(compile(source, "x.py", "exec")) == (kind == "app")
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -893,6 +895,35 @@ def test_a_link_to_the_scripts_may_move(serve, tmp_path, mode, kind, spec):
     link.symlink_to("two")
     shutil.rmtree(tmp_path / "one")
     assert worker.ask(flags=0, SCRIPT_FILENAME=str(link / "hello.py")).body == b"two\n"
+
+
+@pytest.mark.parametrize("kind, spec", [("files", "current/../site"), ("cgi", "current/../site/hello.py")])
+def test_what_lies_beside_the_target_of_a_link(serve, tmp_path, kind, spec):
+    for name in "releases/one", "releases/site":
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "current").symlink_to("releases/one")
+    (tmp_path / "releases/site/hello.py").write_text(HEAD + "print('done')")
+    worker = serve(None, "%s/%s" % (tmp_path, spec), ["--kind", kind])
+    assert worker.ask(flags=0, SCRIPT_FILENAME=str(tmp_path / "current/../site/hello.py")).body == b"done\n"
+
+
+def test_a_link_may_move_while_a_request_is_looked_at(scripts, tmp_path, monkeypatch):
+    for name in "one", "two":
+        (tmp_path / name).mkdir()
+    link = tmp_path / "current"
+    link.symlink_to("one")
+    realpath = os.path.realpath
+
+    def move(path):
+        found = realpath(path)
+        if link.readlink() != Path("two"):
+            link.unlink()
+            link.symlink_to("two")
+        return found
+
+    monkeypatch.setattr(os.path, "realpath", move)
+    assert scripts.Scripts(None, str(link), []).allowed(str(link / "a.py")) == realpath(tmp_path / "two/a.py")
+    assert scripts.Scripts(None, str(link), []).allowed(str(tmp_path / "one/a.py")) is None
 
 
 @pytest.mark.parametrize("mode", MODES)
