@@ -37,8 +37,8 @@ def binds_app(code):
     wanted = [number for number, name in enumerate(code.co_names) if name in DEFAULTS]
     if not wanted:
         return False  # the usual script, which so pays for nothing below
-    if "CGIHandler" in code.co_names and "__main__" not in code.co_consts:
-        return False  # wsgiref's, and not below `if __name__ == "__main__"`: to import it would be to run it
+    if "CGIHandler" in code.co_names and "run" in code.co_names and "__main__" not in code.co_consts:
+        return False  # wsgiref's, at the top and not below `if __name__ == "__main__"`: to import it would be to run it
     from opcode import EXTENDED_ARG, opmap
 
     argument = 0

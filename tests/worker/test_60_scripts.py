@@ -850,6 +850,8 @@ def test_new_and_edited_files_work_at_once(files, mode):
     ("del app\n", "script"), ("import app.x as y\n", "script"), ("application_name = 1\n", "script"),
     ("from pages import app\nCGIHandler().run(app)\n", "script"), ("app = 1\nwsgiref.handlers.CGIHandler().run(app)\n", "script"),
     ("app = 1\nif __name__ == '__main__':\n    CGIHandler().run(app)\n", "app"), ("app = 1\ndef f():\n    CGIHandler()\n", "app"),
+    ("from wsgiref.handlers import CGIHandler\napp = 1\ndef main():\n    CGIHandler().run(app)\n", "app"),
+    ("class H(CGIHandler): pass\napp = 1\n", "app"), ("class H(CGIHandler): pass\napp = 1\nH().run(app)\n", "script"),
 ])
 def test_what_binds_an_app(scripts, source, kind):
     assert scripts.binds_app(compile(source, "x.py", "exec")) == (kind == "app")
