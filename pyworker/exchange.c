@@ -81,20 +81,30 @@ static const char *parameter(const struct exchange *x, const char *name)
     return value != NULL ? value : "";
 }
 
-/* "pyworker: GET '/path'", and the text; %A keeps what clients send from breaking out of the line. */
-static void log_headline(const struct exchange *x, PyObject *errors, const char *separator, const char *text)
+/* "'GET' '/path'"; %A keeps what clients send from breaking out of the line. NULL: an exception is set. */
+static PyObject *describe(const struct exchange *x)
 {
+    if (x->request.fd == -1)
+        return PyUnicode_FromString("a request that was left behind");
     const char *uri = parameter(x, "REQUEST_URI");
     PyObject *path = PyUnicode_DecodeLatin1(uri, (Py_ssize_t)strlen(uri), NULL);
     const char *method = parameter(x, "REQUEST_METHOD");
     PyObject *verb = PyUnicode_DecodeLatin1(method, (Py_ssize_t)strlen(method), NULL);
-    PyObject *line = path == NULL || verb == NULL
-                         ? NULL
-                         : PyUnicode_FromFormat("pyworker: %A %A%s%s\n", verb, path, separator, text);
-    if (line == NULL || PyFile_WriteObject(line, errors, Py_PRINT_RAW) == -1)
-        PyErr_Clear(); /* the log is what failed: there is no other place to tell */
+    PyObject *text = path == NULL || verb == NULL ? NULL : PyUnicode_FromFormat("%A %A", verb, path);
     Py_XDECREF(path);
     Py_XDECREF(verb);
+    return text;
+}
+
+/* "pyworker: 'GET' '/path'", and the text. */
+static void log_headline(const struct exchange *x, PyObject *errors, const char *separator, const char *text)
+{
+    PyObject *request = describe(x);
+    PyObject *line =
+        request == NULL ? NULL : PyUnicode_FromFormat("pyworker: %U%s%s\n", request, separator, text);
+    if (line == NULL || PyFile_WriteObject(line, errors, Py_PRINT_RAW) == -1)
+        PyErr_Clear(); /* the log is what failed: there is no other place to tell */
+    Py_XDECREF(request);
     Py_XDECREF(line);
 }
 

@@ -209,5 +209,6 @@ def test_requests_that_the_loop_s_end_leaves_behind(asgi):
     (worker.directory / "go").touch()
     assert worker.wait() == 3 and worker.stdout == "hangs\nwaits\n", worker.stderr
     assert worker.stderr.count("ValueError: cleaning up") == 1, worker.stderr
+    assert "pyworker: a request that was left behind failed:\n" in worker.stderr
     for connection in connections:
         connection.close()
