@@ -20,7 +20,7 @@ SCRIPT, WSGI, NOTHING, BROKEN = range(4)  # as in script.c
 FRESH_NS = 2_000_000_000  # bytecode files know whole seconds: what was changed a moment ago is compiled anew
 NOT_THERE = 2, 20, 36, 40  # ENOENT, ENOTDIR, ENAMETOOLONG, ELOOP of Linux: the module errno would be one more
 FILES_MAX = 1000  # that are remembered
-THREADED = "This process (pid=%d) is multi-threaded, use of fork() may lead to deadlocks in the child."
+THREADED = "This process (pid=%d) is multi-threaded, use of %s() may lead to deadlocks in the child."
 HTTPOXY = "HTTP_PROXY"  # a client's header `Proxy`, which programs take for the setting of that name
 
 
@@ -234,9 +234,10 @@ class Scripts:
 
     def allow_fork(self):
         """From 3.12 on fork() warns of any thread, so of pump.c's, which holds nothing that the child needs."""
-        silence = "ignore", THREADED % self.process, DeprecationWarning, None, 0
-        if sys.version_info >= (3, 12) and silence not in _warnings.filters:
-            _warnings.filters.insert(0, silence)
+        for name in "fork", "forkpty":
+            silence = "ignore", THREADED % (self.process, name), DeprecationWarning, None, 0
+            if sys.version_info >= (3, 12) and silence not in _warnings.filters:
+                _warnings.filters.insert(0, silence)
 
     def is_exit(self, error):
         """Whether it is a sys.exit(), an ordinary end; what that wants to say goes where the interpreter puts it."""

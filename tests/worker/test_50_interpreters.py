@@ -212,6 +212,11 @@ subprocess.run(["cat"])
 if os.fork() == 0:  # from 3.12 on it warns of threads
     os._exit(0)
 os.wait()
+child, terminal = os.forkpty()
+if child == 0:
+    os._exit(0)
+os.wait()
+os.close(terminal)
 atexit.register(print, "exit")
 threading.Thread(target=print, args=("thread",)).start()
 if os.environ["QUERY_STRING"] == "fail":
