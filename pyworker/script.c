@@ -215,7 +215,7 @@ static PyObject *make_variables(struct exchange *x, long long size)
     return variables;
 }
 
-/* The body broke off, or there is no room for it, which is not the script's fault. */
+/* The body broke off, or there is no room or no descriptor for it, which is not the script's fault. */
 static void refuse_body(struct exchange *x, int error)
 {
     char text[128];
@@ -225,7 +225,7 @@ static void refuse_body(struct exchange *x, int error)
         answer_finish(x, 1);
         return;
     }
-    (void)snprintf(text, sizeof(text), "the body cannot be kept (a large one in $TMPDIR): %s",
+    (void)snprintf(text, sizeof(text), "the script's input cannot be kept (a large body in $TMPDIR): %s",
                    strerror(error));
     exchange_note(x, text);
     finish_page(x, "503 Service Unavailable", "Service Unavailable\n");

@@ -179,7 +179,7 @@ def test_a_body_that_cannot_be_kept_is_a_503(script, tmp_path, mode):
     assert worker.ask("POST", "/", bytes(100000), flags=0).status == "503 Service Unavailable"
     assert worker.ask("POST", "/", bytes(1000), flags=0).body == b"1000\n"
     assert worker.stop() == 0
-    assert worker.stderr == "pyworker: 'POST' '/': the body cannot be kept (a large one in $TMPDIR): No such file or directory\n"
+    assert worker.stderr == "pyworker: 'POST' '/': the script's input cannot be kept (a large body in $TMPDIR): No such file or directory\n"
 
 def test_no_script_sees_half_a_body(script, tmp_path):
     worker = script(HEAD + "open(%r, 'w').close()\n" % str(tmp_path / "ran"))
@@ -608,6 +608,7 @@ def test_without_free_descriptors_its_own_stay_what_they_are(script, free):
         assert connection.ask().status in ("200 OK", "500 Internal Server Error", "503 Service Unavailable")
         eventually(worker.sleeps)
         assert [os.readlink(place + "/" + number) for number in "01"] == own
+        assert ("the script's input cannot be kept (a large body in $TMPDIR): Too many" in worker.stderr) == (free == 0)
         resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE, (soft, most))
         assert connection.ask().body == b"out\n"
 
