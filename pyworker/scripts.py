@@ -227,8 +227,8 @@ class Scripts:
         """sys.stdin and sys.stdout on descriptors 0 and 1, as the interpreter opens them; and sys.stderr on 2, where others are to
         find theirs as it was."""
         sys.stdin = sys.__stdin__ = _io.open(0, "r", closefd=False, **self.text)
-        binary = _io.open(1, "wb", 0 if self.unbuffered else -1, closefd=False)
-        self.output = sys.stdout = sys.__stdout__ = _io.TextIOWrapper(binary, write_through=self.unbuffered, **self.text)
+        self.binary = _io.open(1, "wb", 0 if self.unbuffered else -1, closefd=False)
+        self.output = sys.stdout = sys.__stdout__ = _io.TextIOWrapper(self.binary, write_through=self.unbuffered, **self.text)
         if not self.alone and sys.stderr is not None:
             sys.stderr = sys.__stderr__ = _io.open(2, "w", 1, self.text["encoding"], "backslashreplace", closefd=False)
 
@@ -290,18 +290,19 @@ class Scripts:
             os.close(null)
 
     def drop_rest(self):
-        """What a client that has left did not take is not for the next one: a module may have kept the stream."""
+        """What a client that has left did not take is not for the next one: a module may have kept the stream, or another one on
+        its buffer."""
         try:
-            self.output.flush()
+            self.binary.flush()
         except OSError:
             self.drop_output()
-            self.ending.flush(self.output)
+            self.ending.flush(self.binary)
         except Exception:
-            pass  # it was closed or detached
+            pass  # it was closed
 
     def remember(self):
         self.process = os.getpid()
-        self.hook, self.output, self.globals = sys.excepthook, None, {}
+        self.hook, self.output, self.binary, self.globals = sys.excepthook, None, None, {}
         environ, directory = dict(os.environ), current_directory()
         self.before = (os.environ, environ, directory, sys.stdin, sys.stdout, sys.stderr, sys.argv, sys.modules["__main__"],
                        sys.path)
@@ -315,4 +316,4 @@ class Scripts:
             del os.environ[name]
         os.environ.update(environ)
         os.chdir(directory)
-        self.before = self.output = self.globals = None
+        self.before = self.output = self.binary = self.globals = None

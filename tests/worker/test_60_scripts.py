@@ -670,10 +670,12 @@ def test_a_client_that_leaves_ends_the_output(script, mode):
     assert worker.stderr == ""
 
 
-def test_what_a_client_left_behind_is_no_part_of_the_next_answer(script):
+@pytest.mark.parametrize("own", ["", "sys.stdout = io.TextIOWrapper(sys.stdout.detach())"])
+def test_what_a_client_left_behind_is_no_part_of_the_next_answer(script, own):
     """A module may still have the stream of a script before."""
     worker = script("""
-        import os, select, sys, warnings
+        import io, os, select, sys, warnings
+        %s
         print("Content-Type: text/plain\\n", flush=True)
         if os.environ["PATH_INFO"] == "/first":
             warnings.kept = sys.stdout
@@ -683,7 +685,7 @@ def test_what_a_client_left_behind_is_no_part_of_the_next_answer(script):
             print("of another client")
         else:
             warnings.kept.flush()
-    """, "persistent")
+    """ % own, "persistent")
     with worker.connect() as connection:
         connection.send(request(cgi_params(path="/first"), flags=0))
         connection.read_until(Answer(), lambda kind, content: b"text/plain" in content)
