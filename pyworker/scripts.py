@@ -229,6 +229,7 @@ class Scripts:
         sys.stdin = sys.__stdin__ = _io.open(0, "r", closefd=False, **self.text)
         self.binary = _io.open(1, "wb", 0 if self.unbuffered else -1, closefd=False)
         self.output = sys.stdout = sys.__stdout__ = _io.TextIOWrapper(self.binary, write_through=self.unbuffered, **self.text)
+        self.output.mode = "w"
         if not self.alone and sys.stderr is not None:
             sys.stderr = sys.__stderr__ = _io.open(2, "w", 1, self.text["encoding"], "backslashreplace", closefd=False)
 

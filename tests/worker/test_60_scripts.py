@@ -70,14 +70,15 @@ def test_it_is_main(script, mode):
         print("Content-Type: text/plain\\nX-Two: 2\\n")
         print(__name__, __file__, sys.argv, sys.path[0], os.getcwd(), sep="|")
         print(sys.modules["__main__"].__dict__ is globals(), __builtins__.__name__, __doc__, __package__, __spec__)
+        print(sys.stdin.mode, sys.stdout.mode, sys.stderr.mode)
     """, mode)
     for _ in range(3):
         answer = worker.ask(flags=0)
         assert answer.status == "200 OK" and answer.headers == [("Content-Type", "text/plain"), ("X-Two", "2")]
         path, site = str(worker.script), str(worker.script.parent)
-        first, second = answer.body.decode().splitlines()
+        first, second, third = answer.body.decode().splitlines()
         assert first == "|".join(["__main__", path, str([path]), site, site])
-        assert second == "True builtins None None None"
+        assert second == "True builtins None None None" and third == "r w w"
         assert answer.app_status == 0 and answer.stdout_ended
     assert worker.stderr == "" and worker.stop() == 0
 
