@@ -221,7 +221,10 @@ class Scripts:
             error = own_frames_away(ended)
         if os.getpid() != self.process:
             self.ending.end_child(error)  # or it would serve requests, too
-        return None if self.is_exit(error) or self.is_shown(error) else error
+        if self.is_exit(error):
+            return None
+        self.shown = self.show(error)
+        return error
 
     def open_streams(self):
         """sys.stdin and sys.stdout on descriptors 0 and 1, as the interpreter opens them; and sys.stderr on 2, where others are to
@@ -232,6 +235,7 @@ class Scripts:
         self.output.mode = "w"
         if not self.alone and sys.stderr is not None:
             sys.stderr = sys.__stderr__ = _io.open(2, "w", 1, self.text["encoding"], "backslashreplace", closefd=False)
+        self.errors = sys.stderr
 
     def allow_fork(self):
         """From 3.12 on fork() warns of any thread, so of pump.c's, which holds nothing that the child needs."""
@@ -249,20 +253,26 @@ class Scripts:
                 pass  # there is none, or it was closed
         return isinstance(error, SystemExit)
 
-    def is_shown(self, error):
-        """Whether the answer has the traceback as the script wants it: `sys.stderr = sys.stdout`, as the manual of the module cgi has it."""
-        if not isinstance(error, Exception) or sys.stderr is not self.output:
+    def show(self, error):
+        """Put the traceback into the answer if the script wants it there: `sys.stderr = sys.stdout`, as the manual of the module cgi
+        has it. Whether that was done; the log has it all the same, for what has no header block is no answer."""
+        stream = sys.stderr
+        if stream is None or stream is self.errors or (stream is not self.output and stream is not sys.stdout):
+            return False
+        if not isinstance(error, Exception):
             return False
         try:
             sys.excepthook(type(error), error, error.__traceback__)
             return True
         except Exception:
-            return False  # it is told as any other
+            return False
+        finally:
+            sys.stderr, sys.excepthook = self.errors, self.hook
 
     def end(self, failed):
-        """After a script: what it has printed is on its way; or dropped, if it failed and did not set a sys.excepthook of
-        its own (cgitb), which answers. Returns whether it failed so."""
-        failed = failed and sys.excepthook is self.hook
+        """After a script: what it has printed is on its way; or dropped, if it failed, did not show() that and did not set a
+        sys.excepthook of its own (cgitb), which answers. Returns whether it failed so."""
+        failed = failed and not self.shown and sys.excepthook is self.hook
         try:
             if self.alone:
                 if not failed:  # what is printed is on its way before threads are waited for, as with the interpreter
@@ -279,7 +289,9 @@ class Scripts:
                 self.ending.flush_files(list(self.globals.values()))
                 self.drop_rest()
         finally:
-            if not self.alone:
+            if self.alone:
+                sys.stderr = self.errors  # what is said about its answer is for the log
+            else:
                 self.restore()  # also where descriptors are short: it has what the client sent in it
         return failed
 
@@ -303,7 +315,8 @@ class Scripts:
 
     def remember(self):
         self.process = os.getpid()
-        self.hook, self.output, self.binary, self.globals = sys.excepthook, None, None, {}
+        self.hook, self.errors, self.shown = sys.excepthook, sys.stderr, False
+        self.output, self.binary, self.globals = None, None, {}
         environ, directory = dict(os.environ), current_directory()
         self.before = (os.environ, environ, directory, sys.stdin, sys.stdout, sys.stderr, sys.argv, sys.modules["__main__"],
                        sys.path)
@@ -317,4 +330,4 @@ class Scripts:
             del os.environ[name]
         os.environ.update(environ)
         os.chdir(directory)
-        self.before = self.output = self.binary = self.globals = None
+        self.before = self.output = self.binary = self.errors = self.globals = None

@@ -366,14 +366,38 @@ def test_an_excepthook_of_the_script_answers(script, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_script_whose_stderr_is_its_answer_shows_its_traceback(script, mode):
+@pytest.mark.parametrize("own", ["", "sys.stdout = io.TextIOWrapper(sys.stdout.buffer, encoding='utf-8')", "sys.stdout = open(1, 'w', closefd=False)"])
+def test_a_script_whose_stderr_is_its_answer_shows_its_traceback(script, mode, own):
     """What the manual of the module cgi advises where not even cgitb can be imported."""
-    worker = script('import sys\nsys.stderr = sys.stdout\nprint("Content-Type: text/plain\\n")\n1/0\n', mode)
-    for _ in range(2):
-        answer = worker.ask(flags=0)
-        assert (answer.status, answer.app_status) == ("200 OK", 0)
+    worker = script('import io, sys\n%s\nsys.stderr = sys.stdout\nprint("Content-Type: text/plain\\n")\n1/0\n' % own, mode)
+    for count in 1, 2:
+        answer = worker.ask(path="/p", flags=0)
+        assert (answer.status, answer.app_status) == ("200 OK", 0), worker.stderr
         assert answer.body.startswith(b"Traceback (most recent") and answer.body.endswith(b"ZeroDivisionError: division by zero\n")
-    assert worker.stderr == ""
+        assert worker.stderr.count("ZeroDivisionError") == worker.stderr.count("pyworker: 'GET' '/p' failed:\n") == count
+    assert worker.stdout == ""
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("begin, told", [
+    ("sys.stderr = sys.stdout", True), ("print('garbage')\nsys.stderr = sys.stdout", True), ("sys.stdout = sys.stderr", True),
+    ("sys.stderr = sys.stdout\nsys.excepthook = None", True), ("sys.stdin = sys.stdout = sys.stderr = None", False),
+])
+def test_a_traceback_that_is_no_answer_is_in_the_log(script, mode, begin, told):
+    worker = script("import sys\n" + begin + "\nimport nosuch\n", mode, ["--debug"])
+    for count in 1, 2:
+        answer = worker.ask(flags=0)
+        assert answer.status == "500 Internal Server Error" and b"No module named 'nosuch'\n" in answer.body
+        assert worker.stderr.count("No module named 'nosuch'\n") >= count * told, worker.stderr
+    assert worker.stdout == ""
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_is_said_of_an_answer_is_not_said_in_it(script, mode):
+    worker = script("import sys\nsys.stderr = sys.stdout\nprint('garbage')\n", mode)
+    for count in 1, 2:
+        assert worker.ask(flags=0).status == "500 Internal Server Error"
+        assert worker.stderr.count("its header block has no end") == count and worker.stdout == ""
 
 
 def test_output_goes_out_before_threads_are_waited_for(script):
