@@ -84,7 +84,6 @@ def slow_uploads(port, count):
 
 
 def start_all(spec, servers, directory, running):
-    servers = peers.with_relays(servers, directory, RELAYED)
     return {name: port for name, (port, _) in warm.start_all(spec, servers, directory, running).items()}
 
 
@@ -109,7 +108,8 @@ def main():
     with tempfile.TemporaryDirectory() as directory:
         for app in options.app or peers.COMPARED:
             with contextlib.ExitStack() as running:
-                ports = start_all(*peers.COMPARED[app], directory, running)
+                spec, servers, _ = peers.COMPARED[app]
+                ports = start_all(spec, peers.with_relays(servers, RELAYED, directory), directory, running)
                 samples[app] = {name: [] for name in ports}
                 for number in range(options.rounds):
                     for name, port in list(ports.items())[:: 1 if number % 2 else -1]:

@@ -70,12 +70,10 @@ def bjoern(spec, where):
 
 WSGI = {"leangate": leangate, "granian": granian_wsgi, "gunicorn": gunicorn, "uwsgi": uwsgi, "uwsgi-64": uwsgi_64, "bjoern": bjoern}
 ASGI = {"leangate": leangate, "granian": granian_asgi, "uvicorn": uvicorn}
-IN_ONE_PROCESS = "granian", "uwsgi", "uwsgi-64", "bjoern", "uvicorn"  # a request is read, answered by the app and written there
-
-# app: (what is served, who serves it)
+# app: (what is served, who serves it, which of them a second time behind the relay: those that do all in one process and may be ahead)
 COMPARED = {
-    "hello-wsgi": ("hello_wsgi:app", WSGI), "flask": ("hello_flask:app", WSGI),
-    "hello-asgi": ("hello_asgi:app", ASGI), "fastapi": ("hello_fastapi:app", ASGI),
+    "hello-wsgi": ("hello_wsgi:app", WSGI, ("granian", "uwsgi", "uwsgi-64", "bjoern")), "flask": ("hello_flask:app", WSGI, ()),
+    "hello-asgi": ("hello_asgi:app", ASGI, ("granian", "uvicorn")), "fastapi": ("hello_fastapi:app", ASGI, ("granian", "uvicorn")),
 }
 
 
@@ -96,6 +94,6 @@ def behind_relay(peer, directory):
     return command
 
 
-def with_relays(servers, directory, names=IN_ONE_PROCESS):
-    """The servers, and each of them that is named a second time, behind the relay."""
+def with_relays(servers, names, directory):
+    """The servers, and those of the names a second time, behind the relay."""
     return servers | {behind(name): behind_relay(peer, directory) for name, peer in servers.items() if name in names}

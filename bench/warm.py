@@ -6,8 +6,8 @@ what else the machine does falls on all alike. The ratio is the median over the 
 many or more" holds on a noisy machine from 0.95 on. A server that leaves one of its clients without an answer for as long as
 the others are served is shown, and held to nothing: a request that fails fails the run.
 
-A peer that does all in one process runs a second time behind bench/relay.c, which only hands on bytes: what it keeps of its
-requests/s there is the limit of every gateway that has its worker in another process.
+A peer that does all in one process, and may be ahead by that, runs a second time behind bench/relay.c, which only hands on bytes:
+what it keeps of its requests/s there is the limit of every gateway that has its worker in another process.
 """
 
 import argparse
@@ -40,11 +40,11 @@ def start_all(spec, servers, directory, running):
 
 def start(app, names, directory, running):
     """The same for the servers of an app: those that are named, or all."""
-    spec, servers = peers.COMPARED[app]
+    spec, servers, relayed_too = peers.COMPARED[app]
     if app == "hello-wsgi":
         servers = servers | {"go": lambda spec, port: resident.go(port, None)[0]}
     servers = {name: command for name, command in servers.items() if not names or name in names}
-    return start_all(spec, peers.with_relays(servers, directory), directory, running)
+    return start_all(spec, peers.with_relays(servers, relayed_too, directory), directory, running)
 
 
 def measure(servers, rounds, connections, seconds):
