@@ -114,9 +114,9 @@ static enum stats_counter judge(const struct worker *w, char how[HOW_MAX])
     /* one that is DRAINING has refused a request, or is replaced: it may go before it is told to */
     bool asked = w->state == WORKER_TERM || w->state == WORKER_KILL || w->state == WORKER_DRAINING;
     /* nobody has taught a server of others what to do at a SIGTERM, and there was no other word for it;
-     * php-cgi exits with what the last script that failed said */
+     * php-cgi exits with what the last script that failed said; but not with a request in its hands */
     bool obeyed = status == 0 || (w->owner.app->kind == CONF_KIND_FASTCGI &&
-                                  (WIFEXITED(status) || WTERMSIG(status) == SIGTERM));
+                                  ((WIFEXITED(status) && !w->lost) || WTERMSIG(status) == SIGTERM));
     bool dying = w->lost && !w->hung_up; /* when it was killed here */
     if (w->stop_expired)
         snprintf(how, HOW_MAX, "did not stop within stop_timeout and was killed");

@@ -9,6 +9,7 @@ import socket
 import stat
 import struct
 import subprocess
+import sys
 import threading
 
 import pytest
@@ -369,6 +370,30 @@ def test_a_server_that_was_told_to_stop_has_not_crashed(on_demand, www):
     gateway.no_worker()
     assert gateway.get("/index.php").status == 200
     assert "exited with status" not in gateway.err.text
+
+
+DIES = """import os, socket, time
+connection, _ = socket.socket(fileno=0).accept()
+connection.recv(65536)
+open("here", "w")
+while not os.path.exists("go"):
+    time.sleep(0.01)
+os._exit(7)
+"""
+
+
+def test_a_server_that_dies_while_it_is_replaced_has_crashed(launch, tmp_path):
+    """It was not told to stop: it had a request."""
+    (tmp_path / "dies.py").write_text(DIES)
+    gateway = launch({"app:own": {"command": f"{sys.executable} dies.py", "directory": tmp_path}})
+    with gateway.connect() as connection:
+        connection.request("POST", "/", b"x")
+        wait_until((tmp_path / "here").exists, "the request")
+        gateway.send_signal(signal.SIGHUP)
+        gateway.err.wait(r"^own: worker \d+ is replaced after 0 requests \(reload\)$")
+        (tmp_path / "go").touch()
+        assert connection.answer().status == 502
+    gateway.err.wait(r"^error: own: worker \d+ exited with status 7$")
 
 
 def test_it_inherits_a_socket_and_nothing_else(on_demand):
