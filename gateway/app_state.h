@@ -57,8 +57,8 @@ struct app {
 /* Puts a request into the queue, at the front where it was given out already and came back. */
 void app_enqueue(struct app *app, struct request *r, bool front);
 
-/* No worker can be had: there is back-off, and who waits is told so, unless another worker serves or starts.
- */
+/* No worker can be had: there is back-off, and who waits is told so, unless another worker serves or starts;
+ * in app_supply where the one that has ended is still in the roster. */
 void app_give_up(struct app *app, unsigned status, const char *failure);
 
 /* Whether requests are answered with the failure of the last start now: it is in back-off, and no other

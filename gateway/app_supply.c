@@ -12,6 +12,7 @@
 #include "ignored.h"
 #include "log.h"
 #include "net.h"
+#include "proc.h"
 #include "stats.h"
 #include "succession.h"
 #include "tell.h"
@@ -170,18 +171,21 @@ static bool hand_out(struct app *app, struct request *r)
         queue_take(&app->queue, r);
         return true;
     }
-    bool short_of = net_is_shortage(errno);
-    if (errno == EAGAIN ||
+    int code = errno;
+    bool short_of = net_is_shortage(code);
+    if (code == EPIPE && proc_resident(w->child.pid) > 0)
+        return true; /* it lives, and its slot is connected anew: one that dies may still listen */
+    if (code == EAGAIN ||
         (short_of && worker_serving(w) > 0)) { /* one of its slots will be free, at the latest */
         timeq_start(timeq_get(UPSTREAM_RETRY_MS), &app->retry, &app->task);
     } else if (short_of) {
         log_error("%s: no connection to worker %d: %s (id %s)", app->app_conf->name, (int)w->child.pid,
-                  strerror(errno), r->id);
+                  strerror(code), r->id);
         queue_fail(&app->queue, r, 503, NULL);
         return true;
     } else {
         log_debug("%s: worker %d cannot be reached: %s", app->app_conf->name, (int)w->child.pid,
-                  strerror(errno));
+                  strerror(code));
         worker_lost(w);
         return w->news == 0; /* else the app hears that first: its start has failed, maybe */
     }

@@ -128,7 +128,8 @@ static bool reserve_line(struct sink *sink, size_t len)
         return false;
     if (sink->dropped > 0)
         n = snprintf(note, sizeof(note),
-                     "(%lu log lines dropped: the reader is too slow, or the disk full)\n", sink->dropped);
+                     "(%lu log lines dropped: the reader is too slow, or the disk takes nothing)\n",
+                     sink->dropped);
     if (n < 0 || !buf_reserve(&sink->pending, (size_t)n + len)) {
         drop_line(sink);
         return false;

@@ -118,9 +118,14 @@ int spawn_socket(struct spawn_socket *s, int backlog)
 {
     const char *const places[] = {getenv("RUNTIME_DIRECTORY"), getenv("XDG_RUNTIME_DIR"), getenv("TMPDIR"),
                                   "/tmp"};
-    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
-        if (places[i] != NULL && places[i][0] == '/' && socket_in(places[i], s, backlog) == 0)
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        if (places[i] == NULL || places[i][0] != '/')
+            continue;
+        if (socket_in(places[i], s, backlog) == 0)
             return 0;
+        if (net_is_shortage(errno)) /* of the machine's, not of the place */
+            return -1;
+    }
     return -1;
 }
 

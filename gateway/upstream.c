@@ -95,7 +95,7 @@ static int open_connection(struct upstream *up)
 }
 
 /* Whether a kept connection had been closed at its other end, as a worker does behind a request whose body
- * was not read: before END_REQUEST, so that nothing of the next one arrives. It is no news of the worker. */
+ * was not read: before END_REQUEST, so that nothing of the next one arrives. Or it is dying. */
 static bool was_closed(const struct upstream *up)
 {
     return !up->delivered && (up->error == EPIPE || up->error == ECONNRESET);
@@ -132,8 +132,10 @@ int upstream_start(struct upstream *up, struct request *r, bool ready)
     if (kept && was_closed(up)) {
         up->request = NULL;
         r->up = NULL;
+        r->sent = 0;
         upstream_settle(up, UPSTREAM_CLOSED, UPSTREAM_NOTHING);
-        return upstream_start(up, r, ready);
+        errno = EPIPE;
+        return -1;
     }
     upstream_watch_clock(up);
     upstream_update(up);

@@ -19,8 +19,9 @@ struct upstream *upstream_new(const struct upstream_owner *owner, uint16_t id, e
 void upstream_free(struct upstream *up);
 
 /* Gives the request to this slot (CLOSED or FREE) and writes as much as goes. 0, or -1 with errno: EAGAIN
- * when the worker's backlog is full, else the worker cannot be reached or there is no memory; the request is
- * untouched then. */
+ * when the worker's backlog is full, EPIPE when the kept connection had been closed at its other end (the
+ * slot is CLOSED now), else the worker cannot be reached or there is no memory; the request is untouched
+ * then. */
 int upstream_start(struct upstream *up, struct request *r, bool ready);
 
 /* The worker became READY and told what its connections are: request_timeout counts from now. */

@@ -51,6 +51,7 @@ static size_t take_head(struct upstream *up, const char *data, size_t len)
         r->sent = timeq_clock();
     if (!buf_put(&up->head, data, len < room ? len : room)) {
         refuse_head(up, "no memory for its head");
+        upstream_shrink(up, &up->head);
         return len;
     }
     if (len < room && !ends_head(&up->head, had))

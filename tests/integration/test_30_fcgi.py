@@ -267,6 +267,16 @@ def test_what_was_not_delivered_is_sent_again_whatever_the_method(play, notes):
     assert len(notes("request POST")) == 1
 
 
+def test_a_worker_that_dies_is_not_connected_to_again(play, notes):
+    gateway = play("dying", "good", workers=2, start="eager", stop_timeout="100ms")
+    gateway.err.wait("^fake: ready")
+    pid = gateway.one_worker()
+    assert gateway.get("/").text == "good"
+    wait_until(lambda: proc_file(pid, "stat").rpartition(")")[2].split()[0] == "Z", "the end of its memory")
+    assert gateway.post("/", b"xyz").text == "good 3"
+    assert len(notes("request POST")) == 1
+
+
 @pytest.mark.valgrind
 def test_nonsense_on_the_control_channel(play, notes):
     gateway = play("nonsense-control", "good")

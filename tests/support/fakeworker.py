@@ -7,6 +7,7 @@ line for each: `start SCRIPT PID`, `request METHOD PATH BODY_LENGTH`, `stacks`,
 `stop`.
 """
 
+import ctypes
 import os
 import signal
 import socket
@@ -300,6 +301,17 @@ def stops_reading(peer):
     os._exit(0)
 
 
+def dying(peer):
+    """As one that the kernel ends: its memory and its connections are gone, its listening socket not yet."""
+    if leave.is_set():
+        peer.connection.close()
+        return
+    peer.connection.shutdown(socket.SHUT_RD)  # before the next request can be on its way
+    peer.answer()
+    leave.set()
+    time.sleep(3600)
+
+
 def nonsense_control(peer):
     control.send(b"WHAT IS THIS")
     time.sleep(3600)
@@ -346,7 +358,7 @@ SCRIPTS = {function.__name__.replace("_", "-"): function for function in (
     good, half_header, silence, end_without_stdout, empty_stdout, no_empty_stdout, wrong_version, wrong_id, garbage,
     wrong_length, full_records, byte_by_byte, management, stderr_flood, endless_header, no_header_end, bad_status, split_head,
     smuggled_framing, short_length, long_length, death_before, death_mid_head, death_mid_body, close_without_end,
-    close_after_stdout, stdout_after_end, overloaded, leaves, leaves_on_cue, drops_and_errs, one_errs, slow, stops_reading,
+    close_after_stdout, stdout_after_end, overloaded, leaves, leaves_on_cue, drops_and_errs, one_errs, slow, stops_reading, dying,
     nonsense_control, ignores_stop, early, fork, ready_at_last)}
 UNREAD = {early}
 
@@ -386,6 +398,7 @@ STARTS = {"never-ready": never_ready, "ready-at-last": late_ready, "exits-at-onc
 
 control = None
 answered = []  # scripts leaves, ready-at-last
+leave = threading.Event()  # script dying
 copies = {}  # mode fork: the peer of each slot
 
 
@@ -437,6 +450,9 @@ def main():
     mode, concurrency = MODES.get(name, ("persistent", 1))
     control.send(f"READY wsgi {mode} {concurrency} 1000".encode())
     threading.Thread(target=listen, args=(SCRIPTS[name],), daemon=True).start()
+    if name == "dying":
+        leave.wait()
+        ctypes.CDLL(None).pthread_exit(None)  # the first thread's end is what /proc tells of the process
     while (message := control.recv(65536)) not in (b"", b"STOP"):
         if message.startswith(b"KILL "):
             kill(int(message[5:]))

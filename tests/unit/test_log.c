@@ -109,7 +109,7 @@ static const char *drain(int fd)
 static void test_no_room(void **unused)
 {
     (void)unused;
-    static const char note[] = "(50 log lines dropped: the reader is too slow, or the disk full)\n";
+    static const char note[] = "(50 log lines dropped: the reader is too slow, or the disk takes nothing)\n";
     char line[1000];
     const char *failed = NULL;
     const struct log_targets targets = {.access = "off", .error = "stderr", .level = LOG_INFO};
