@@ -236,7 +236,7 @@ def cells(findings):
     text = "; ".join(f"{one.what}: {one.figure if one.holds else f'**{one.figure}**'}" for one in findings)
     if all(finding.holds for finding in findings):
         return text, "holds"
-    return text, "**holds up to the limit**" if all(finding.holds or finding.limited for finding in findings) else "**falls short**"
+    return text, "**asks more than the limit**" if all(finding.holds or finding.limited for finding in findings) else "**falls short**"
 
 
 def falls_short(results, *keys):
@@ -257,6 +257,7 @@ def markdown(results):
              "× is leangate's figure by the other's, the median over the rounds of one round's ratio; `less` is the other way round. "
              f"Requests/s that must be as many hold from {NOISE} on, and nothing else has a margin. What is less than it must be is bold. The limit in brackets "
              "beside it is the same ratio of the peer itself with a second process before it, which does nothing but hand on the bytes (bench/relay.c, to a unix "
-             "socket), by the peer alone, measured in the same run. A gateway that can let go of its worker has to be such a second process, so what the peer does "
-             "not reach in that way is no figure for it: a row holds up to the limit where every bold figure has a limit that is itself less than it must be."]
+             "socket), by the peer alone, measured in the same run. A gateway that can let go of its worker has to be such a second process: where "
+             "a bold figure's limit is itself less than it must be, the row asks more than any of them can reach, whatever it does. What is still between "
+             "figure and limit, where the figure is less, is named below."]
     return "\n\n".join(parts + short)

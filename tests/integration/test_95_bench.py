@@ -98,7 +98,7 @@ def test_only_what_the_peer_itself_reaches_behind_a_relay_falls_short():
         return verdict.cells(row.judge(results))[1], verdict.falls_short(results, "warm-hello")
 
     assert verdict_of(700) == ("**falls short**", ["hello-wsgi, bjoern at 16: 0.60 × (limit 0.70)"])
-    assert verdict_of(640) == ("**holds up to the limit**", [])
+    assert verdict_of(640) == ("**asks more than the limit**", [])
     assert verdict_of(640, ours=650) == ("holds", [])
     assert verdict_of(640, cpu=10.1) == ("**falls short**", ["hello-wsgi, granian at 16, CPU: 1.01 × (limit 1.00)"])
     runs = {"leangate": [[0.0012] * 100] * 5, "uvicorn": [[0.001] * 100] * 5, "uvicorn+relay": [[0.0011] * 100] * 5}
