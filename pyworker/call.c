@@ -238,10 +238,10 @@ static PyObject *step(PyObject *self)
 {
     struct call *c = (struct call *)self;
 
-    if (c->returned)
-        return finish(c);
     if (refuse_running(c))
         return NULL;
+    if (c->returned)
+        return finish(c);
     c->running = true;
     PyObject *yielded = c->steps != NULL || start(c) ? PyIter_Next(c->steps) : NULL;
     c->running = false;
@@ -259,14 +259,14 @@ static PyObject *call_throw(PyObject *self, PyObject *args)
     struct call *c = (struct call *)self;
     PyObject *yielded = NULL;
 
+    if (refuse_running(c))
+        return NULL;
     if (c->returned) { /* no more patience with a client that does not read */
         waiter_end(&c->waiter);
         call_abandon(c);
         awaitable_raise(args);
         return NULL;
     }
-    if (refuse_running(c))
-        return NULL;
     PyObject *method = c->steps == NULL ? NULL : PyObject_GetAttr(c->steps, c->asgi->key[KEY_THROW]);
     if (method != NULL) {
         c->running = true;
@@ -292,8 +292,10 @@ static PyObject *call_close(PyObject *self, PyObject *unused)
     c->steps = NULL;
     c->returned = true;
     waiter_end(&c->waiter);
+    c->running = true;
     PyObject *done =
         steps == NULL ? PyLong_FromLong(0) : PyObject_CallMethodObjArgs(steps, c->asgi->key[KEY_CLOSE], NULL);
+    c->running = false;
     Py_XDECREF(steps);
     call_abandon(c);
     if (done == NULL)

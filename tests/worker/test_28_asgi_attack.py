@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from fcgi_client import ProtocolError, cgi_params, request
+from fcgi_client import END, Answer, ProtocolError, cgi_params, request
 from worker import eventually
 
 APP = """
@@ -161,6 +161,35 @@ def test_what_runs_a_request_is_not_run_by_it(asgi, act):
     """ % act)
     for _ in range(3):
         assert worker.ask(path="/again").body == b"coroutine already executing"
+
+
+@pytest.mark.parametrize("act", ["send(None)", "throw(KeyError)"])
+def test_a_request_that_another_one_closes_is_cut(asgi, act):
+    """Whatever it tries meanwhile: a part of an answer is not the whole."""
+    worker = asgi("""
+    async def part(scope, receive, send):
+        global mine
+        mine = asyncio.current_task().get_coro()
+        await send(start())
+        await send(piece(b"part", True))
+        try:
+            await asyncio.sleep(100)
+        finally:
+            mine.%s
+
+    async def close(scope, receive, send):
+        try:
+            mine.close()
+        except ValueError as error:
+            await send(start())
+            await send(piece(str(error).encode()))
+    """ % act)
+    with worker.connect() as connection:
+        connection.send(request(cgi_params(path="/part")))
+        answer = connection.read_until(Answer(), lambda kind, content: content.endswith(b"part"))
+        assert worker.ask(path="/close").body == b"coroutine already executing"
+        with pytest.raises((EOFError, ConnectionError)):
+            connection.read_until(answer, lambda kind, content: kind == END)
 
 
 def test_a_task_that_was_begun_and_could_not_be_made(asgi):
