@@ -153,7 +153,7 @@ static unsigned fail(struct call *c)
         PyErr_Clear();
     else
         exchange_log(&c->x, c->asgi->worker->debug ? &traceback : NULL);
-    if (!c->complete) /* else it was after its answer */
+    if (!c->complete && !c->over) /* else it was after its answer, or there is nobody to have one */
         c->complete = answer_failure(&c->x, traceback);
     Py_XDECREF(traceback);
     return c->complete ? 0 : 1;

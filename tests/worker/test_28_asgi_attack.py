@@ -192,24 +192,32 @@ def test_a_request_that_another_one_closes_is_cut(asgi, act):
             connection.read_until(answer, lambda kind, content: kind == END)
 
 
-def test_a_task_that_was_begun_and_could_not_be_made(asgi):
-    """As without memory, or where a signal handler raises: the loop has it all the same."""
+@pytest.mark.parametrize("begin", ["loop.call_soon(step, *arguments, **named)", "step()"])
+def test_a_task_that_was_begun_and_could_not_be_made(asgi, begin):
+    """As without memory, or where a signal handler raises: the loop has it all the same, or it was an eager one. What it has to say
+    then is in nobody's answer."""
     worker = asgi("""
     async def arm(scope, receive, send):
         await hello(scope, receive, send)
         loop = asyncio.get_running_loop()
-        def call_soon(*arguments, **named):
+        def call_soon(step, *arguments, **named):
             del loop.call_soon
-            loop.call_soon(*arguments, **named)
+            %s
             raise MemoryError("mine")
         loop.call_soon = call_soon
-    """)
+
+    async def fail(scope, receive, send):
+        await asyncio.sleep(0)
+        raise ValueError("late")
+    """ % begin)
     for _ in range(3):
         assert worker.ask(path="/arm").body == b"hello"
         with pytest.raises((EOFError, ConnectionError)):
-            worker.ask(path="/hello")
-        assert worker.ask(path="/hello").body == b"hello"
+            worker.ask(path="/fail")
+        for _ in range(3):
+            assert worker.ask(path="/hello").body == b"hello"
     assert worker.stop() == 0 and worker.stderr.count("MemoryError: mine") == 3
+    assert worker.stderr.count("ValueError: late") == (3 if begin == "step()" else 0)
 
 
 def test_requests_that_the_loop_s_end_leaves_behind(asgi):
