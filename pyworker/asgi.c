@@ -115,10 +115,23 @@ PyObject *asgi_wait(struct worker *w, PyObject *args)
     Py_RETURN_NONE;
 }
 
+PyObject *asgi_left(struct worker *w, PyObject *error)
+{
+    Py_CLEAR(w->asgi->stop);
+    if (!core_is_child())
+        Py_RETURN_NONE;
+    PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    exchange_end_child(false);
+    return NULL; /* is not reached */
+}
+
 PyObject *asgi_close(struct worker *w)
 {
-    while (w->asgi != NULL && w->asgi->calls != NULL)
-        call_abandon(w->asgi->calls);
+    struct asgi *a = w->asgi;
+
+    Py_CLEAR(a->stop); /* from now on the loop is run for the app's end */
+    while (a->calls != NULL)
+        call_abandon(a->calls);
     Py_BEGIN_ALLOW_THREADS core_close(&w->core);
     Py_END_ALLOW_THREADS Py_RETURN_NONE;
 }
@@ -143,7 +156,7 @@ static void complain(void)
 
 void asgi_rest(struct asgi *a)
 {
-    if (!a->draining || a->calls != NULL)
+    if (!a->draining || a->calls != NULL || a->stop == NULL)
         return;
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);

@@ -49,7 +49,7 @@ struct asgi {
     PyObject *task_options; /* its keyword arguments */
     PyObject *create_task;  /* methods of the loop */
     PyObject *create_future;
-    PyObject *stop;
+    PyObject *stop;      /* NULL when the worker serves no more: the loop is run for other things then */
     PyObject *show;      /* asgi.py's: writes the stack of a task */
     PyObject *pause;     /* asgi.py's: asgi_resume() after so many milliseconds */
     PyObject *select;    /* the method of the loop's own selector whose place asgi_select() has; or NULL */
@@ -92,6 +92,10 @@ PyObject *asgi_select(struct worker *w, PyObject *timeout);
 /* In a copy of a process that has made an asyncio loop: new descriptors in the place of those that it shares
  * with it, which are the loop's epoll set and both ends of the socket pair that wakes it. False: errno. */
 bool asgi_renew(int set, int receiver, int sender);
+
+/* left(error): the loop has ended by this exception; a child that the app has forked ends by it, too. What is
+ * under way may be run on, and does not stop the loop any more. */
+PyObject *asgi_left(struct worker *w, PyObject *error);
 
 /* Closes all connections and the listening socket. */
 PyObject *asgi_close(struct worker *w);

@@ -190,7 +190,7 @@ def run(core, loop, life, *arguments):
     try:
         life.context.run(loop.run_forever)
     except BaseException as error:
-        core.end_child(error)  # what is taken down here is its parent's
+        core.asgi_left(error)  # in a child what would be taken down here is its parent's
         if isinstance(error, KeyboardInterrupt):
             cancel(loop, asyncio.all_tasks(loop) - {life.task})
         raise

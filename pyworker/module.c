@@ -278,14 +278,9 @@ static PyObject *module_asgi_select(PyObject *module, PyObject *timeout)
     return asgi_select(state(module), timeout);
 }
 
-static PyObject *module_end_child(PyObject *module, PyObject *error)
+static PyObject *module_asgi_left(PyObject *module, PyObject *error)
 {
-    (void)module;
-    if (!core_is_child())
-        Py_RETURN_NONE;
-    PyErr_SetObject((PyObject *)Py_TYPE(error), error);
-    exchange_end_child(false);
-    return NULL; /* is not reached */
+    return asgi_left(state(module), error);
 }
 
 static PyObject *module_asgi_close(PyObject *module, PyObject *unused)
@@ -352,8 +347,7 @@ static PyMethodDef methods[] = {
     {"asgi_wait",   module_asgi_wait,                          METH_VARARGS,                 "asgi_wait(select, selector): see asgi.h."               },
     {"asgi_select", module_asgi_select,                        METH_O,                       "asgi_select(timeout): what an asyncio loop waits with." },
     {"asgi_renew",  module_asgi_renew,                         METH_VARARGS,                 "asgi_renew(set, receiver, sender): see asgi.h."         },
-    {"end_child",   module_end_child,                          METH_O,
-     "end_child(error): ends a child that the app has forked, by this exception."                                                                     },
+    {"asgi_left",   module_asgi_left,                          METH_O,                       "asgi_left(error): see asgi.h."                          },
     {"asgi_close",  module_asgi_close,                         METH_NOARGS,                  "asgi_close(): closes all connections."                  },
     {NULL,          NULL,                                      0,                            NULL                                                     },
 };

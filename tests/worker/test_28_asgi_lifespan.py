@@ -79,6 +79,34 @@ def test_shutdown_comes_after_the_last_request(serve):
     assert worker.stdout == "startup\nin\nout\nshutdown\n"
 
 
+@pytest.mark.parametrize("mode", ["persistent", "fork"])
+@pytest.mark.parametrize("end, code", [("sys.exit, 3", 3), ("signal.raise_signal, signal.SIGINT", 130)])
+def test_shutdown_comes_also_where_the_last_request_is_left_behind(serve, mode, end, code):
+    """By what ends the loop while it waits for this request, and would stop when that is over."""
+    worker = serve(APP + """
+    import signal
+
+    async def answer(scope, send):
+        print("in", flush=True)
+        while not os.path.exists("go"):
+            await asyncio.sleep(0.001)
+        asyncio.get_running_loop().call_soon(%s)
+        await asyncio.sleep(100)
+    """ % end, options=["--mode", mode])
+    with worker.connect() as connection:
+        connection.send(request(cgi_params(), flags=0))
+        eventually(lambda: "in\n" in worker.stdout)
+        if mode == "persistent":
+            worker.say("STOP")
+            with worker.connect() as late:
+                late.send(request(cgi_params()))
+                assert late.read_answer().protocol_status == 2
+        (worker.directory / "go").touch()
+        eventually(lambda: "shutdown\n" in worker.stdout)
+        assert worker.wait() == code if mode == "persistent" else worker.stop() == 0
+    assert "RuntimeError" not in worker.stderr
+
+
 RAISES = APP + """
     async def startup(scope, send):
         raise KeyError("no database")
