@@ -17,6 +17,7 @@
 #include "reload.h"
 #include "reply.h"
 #include "scope.h"
+#include "zygote.h"
 
 static const char *const key_names[KEYS] = {
     [KEY_TYPE] = "type",           [KEY_ASGI] = "asgi",         [KEY_HTTP_VERSION] = "http_version",
@@ -132,6 +133,8 @@ PyObject *asgi_close(struct worker *w)
     Py_CLEAR(a->stop); /* from now on the loop is run for the app's end */
     while (a->calls != NULL)
         call_abandon(a->calls);
+    if (w->core.single) /* also of one that had no request */
+        zygote_limit_end();
     Py_BEGIN_ALLOW_THREADS core_close(&w->core);
     Py_END_ALLOW_THREADS Py_RETURN_NONE;
 }

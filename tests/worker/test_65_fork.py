@@ -570,6 +570,23 @@ def test_the_end_of_a_copy_has_a_limit(copies, kind):
     assert worker.stdout == "True\n"
 
 
+def test_so_has_the_end_of_a_copy_without_a_request(copies):
+    """Of one whose client has left, and of one that waits when the worker stops."""
+    worker = copies("""
+        import signal
+        async def app(scope, receive, send):
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            print(0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 30, flush=True)
+            await send({"type": "lifespan.shutdown.complete"})
+    """)
+    worker.connect().close()
+    eventually(lambda: worker.stdout)
+    assert worker.stop() == 0
+    assert worker.stdout == "True\nTrue\n"
+
+
 def test_after_the_answer(copies):
     """close() of the answer runs after the client has it all, and before the copy ends."""
     worker = copies("""
