@@ -136,7 +136,8 @@ PyObject *asgi_close(struct worker *w)
     if (w->core.single) /* also of one that had no request */
         zygote_limit_end();
     Py_BEGIN_ALLOW_THREADS core_close(&w->core);
-    Py_END_ALLOW_THREADS Py_RETURN_NONE;
+    Py_END_ALLOW_THREADS if (asgi_raise(a)) return NULL; /* it came when the loop was at its end */
+    Py_RETURN_NONE;
 }
 
 /* --- the loop --- */
@@ -151,9 +152,29 @@ PyObject *asgi_task(struct asgi *a, PyObject *coroutine)
     return task;
 }
 
-static void complain(void)
+bool asgi_interrupted(struct asgi *a)
 {
-    if (PyErr_Occurred() != NULL)
+    if (!PyErr_ExceptionMatches(PyExc_SystemExit) && !PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
+        return false;
+    if (a->interrupt[0] == NULL)
+        PyErr_Fetch(&a->interrupt[0], &a->interrupt[1], &a->interrupt[2]);
+    PyErr_Clear(); /* one is enough */
+    return true;
+}
+
+bool asgi_raise(struct asgi *a)
+{
+    if (a->interrupt[0] == NULL)
+        return false;
+    PyErr_Restore(a->interrupt[0], a->interrupt[1], a->interrupt[2]);
+    a->interrupt[0] = a->interrupt[1] = a->interrupt[2] = NULL;
+    return true;
+}
+
+/* PyErr_Print() ends the process at once at a SystemExit. */
+static void complain(struct asgi *a)
+{
+    if (PyErr_Occurred() != NULL && !asgi_interrupted(a))
         PyErr_Print();
 }
 
@@ -164,7 +185,7 @@ void asgi_rest(struct asgi *a)
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     Py_XDECREF(PyObject_CallFunctionObjArgs(a->stop, NULL));
-    complain();
+    complain(a);
     PyErr_Restore(type, value, traceback);
 }
 
@@ -180,22 +201,21 @@ static void tell_task(struct asgi *a, uint16_t slot, bool cancel)
     c->cancelled = c->cancelled || cancel;
     Py_XDECREF(cancel ? PyObject_CallMethodObjArgs(c->task, a->key[KEY_CANCEL], NULL)
                       : PyObject_CallFunctionObjArgs(a->show, c->task, NULL));
-    complain();
+    complain(a);
 }
 
-static bool begin(struct asgi *a)
+static void begin(struct asgi *a)
 {
     struct call *c = a->spare;
 
     if (reload_refuses(&c->x))
-        return true;
+        return;
     a->spare = NULL;
-    bool done = call_begin(c);
+    call_begin(c);
     Py_DECREF(c); /* the task has it now */
-    return done;
 }
 
-/* Returns whether there may be more; if not, an exception may be set. */
+/* Returns whether there may be more. */
 static bool poll_one(struct asgi *a)
 {
     struct core_news news = {0};
@@ -204,7 +224,8 @@ static bool poll_one(struct asgi *a)
 
     switch (event) {
     case CORE_REQUEST:
-        return begin(a);
+        begin(a);
+        return true;
     case CORE_PEER:
         call_event(news.owner, news.events);
         return true;
@@ -233,7 +254,7 @@ static void rest_listener(struct asgi *a)
     a->pausing = a->pausing || timer != NULL;
     Py_XDECREF(ms);
     Py_XDECREF(timer);
-    complain();
+    complain(a);
 }
 
 PyObject *asgi_poll(struct worker *w)
@@ -245,14 +266,13 @@ PyObject *asgi_poll(struct worker *w)
     while (more) {
         if (a->spare == NULL)
             a->spare = call_new(a);
-        if (a->spare == NULL)
-            return NULL;
-        more = poll_one(a);
+        more = a->spare != NULL && poll_one(a) && a->interrupt[0] == NULL;
     }
-    if (PyErr_Occurred() != NULL)
-        return NULL;
+    complain(a); /* there was no memory, which would end the loop */
     rest_listener(a);
     asgi_rest(a);
+    if (asgi_raise(a))
+        return NULL;
     Py_RETURN_NONE;
 }
 

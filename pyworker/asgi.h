@@ -65,11 +65,12 @@ struct asgi {
     struct call *spare;   /* for the next request */
     struct call *unused;  /* memory of calls that are over, by `next` */
     unsigned unused_count;
-    uint8_t *scratch; /* SCRATCH bytes, for bodies */
-    unsigned eager;   /* answers that leave at once, see reply.c */
-    bool draining;    /* no request is begun any more */
-    bool foreign;     /* the loop's own selector has something, as select() has to tell */
-    bool pausing;     /* descriptors were used up: asgi_resume() is due */
+    uint8_t *scratch;       /* SCRATCH bytes, for bodies */
+    unsigned eager;         /* answers that leave at once, see reply.c */
+    bool draining;          /* no request is begun any more */
+    bool foreign;           /* the loop's own selector has something, as select() has to tell */
+    bool pausing;           /* descriptors were used up: asgi_resume() is due */
+    PyObject *interrupt[3]; /* what is to end the worker, and has still to get to the loop; or NULL */
 };
 
 /* open(app, loop, state, ready, debug, concurrency, show, pause, cancelled, task): begins to listen, sends
@@ -105,5 +106,12 @@ PyObject *asgi_task(struct asgi *a, PyObject *coroutine);
 
 /* The last request may be over: stops the loop then. */
 void asgi_rest(struct asgi *a);
+
+/* An exception is set, of Python code that we call, where a signal handler of the app may raise. If it is one
+ * that is to end the worker it is kept, to go through the loop when that waits next; else false. */
+bool asgi_interrupted(struct asgi *a);
+
+/* Sets the exception that was kept; false: there is none. */
+bool asgi_raise(struct asgi *a);
 
 #endif

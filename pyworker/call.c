@@ -88,7 +88,7 @@ void call_abandon(struct call *c)
     leave(c, false);
 }
 
-bool call_begin(struct call *c)
+void call_begin(struct call *c)
 {
     struct asgi *a = c->asgi;
 
@@ -100,16 +100,15 @@ bool call_begin(struct call *c)
     core_own(&a->worker->core, c->x.request.fd, c);
     core_tell_slot(&a->worker->core, c->x.request.id);
     PyObject *task = asgi_task(a, (PyObject *)c);
+    if (task == NULL && !asgi_interrupted(a))
+        exchange_log(&c->x, NULL);
     if (c->over) { /* one that begins at once, as eager ones do, may be done; Ctrl-C goes through it */
         Py_XDECREF(task);
-        return task != NULL;
+        return;
     }
     c->task = task;
-    if (task == NULL) {
-        exchange_log(&c->x, NULL);
+    if (task == NULL)
         call_abandon(c);
-    }
-    return true;
 }
 
 void call_event(struct call *c, uint32_t events)

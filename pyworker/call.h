@@ -54,8 +54,8 @@ struct call {
 /* A call without a request; NULL with an exception. */
 struct call *call_new(struct asgi *a);
 
-/* The request has begun: makes its task. False: it has run already, and has left an exception. */
-bool call_begin(struct call *c);
+/* The request has begun: makes its task. */
+void call_begin(struct call *c);
 
 /* Events (epoll's) of its connection. */
 void call_event(struct call *c, uint32_t events);

@@ -37,7 +37,7 @@ PyObject *asgi_select(struct worker *w, PyObject *timeout)
 
     exchange_end_child(true);
     int ms = milliseconds(timeout);
-    if (ms == -2)
+    if (ms == -2 || asgi_raise(a))
         return NULL;
     Py_BEGIN_ALLOW_THREADS error = core_wait(&w->core, ms) ? 0 : errno;
     Py_END_ALLOW_THREADS if (error == EINTR) return PyErr_CheckSignals() == -1 ? NULL : PyList_New(0);
@@ -47,11 +47,9 @@ PyObject *asgi_select(struct worker *w, PyObject *timeout)
     }
     a->foreign = false;
     PyObject *done = asgi_poll(w);
-    if (done == NULL && PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
-        return NULL;
     if (done == NULL)
-        PyErr_Print(); /* any other exception would end the loop, too */
-    Py_XDECREF(done);
+        return NULL;
+    Py_DECREF(done);
     return a->foreign ? PyObject_CallFunction(a->select, "i", 0) : PyList_New(0);
 }
 

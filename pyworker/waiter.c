@@ -67,7 +67,7 @@ static void wake_all(struct call *c, bool for_room)
         return;
     PyErr_Fetch(&type, &value, &traceback);
     for (const struct waiter *w = c->waiters; w != NULL; w = w->next)
-        if (w->for_room == for_room && !wake(c->asgi, w->future))
+        if (w->for_room == for_room && !wake(c->asgi, w->future) && !asgi_interrupted(c->asgi))
             PyErr_WriteUnraisable(w->future); /* the loop is closed */
     PyErr_Restore(type, value, traceback);
 }

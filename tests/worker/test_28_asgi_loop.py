@@ -174,6 +174,73 @@ def test_an_apps_own_handler_of_sigterm_is_respected(serve):
     assert worker.stop() == 0
 
 
+ENDED = """
+    import signal
+
+    def end(number, frame):
+        {how}
+    signal.signal(signal.SIGUSR1, end)
+
+    serves = False
+
+    def once(target, name, behind=False):
+        real = getattr(target, name)
+        def last(*arguments, **named):
+            if not serves:
+                return real(*arguments, **named)
+            delattr(target, name)
+            if behind:
+                real(*arguments, **named)
+            signal.raise_signal(signal.SIGUSR1)
+        setattr(target, name, last)
+
+    http = app
+    async def app(scope, receive, send):
+        if scope["type"] == "http":
+            return await http(scope, receive, send)
+        await receive()
+        if "{where}".startswith("stop"):
+            once(asyncio.get_running_loop(), "stop", "{where}".endswith("behind"))
+        await send({{"type": "lifespan.startup.complete"}})
+        await receive()
+        print("shutdown", flush=True)
+        await send({{"type": "lifespan.shutdown.complete"}})
+
+    async def wait(scope, receive, send):
+        global serves
+        serves = True
+        if "{where}" == "stack":
+            once(asyncio.current_task(), "get_name")
+        elif not "{where}".startswith("stop"):
+            once(asyncio.get_running_loop(), "call_soon", "{where}" == "news")
+        print("in", flush=True)
+        while (await receive())["type"] != "http.disconnect":
+            pass
+"""
+
+
+@pytest.mark.parametrize("how, code", [("sys.exit(3)", 3), ("raise KeyboardInterrupt", 130)])
+@pytest.mark.parametrize("where", ["stack", "task", "news", "stop", "stop behind"])
+def test_a_signal_handler_ends_the_worker_wherever_it_runs(asgi, where, how, code):
+    """It does so through the loop: also where a task is shown or made or told, or the loop is stopped."""
+    worker = asgi(ENDED.format(where=where, how=how))
+    with worker.connect() as connection, worker.connect() as other:
+        connection.send(request(cgi_params(path="/wait")))
+        eventually(lambda: worker.stdout == "in\n")
+        if where == "stack":
+            worker.say("STACK 1")
+        elif where.startswith("stop"):
+            worker.say("STOP")
+            other.send(request(cgi_params(path="/hello")))
+            assert other.read_answer().protocol_status == 2
+        elif where == "task":
+            other.send(request(cgi_params(path="/hello")))
+        if where == "news" or where.startswith("stop"):
+            connection.close()
+        assert worker.wait() == code, worker.stderr
+    assert worker.stdout == "in\nshutdown\n"
+
+
 # --- what else the loop has to do ---
 
 def test_without_descriptors_it_waits_for_some(asgi):
