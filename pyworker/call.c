@@ -197,7 +197,8 @@ static PyObject *finish(struct call *c)
         if (c->writing && (yielded = waiter_begin(&c->waiter, c, true)) != NULL)
             return yielded;
         if (c->writing) { /* no future to wait with */
-            PyErr_Clear();
+            if (!asgi_interrupted(c->asgi))
+                PyErr_Clear();
             break;
         }
         reply_close(c, c->app_status);

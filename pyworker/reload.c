@@ -7,6 +7,7 @@
 #include <fastcgi.h>
 #include <sys/socket.h>
 
+#include "asgi.h"
 #include "control.h"
 #include "peer.h"
 #include "record.h"
@@ -30,7 +31,7 @@ static bool is_stale(struct exchange *x)
     if (w->sources == NULL || w->stale || !is_due(w))
         return w->stale;
     PyObject *changed = PyObject_CallMethod(w->sources, "changed", NULL);
-    if (changed == NULL)
+    if (changed == NULL && (w->asgi == NULL || !asgi_interrupted(w->asgi)))
         exchange_log(x, NULL);
     w->stale = changed == Py_True;
     Py_XDECREF(changed);

@@ -6,6 +6,7 @@ imported here is in every interpreter already (from 3.14 on `io` is not): a scri
 
 import _io
 import _warnings
+import _weakref
 import builtins
 import os
 import sys
@@ -132,6 +133,25 @@ def open_scripts(kind, spec, arguments):
     return Scripts(named if kind == "cgi" else None, named if kind == "files" else None, arguments)
 
 
+def leads_out(stream):
+    """Whether what is written to a stream is part of the answer."""
+    try:
+        return stream.fileno() == 1
+    except Exception:
+        return False  # there is none, it was closed, or it has no descriptor
+
+
+def holds_back(buffer):
+    """Whether it does not get rid of what it has."""
+    try:
+        buffer.flush()
+    except OSError:
+        return True
+    except Exception:
+        pass  # there is none any more, or it was closed
+    return False
+
+
 class Scripts:
     """The scripts of one worker: `script` alone, or those below the directory `root`."""
 
@@ -144,6 +164,7 @@ class Scripts:
         self.arguments = arguments
         self.alone = False  # this process serves one request only, and then ends
         self.files = {}  # path: (what the file was, (kind, code or app), name of the module, its sys.path)
+        self.buffers = []  # of sys.stdout, of all scripts, as long as somebody keeps them
         self.path = list(sys.path)
         self.text = {"encoding": getattr(sys.stdout, "encoding", None), "errors": getattr(sys.stdout, "errors", None), "newline": "\n"}
         self.unbuffered = getattr(sys.stdout, "write_through", False)  # PYTHONUNBUFFERED
@@ -230,9 +251,10 @@ class Scripts:
         """sys.stdin and sys.stdout on descriptors 0 and 1, as the interpreter opens them; and sys.stderr on 2, where others are to
         find theirs as it was."""
         sys.stdin = sys.__stdin__ = _io.open(0, "r", closefd=False, **self.text)
-        self.binary = _io.open(1, "wb", 0 if self.unbuffered else -1, closefd=False)
-        self.output = sys.stdout = sys.__stdout__ = _io.TextIOWrapper(self.binary, write_through=self.unbuffered, **self.text)
+        binary = _io.open(1, "wb", 0 if self.unbuffered else -1, closefd=False)
+        self.output = sys.stdout = sys.__stdout__ = _io.TextIOWrapper(binary, write_through=self.unbuffered, **self.text)
         self.output.mode = "w"
+        self.buffers = [buffer for buffer in self.buffers if buffer() is not None] + [_weakref.ref(binary)]
         if not self.alone and sys.stderr is not None:
             sys.stderr = sys.__stderr__ = _io.open(2, "w", 1, self.text["encoding"], "backslashreplace", closefd=False)
         self.errors = sys.stderr
@@ -256,14 +278,13 @@ class Scripts:
     def show(self, error):
         """Put the traceback into the answer if the script wants it there: `sys.stderr = sys.stdout`, as the manual of the module cgi
         has it. Whether that was done; the log has it all the same, for what has no header block is no answer."""
-        stream = sys.stderr
-        if stream is None or stream is self.errors or (stream is not self.output and stream is not sys.stdout):
-            return False
-        if not isinstance(error, Exception):
+        if error is None or isinstance(error, KeyboardInterrupt) or not leads_out(getattr(sys, "stderr", None)):
             return False
         try:
             sys.excepthook(type(error), error, error.__traceback__)
             return True
+        except SystemExit:
+            return True  # the interpreter takes that for an end of the hook, too
         except Exception:
             return False
         finally:
@@ -276,11 +297,11 @@ class Scripts:
         try:
             if self.alone:
                 if not failed:  # what is printed is on its way before threads are waited for, as with the interpreter
-                    self.ending.flush(sys.stdout)
+                    self.ending.flush(getattr(sys, "stdout", None))
                 self.ending.run_exit_functions()
             if failed:
                 self.drop_output()
-            for stream in sys.stdout, self.output, sys.stderr:
+            for stream in getattr(sys, "stdout", None), self.output, getattr(sys, "stderr", None):
                 self.ending.flush(stream)
             if self.alone:
                 self.ending.forget(self.globals)
@@ -304,19 +325,17 @@ class Scripts:
 
     def drop_rest(self):
         """What a client that has left did not take is not for the next one: a module may have kept the stream, or another one on
-        its buffer."""
-        try:
-            self.binary.flush()
-        except OSError:
+        its buffer, of this script or of one long before."""
+        kept = [buffer() for buffer in self.buffers]
+        if any(holds_back(buffer) for buffer in kept):
             self.drop_output()
-            self.ending.flush(self.binary)
-        except Exception:
-            pass  # it was closed
+            for buffer in kept:
+                self.ending.flush(buffer)
 
     def remember(self):
         self.process = os.getpid()
         self.hook, self.errors, self.shown = sys.excepthook, sys.stderr, False
-        self.output, self.binary, self.globals = None, None, {}
+        self.output, self.globals = None, {}
         environ, directory = dict(os.environ), current_directory()
         self.before = (os.environ, environ, directory, sys.stdin, sys.stdout, sys.stderr, sys.argv, sys.modules["__main__"],
                        sys.path)
@@ -330,4 +349,4 @@ class Scripts:
             del os.environ[name]
         os.environ.update(environ)
         os.chdir(directory)
-        self.before = self.output = self.binary = self.errors = self.globals = None
+        self.before = self.output = self.errors = self.globals = None

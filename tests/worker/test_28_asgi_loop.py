@@ -1,6 +1,7 @@
 """ASGI: the loop of a worker: what the gateway says to it, and what else runs in it."""
 
 import json
+import time
 
 import pytest
 
@@ -175,7 +176,7 @@ def test_an_apps_own_handler_of_sigterm_is_respected(serve):
 
 
 ENDED = """
-    import signal
+    import signal, time
 
     def end(number, frame):
         {how}
@@ -211,6 +212,12 @@ ENDED = """
         serves = True
         if "{where}" == "stack":
             once(asyncio.current_task(), "get_name")
+        elif "{where}" == "sources":
+            clock = time.time_ns
+            def look():
+                time.time_ns = clock
+                signal.raise_signal(signal.SIGUSR1)
+            time.time_ns = look
         elif not "{where}".startswith("stop"):
             once(asyncio.get_running_loop(), "call_soon", "{where}" == "news")
         print("in", flush=True)
@@ -220,10 +227,10 @@ ENDED = """
 
 
 @pytest.mark.parametrize("how, code", [("sys.exit(3)", 3), ("raise KeyboardInterrupt", 130)])
-@pytest.mark.parametrize("where", ["stack", "task", "news", "stop", "stop behind"])
+@pytest.mark.parametrize("where", ["stack", "task", "news", "stop", "stop behind", "sources"])
 def test_a_signal_handler_ends_the_worker_wherever_it_runs(asgi, where, how, code):
-    """It does so through the loop: also where a task is shown or made or told, or the loop is stopped."""
-    worker = asgi(ENDED.format(where=where, how=how))
+    """It does so through the loop: also where a task is shown or made or told, the loop is stopped, or sources are looked at."""
+    worker = asgi(ENDED.format(where=where, how=how), options=["--reload"] if where == "sources" else [])
     with worker.connect() as connection, worker.connect() as other:
         connection.send(request(cgi_params(path="/wait")))
         eventually(lambda: worker.stdout == "in\n")
@@ -233,7 +240,8 @@ def test_a_signal_handler_ends_the_worker_wherever_it_runs(asgi, where, how, cod
             worker.say("STOP")
             other.send(request(cgi_params(path="/hello")))
             assert other.read_answer().protocol_status == 2
-        elif where == "task":
+        elif where == "task" or where == "sources":
+            time.sleep(1.1 if where == "sources" else 0)  # it looks every second
             other.send(request(cgi_params(path="/hello")))
         if where == "news" or where.startswith("stop"):
             connection.close()

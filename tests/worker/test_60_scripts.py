@@ -367,15 +367,52 @@ def test_an_excepthook_of_the_script_answers(script, mode):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("own", ["", "sys.stdout = io.TextIOWrapper(sys.stdout.buffer, encoding='utf-8')", "sys.stdout = open(1, 'w', closefd=False)"])
-def test_a_script_whose_stderr_is_its_answer_shows_its_traceback(script, mode, own):
+@pytest.mark.parametrize("kind", ["ZeroDivisionError", "GeneratorExit"])
+def test_a_script_whose_stderr_is_its_answer_shows_its_traceback(script, mode, own, kind):
     """What the manual of the module cgi advises where not even cgitb can be imported."""
-    worker = script('import io, sys\n%s\nsys.stderr = sys.stdout\nprint("Content-Type: text/plain\\n")\n1/0\n' % own, mode)
+    worker = script('import io, sys\n%s\nsys.stderr = sys.stdout\nprint("Content-Type: text/plain\\n")\nraise %s("so")\n' % (own, kind), mode)
     for count in 1, 2:
         answer = worker.ask(path="/p", flags=0)
         assert (answer.status, answer.app_status) == ("200 OK", 0), worker.stderr
-        assert answer.body.startswith(b"Traceback (most recent") and answer.body.endswith(b"ZeroDivisionError: division by zero\n")
-        assert worker.stderr.count("ZeroDivisionError") == worker.stderr.count("pyworker: 'GET' '/p' failed:\n") == count
+        assert answer.body.startswith(b"Traceback (most recent") and answer.body.endswith(b"%s: so\n" % kind.encode())
+        assert worker.stderr.count("%s: so" % kind) == worker.stderr.count("pyworker: 'GET' '/p' failed:\n") == count
     assert worker.stdout == ""
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_traceback_that_goes_elsewhere_is_no_answer(script, mode):
+    worker = script("""
+        import io, sys
+        print("Content-Type: text/plain\\n")
+        sys.stdout = sys.stderr = io.StringIO()
+        1/0
+    """, mode)
+    for _ in range(2):
+        assert worker.ask(flags=0).status == "500 Internal Server Error"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_script_without_stderr_ends_well(script, mode):
+    worker = script("import sys\nprint('Content-Type: text/plain\\n\\nfine')\ndel sys.stderr\n", mode)
+    for _ in range(2):
+        answer = worker.ask(flags=0)
+        assert (answer.status, answer.body, answer.app_status) == ("200 OK", b"fine\n", 0)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_excepthook_that_exits_leaves_nothing_behind(script, mode):
+    worker = script("""
+        import os, sys
+        def hook(kind, error, trace):
+            print("it was", kind.__name__)
+            sys.exit(1)
+        sys.stderr, sys.excepthook = sys.stdout, hook
+        print("Content-Type: text/plain\\n\\n" + os.environ.get("HTTP_COOKIE", "none"))
+        1/0
+    """, mode)
+    for cookie in {"HTTP_COOKIE": "a secret"}, {}:
+        answer = worker.ask(flags=0, **cookie)
+        assert answer.body == b"%s\nit was ZeroDivisionError\n" % cookie.get("HTTP_COOKIE", "none").encode()
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -715,6 +752,24 @@ def test_what_a_client_left_behind_is_no_part_of_the_next_answer(script, own):
         connection.send(request(cgi_params(path="/first"), flags=0))
         connection.read_until(Answer(), lambda kind, content: b"text/plain" in content)
     assert worker.ask(flags=0, path="/second").body == b""
+
+
+def test_nor_is_it_where_a_module_has_the_stream_of_an_earlier_one(script):
+    worker = script("""
+        import logging, os, select, sys
+        logging.basicConfig(stream=sys.stdout, format="%(message)s")
+        print("Content-Type: text/plain\\n", flush=True)
+        if os.environ["PATH_INFO"] == "/leaves":
+            left = select.poll()
+            left.register(1, 0)
+            left.poll()
+        logging.warning(os.environ["PATH_INFO"])
+    """, "persistent")
+    assert worker.ask(flags=0, path="/first").body == b"/first\n"
+    with worker.connect() as connection:
+        connection.send(request(cgi_params(path="/leaves"), flags=0))
+        connection.read_until(Answer(), lambda kind, content: b"text/plain" in content)
+    assert worker.ask(flags=0, path="/third").body == b"/third\n"
 
 
 @pytest.mark.parametrize("mode", MODES)
