@@ -230,9 +230,14 @@ class Gateway:
 
     def files(self):
         """The regular files that it holds open under its TMPDIR, unlinked ones, too; those of valgrind are not its own."""
+        def is_regular(number):
+            try:
+                return stat.S_ISREG(os.stat(f"/proc/{self.pid}/fd/{number}").st_mode)
+            except FileNotFoundError:
+                return False  # closed meanwhile
+
         return [target for number, target in self.descriptors().items()
-                if target.startswith(str(self.tmp)) and "/valgrind_proc_" not in target
-                and stat.S_ISREG(os.stat(f"/proc/{self.pid}/fd/{number}").st_mode)]
+                if target.startswith(str(self.tmp)) and "/valgrind_proc_" not in target and is_regular(number)]
 
     # -- talking to it
 
