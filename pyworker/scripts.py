@@ -261,9 +261,11 @@ class Scripts:
 
     def allow_fork(self):
         """From 3.12 on fork() warns of any thread, so of pump.c's, which holds nothing that the child needs."""
+        if sys.version_info < (3, 12):
+            return
         for name in "fork", "forkpty":
             silence = "ignore", THREADED % (self.process, name), DeprecationWarning, None, 0
-            if sys.version_info >= (3, 12) and silence not in _warnings.filters:
+            if silence not in _warnings.filters:
                 _warnings.filters.insert(0, silence)
 
     def is_exit(self, error):
