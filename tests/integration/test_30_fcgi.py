@@ -13,7 +13,7 @@ import time
 import pytest
 
 from fakeworker import install, journal
-from gateway import SLOW, proc_file, wait_until
+from gateway import SLOW, proc_state, wait_until
 from measure import memory
 from rawhttp import Connection, Cut
 
@@ -236,7 +236,7 @@ def test_a_worker_that_refuses_and_leaves_is_no_crash(play, notes):
         for n in range(1, rounds):
             pid = gateway.one_worker()
             connection.request("POST", "/", b"x")
-            wait_until(lambda: proc_file(pid, "stat").rpartition(")")[2].split()[0] == "Z", "its end")
+            wait_until(lambda: proc_state(pid) == "Z", "its end")
             gateway.send_signal(signal.SIGCONT)
             assert connection.answer().text == "good 1"
             assert len(notes("leaves")) == n
@@ -253,7 +253,7 @@ def test_who_comes_too_late_to_a_worker_that_leaves_is_served(play, notes, tmp_p
         pid = gateway.one_worker()
         second.request("POST", "/second", b"x")
         (tmp_path / "cue").touch()
-        wait_until(lambda: proc_file(pid, "stat").rpartition(")")[2].split()[0] == "Z", "its end")
+        wait_until(lambda: proc_state(pid) == "Z", "its end")
         gateway.send_signal(signal.SIGCONT)
         assert first.answer().text.startswith("good") and second.answer().text.startswith("good")
     assert "error: " not in gateway.err.text
@@ -272,7 +272,7 @@ def test_a_worker_that_dies_is_not_connected_to_again(play, notes):
     gateway.err.wait("^fake: ready")
     pid = gateway.one_worker()
     assert gateway.get("/").text == "good"
-    wait_until(lambda: proc_file(pid, "stat").rpartition(")")[2].split()[0] == "Z", "the end of its memory")
+    wait_until(lambda: proc_state(pid) == "Z", "the end of its memory")
     assert gateway.post("/", b"xyz").text == "good 3"
     assert len(notes("request POST")) == 1
 

@@ -11,17 +11,13 @@ from contextlib import ExitStack
 
 import pytest
 
-from gateway import APPS, BINARY, SLOW, Gateway, app, children, proc_file, wait_until
+from gateway import APPS, BINARY, SLOW, Gateway, alive, app, children, proc_file, proc_state, wait_until
 from load import Load
 from rawhttp import Cut
 
 
 def kitchen(**keys):
     return {"app:kitchen": app("kitchen", **keys)}
-
-
-def alive(pid):
-    return bool(proc_file(pid, "cmdline"))
 
 
 # --- asleep and awake
@@ -394,7 +390,7 @@ def test_drain_serves_what_has_arrived(launch):
     with gateway.connect() as old:
         assert old.get("/").status == 200
         gateway.send_signal(signal.SIGSTOP)
-        wait_until(lambda: "T" in proc_file(gateway.pid, "stat").rpartition(")")[2].split()[0], "the stop")
+        wait_until(lambda: proc_state(gateway.pid) == "T", "the stop")
         old.request("GET", "/1")
         with gateway.connect() as new:
             new.request("GET", "/2")
@@ -512,7 +508,7 @@ def test_who_finds_a_slot_does_not_count_as_waiting(launch):
             assert connection.get("/x").status == 200
         for count, least in (4, 4), (12, 5):
             gateway.send_signal(signal.SIGSTOP)
-            wait_until(lambda: proc_file(gateway.pid, "stat").rpartition(")")[2].split()[0] == "T", "a standstill")
+            wait_until(lambda: proc_state(gateway.pid) == "T", "a standstill")
             for connection in connections[:count]:
                 connection.request("GET", "/x")
             gateway.send_signal(signal.SIGCONT)

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from fakeworker import install, journal
-from gateway import app, children, proc_file, wait_until
+from gateway import alive, app, children, wait_until
 from rawhttp import Cut
 
 HANGING = '''
@@ -62,10 +62,6 @@ def hanging(launch, tmp_path):
     return start
 
 
-def gone(pid):
-    return not proc_file(pid, "cmdline")
-
-
 # --- slow
 
 
@@ -82,7 +78,7 @@ def test_a_slow_request_is_told_of_with_its_stack(hanging, name):
         time.sleep(0.4)
         assert gateway.err.text.count("has no answer after") == 2
         pid = gateway.one_worker()
-        assert not gone(pid)
+        assert alive(pid)
 
 
 def test_stacks_of_every_thread(hanging, tmp_path):
@@ -144,7 +140,7 @@ def test_request_timeout(hanging, name):
     assert 0.4 < time.monotonic() - began < 5
     gateway.err.wait(rf"in {name}$")
     gateway.err.wait(rf"worker {pid} exceeded the time for a request")
-    wait_until(lambda: gone(pid), "the end of the worker")
+    wait_until(lambda: not alive(pid), "the end of the worker")
     assert gateway.get("/").text == "ok"
 
 
@@ -154,7 +150,7 @@ def test_request_timeout_of_a_stopped_process(hanging):
     pid = gateway.one_worker()
     os.kill(pid, signal.SIGSTOP)
     assert gateway.get("/").status == 504
-    wait_until(lambda: gone(pid), "the end of the worker")
+    wait_until(lambda: not alive(pid), "the end of the worker")
     assert gateway.get("/").text == "ok"
 
 

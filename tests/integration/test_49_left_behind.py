@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from gateway import BINARY, SLOW, WRAPPER, app, proc_file, wait_until
+from gateway import BINARY, SLOW, WRAPPER, alive, app, wait_until
 from load import Load
 from measure import rollup
 
@@ -95,10 +95,6 @@ def unruly(launch, tmp_path):
 def private(pid):
     """Private dirty memory in bytes."""
     return rollup(pid)["Private_Dirty"] * 1024
-
-
-def alive(pid):
-    return bool(proc_file(pid, "cmdline"))
 
 
 # --- processes

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway import alive, wait_until
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "bench"))  # last: it has a worker.py, as tests/support has
 
@@ -102,19 +104,6 @@ ANSWERS_ON_A_PATH = """if True:
 """
 
 
-def goes(pid):
-    """Whether a process ends within a moment; nobody here waits for what has lost its parent."""
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return True
-        except OSError:
-            return True
-        time.sleep(0.02)
-    return False
-
-
 def test_the_relay_hands_on_both_ways_and_ends_with_its_server(tmp_path):
     peer = peers.behind_relay(lambda spec, where: [sys.executable, "-c", spec, where], tmp_path)
     port = serving.free_port()
@@ -122,7 +111,7 @@ def test_the_relay_hands_on_both_ways_and_ends_with_its_server(tmp_path):
         processes = serving.tree(pid)
         assert len(processes) == 2
         assert [serving.get(port) for _ in range(3)] == [(200, b"me")] * 3
-    assert all(goes(one) for one in processes)
+    wait_until(lambda: not any(alive(one) for one in processes), "the end of both")
     with pytest.raises(serving.Failed, match="nobody listens on"):
         with serving.server(peer("raise SystemExit", port), port, tmp_path):
             pass

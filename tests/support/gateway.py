@@ -98,6 +98,16 @@ def proc_file(pid, name):
         return ""
 
 
+def proc_state(pid):
+    """The letter of its state, or nothing when the process is gone."""
+    return proc_file(pid, "stat").rpartition(")")[2].strip()[:1]
+
+
+def alive(pid):
+    """Not so is also one that has ended, and that nobody has waited for."""
+    return bool(proc_file(pid, "cmdline"))
+
+
 def children(pid):
     """(pid, state) of the direct children."""
     found = []
