@@ -186,7 +186,7 @@ bench-needs: all
 	@tests/support/need-packages bench
 	@tests/support/need-venv $(PYTHON) $(B)/bench-venv bench/requirements.txt bench/requirements-peers.txt
 
-bench-curves bench-memory bench-warm bench-containers: bench-peers
+bench-curves bench-memory bench-warm bench-pace bench-front bench-containers: bench-peers
 
 # Who cannot be had is left out, and named by the bench.
 bench-peers:

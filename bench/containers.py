@@ -27,7 +27,7 @@ import curves
 import peers
 import record
 import resident
-from serving import ROOT, Failed, free_port, wait_to_listen
+from serving import ROOT, Failed, free_port, leave_out, wait_to_listen
 
 HOME = ROOT / "build/containers"
 NAME = "leangate-bench"
@@ -211,7 +211,8 @@ def make_image(podman, image, dockerfile, there):
         resident.go(0, None)
         shutil.copy(resident.PREPARED / "hello-go", there)
     commit = record.output("git", "rev-parse", "HEAD") if f"{NAME}-out" in dockerfile or image == "out" else ""
-    made_of = hashlib.sha256(f"{dockerfile}{PHP_START}{commit}".encode()).hexdigest()
+    apps = "".join(file.read_text() for file in sorted((there / "apps").rglob("*")) if file.is_file())
+    made_of = hashlib.sha256(f"{dockerfile}{PHP_START}{commit}{apps}".encode()).hexdigest()
     label = subprocess.run([*podman, "image", "inspect", "--format", '{{index .Config.Labels "made-of"}}', f"{NAME}-{image}"],
                            capture_output=True, text=True)
     if label.stdout.strip() != made_of:
@@ -245,7 +246,7 @@ def make_images(podman, names):
             sizes[name] = made[image]
             print(f"  {name:<28} image {sizes[name] / 1e6:>6.0f} MB, after {time.monotonic() - begun:.0f} s", flush=True)
         except (Refused, OSError, SystemExit, subprocess.CalledProcessError) as error:
-            print(f"  left out: {name}: {error}", flush=True)
+            leave_out(name, error)
     return sizes
 
 
@@ -305,7 +306,7 @@ def one_round(podman, names, options, failures):
             try:
                 started[name] = running.enter_context(container(podman, name, idle))
             except (Refused, OSError) as error:
-                print(f"  left out: {name}: {error}", flush=True)
+                leave_out(name, error)
         time.sleep(options.before)
         look(started, "before", found)
         until, ports = time.monotonic() + options.load, {port: name for name, (port, _) in started.items()}

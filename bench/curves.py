@@ -36,26 +36,39 @@ def sample(pids):
     return total
 
 
+def begin(connection):
+    """The answer to a GET, once its head is there; the connection is closed where there is none, so that the next one makes it anew."""
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse()
+    except (http.client.RemoteDisconnected, ConnectionError):
+        connection.close()
+        raise
+
+
 def ask(port, until, failures, rates):
     """One client that keeps its connection and asks at an even pace, or at once when it is late; rates[port] are the answers a second
     that it got."""
     first, asked, answered = time.monotonic(), 0, 0
-    connection, fresh = http.client.HTTPConnection("127.0.0.1", port, timeout=60), True
+    connection, kept = http.client.HTTPConnection("127.0.0.1", port, timeout=60), False
     while time.monotonic() < until:
         asked += 1
         try:
-            connection.request("GET", "/")
-            answer = connection.getresponse()
+            try:
+                answer = begin(connection)
+            except (http.client.RemoteDisconnected, ConnectionError):
+                if not kept:
+                    raise
+                answer = begin(connection)  # some servers close a kept connection after so many requests
             if answer.read() == b"" or answer.status != 200:
                 failures.append(port)
             else:
                 answered += 1
-            fresh = answer.will_close
+            kept = not answer.will_close
         except (OSError, http.client.HTTPException):
             connection.close()
-            if fresh:  # a kept one may be closed by its server: some do after so many requests
-                failures.append(port)
-            fresh = True
+            failures.append(port)
+            kept = False
         time.sleep(max(0, first + asked * GAP - time.monotonic()))
     connection.close()
     rates[port] = round(answered / (time.monotonic() - first), 1)

@@ -70,10 +70,15 @@ def asleep(pid, patience=60):
         time.sleep(0.005)
 
 
+def request(port, path="/"):
+    status, _ = get(port, path)
+    if status != 200:
+        raise SystemExit(f"{path} was answered with {status}")
+
+
 def first_byte_to_last(port):
     began = time.perf_counter()
-    if get(port)[0] != 200:
-        raise SystemExit("a request failed")
+    request(port)
     return time.perf_counter() - began
 
 
@@ -158,7 +163,7 @@ def bench_ten_awake(directory):
         with gateway(directory, apps) as (pid, port, _, _):
             before = memory(pid)[2]
             for n in range(10):
-                get(port, f"/a{n * count // 10}/")
+                request(port, f"/a{n * count // 10}/")
             time.sleep(0.5)
             ours = memory(pid)[2] - before
             figures.append((ours, sum(memory(int(worker))[2] for worker in workers(pid))))
@@ -178,15 +183,14 @@ def live(pid, port, log, file, requests, starts, reloads):
     while done < requests:
         done += load(port, 16, 1, "/hello")[0]
     for _ in range(starts):
-        if get(port, "/once")[0] != 200:
-            raise SystemExit("a request failed")
+        request(port, "/once")
     for _ in range(reloads):
         before = log.read_text().count("configuration loaded anew")
         os.utime(file)
         os.kill(pid, signal.SIGHUP)
         while log.read_text().count("configuration loaded anew") == before:
             time.sleep(0.002)
-        get(port, "/hello")
+        request(port, "/hello")
     asleep(pid)
     time.sleep(0.5)
 

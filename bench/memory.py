@@ -22,6 +22,7 @@ import peers
 import record
 import resident
 from serving import BINARY, FAIR, ROOT, Failed, free_port, leave_out, load, server, tree
+from verdict import WATCHED, falls_short
 
 sys.path.insert(0, str(ROOT / "tests/support"))
 
@@ -33,6 +34,11 @@ def app(environ, start_response):
     return [b"hello\\n"]
 """
 # --- the gateway beside its promises
+
+IDLE = 2048, 400, 200  # kB: RSS, PSS, private dirty
+THOUSAND = 1536  # kB of private dirty more
+WARM = 800  # kB of PSS more
+COLD = 1.5  # × the import
 
 
 @contextlib.contextmanager
@@ -117,12 +123,12 @@ def bench_alone(directory, rounds):
     """The medians of each, and the samples."""
     runs = [idle_and_warm(directory) for _ in range(rounds)]
     middle = {name: [statistics.median(column) for column in zip(*(run[name] for run in runs))] for name in runs[0]}
-    row("idle gateway, three apps", kilobytes(middle["idle"]), "RSS 2048, PSS 400, PD 200")
+    row("idle gateway, three apps", kilobytes(middle["idle"]), kilobytes(IDLE))
     row("1,000 apps, none running", kilobytes(middle["thousand"]))
-    row("  more than three apps", f"{middle['thousand'][2] - middle['idle'][2]} kB", "1536 kB")
+    row("  more than three apps", f"{middle['thousand'][2] - middle['idle'][2]} kB", f"{THOUSAND} kB")
     row("warm hello: gateway + worker", kilobytes(middle["warm"]))
     row("python -c 'import hello' asleep", kilobytes(middle["python"]))
-    row("  PSS more than that", f"{middle['warm'][1] - middle['python'][1]} kB", "800 kB")
+    row("  PSS more than that", f"{middle['warm'][1] - middle['python'][1]} kB", f"{WARM} kB")
     return middle | {"runs": runs}
 
 
@@ -143,8 +149,21 @@ def bench_cold(directory, runs):
     ratio = statistics.median(a / b for a, b in zip(ours, reference))
     row("first request to a cold hello, median", f"{statistics.median(ours) * 1e3:.1f} ms")
     row("python -c 'import hello, os; os._exit(0)', median", f"{statistics.median(reference) * 1e3:.1f} ms")
-    row(f"  ratio, median of {runs} pairs", f"{ratio:.2f}", "1.50")
+    row(f"  ratio, median of {runs} pairs", f"{ratio:.2f}", f"{COLD:.2f}")
     return {"cold": ours, "python_import": reference}
+
+
+def beyond(gateway):
+    """What is more than promised, as text."""
+    idle, thousand, warm, python = (gateway[name] for name in ("idle", "thousand", "warm", "python"))
+    ratio = statistics.median(ours / plain for ours, plain in zip(gateway["cold"], gateway["python_import"]))
+    checked = {
+        f"idle gateway: {kilobytes(idle)}, promised {kilobytes(IDLE)}": all(ours <= most for ours, most in zip(idle, IDLE)),
+        f"1,000 apps: {thousand[2] - idle[2]} kB more, promised {THOUSAND}": thousand[2] - idle[2] <= THOUSAND,
+        f"warm hello: {warm[1] - python[1]} kB more than Python, promised {WARM}": warm[1] - python[1] <= WARM,
+        f"cold hello: {ratio:.2f} x the import, promised {COLD}": ratio <= COLD,
+    }
+    return [text for text, holds in checked.items() if not holds]
 
 
 # --- beside others
@@ -175,7 +194,7 @@ def hypercorn(port, home):
 
 BESIDE = {
     "hello": {
-        "leangate": leangate(HELLO_WSGI), "waitress": serving(peers.waitress, HELLO_WSGI), "uWSGI": serving(peers.uwsgi, HELLO_WSGI),
+        "leangate": leangate(HELLO_WSGI), "leangate, ASGI": leangate(HELLO_ASGI), "waitress": serving(peers.waitress, HELLO_WSGI), "uWSGI": serving(peers.uwsgi, HELLO_WSGI),
         "gunicorn": serving(peers.gunicorn, HELLO_WSGI), "Granian": serving(peers.granian_wsgi, HELLO_WSGI),
         "bjoern": serving(peers.bjoern, HELLO_WSGI), "uvicorn": serving(peers.uvicorn, HELLO_ASGI), "Hypercorn": hypercorn,
         "bare asyncio": resident_row("bare asyncio"), "Express": resident_row("Express"), "Go net/http": resident_row("Go net/http"),
@@ -188,6 +207,13 @@ def whole(pid):
     return memory(*tree(pid))
 
 
+def woken(pid):
+    """How often the gateway is woken while nobody asks."""
+    before = switches(pid)
+    time.sleep(WATCHED)
+    return switches(pid) - before
+
+
 def alone(command, port, directory):
     """{"before", "warm", "after"}: RSS, PSS and private dirty of the whole process tree in kB."""
     with server(command, port, peers.APPS, log=directory, listens_only=True) as pid:
@@ -196,7 +222,7 @@ def alone(command, port, directory):
         load(port, 4, 1)
         found["warm"] = whole(pid)
         time.sleep(GOES + 1.5)
-        return found | {"after": whole(pid)}
+        return found | {"after": whole(pid)} | ({"wakeups": woken(pid)} if command[0] == BINARY else {})
 
 
 def bench_beside(directory, rounds):
@@ -245,8 +271,8 @@ def main():
         gateway_alone = bench_wakeups(directory, chosen.seconds) | bench_alone(directory, max(1, chosen.rounds)) | bench_cold(directory, chosen.runs)
         samples = bench_beside(directory, chosen.rounds) if chosen.rounds else {}
         tell(samples, chosen.rounds)
-    return record.keep("memory", {"unit": "kB", "columns": ["rss", "pss", "private_dirty"], "gateway": gateway_alone,
-                                  "samples": samples})
+    data = {"unit": "kB", "columns": ["rss", "pss", "private_dirty"], "gateway": gateway_alone, "samples": samples}
+    return record.keep("memory", data, beyond(gateway_alone) + falls_short({"memory": data}, "idle", "warm-hello-memory", "warm-fastapi-memory", "wake-ups"))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ All servers of one app run for the whole time and are asked in turn.
 
 import argparse
 import contextlib
-import http.client
+import re
 import socket
 import statistics
 import tempfile
@@ -26,26 +26,54 @@ RELAYED = "granian", "uvicorn"  # those whose 99th percentile is to be reached
 BESIDE_SLOW = ("reads_wsgi:app", {name: peers.WSGI[name] for name in ("leangate", "gunicorn", "uwsgi")})
 
 
+def connect(port):
+    connection = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def answer(connection):
+    """The head of the answer to a request, once all of it is there, or None if it is no 200; with as little of Python as may be: its time is in
+    each figure."""
+    connection.sendall(REQUEST)
+    got = b""
+    while True:
+        head, end, body = got.partition(b"\r\n\r\n")
+        if end:
+            length = re.search(rb"^content-length: *(\d+)", head, re.M | re.I)
+            if len(body) >= int(length[1]) if length else body.endswith(b"0\r\n\r\n"):
+                return head if re.match(rb"HTTP/1\.[01] 200 ", head) else None
+        more = connection.recv(65536)
+        if not more:
+            return None
+        got += more
+
+
 def paced(port, seconds):
-    """Latencies in seconds; a request that fails counts as TIMEOUT, however soon it did, and so does one that has no answer by then."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
-    took, begin = [], time.perf_counter()
+    """Latencies in seconds, each from when its request was due, so that what one holds up counts for those behind it, too. A request that
+    fails counts as TIMEOUT, however soon it did, and so does one that has no answer by then."""
+    connection, took, begin = None, [], time.perf_counter()
     for number in range(int(seconds * RATE)):
-        wait = begin + number / RATE - time.perf_counter()
+        due = begin + number / RATE
+        wait = due - time.perf_counter()
         if wait > 0:
             time.sleep(wait)
+            due = time.perf_counter()  # a client that wakes up late is not the server's
         elif wait < -seconds:
             break  # hopelessly behind: what was measured says so
-        began, good = time.perf_counter(), False
-        try:
-            connection.request("GET", "/")
-            answer = connection.getresponse()
-            answer.read()
-            good = answer.status == 200
-        except (OSError, http.client.HTTPException):
+        head = None
+        with contextlib.suppress(OSError):
+            connection = connection or connect(port)
+            head = answer(connection)
+        took.append(time.perf_counter() - due if head else max(TIMEOUT, time.perf_counter() - due))
+        if connection and (head is None or re.search(rb"^connection: *close", head, re.M | re.I)):
             connection.close()
-        took.append(time.perf_counter() - began if good else max(TIMEOUT, time.perf_counter() - began))
-    connection.close()
+            connection = None
+    if connection:
+        connection.close()
     return took
 
 
@@ -57,8 +85,8 @@ def failures(samples):
 
 
 @contextlib.contextmanager
-def slow_uploads(port, count):
-    """So many clients, each of which sends a body at 1 KB/s."""
+def slow_uploads(port, count, gone):
+    """So many clients, each of which sends a body at 1 KB/s; `gone` gets what became of each that the server closed or answered meanwhile."""
     stop, clients = threading.Event(), []
     for _ in range(count):
         client = socket.create_connection(("127.0.0.1", port))
@@ -80,6 +108,12 @@ def slow_uploads(port, count):
         stop.set()
         thread.join()
         for client in clients:
+            try:
+                gone.append(client.recv(100, socket.MSG_DONTWAIT))
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                gone.append(error)
             client.close()
 
 
@@ -118,10 +152,11 @@ def main():
         with contextlib.ExitStack() as running:
             ports = start_all(*BESIDE_SLOW, directory, running)
             quiet, slow = ({name: [] for name in ports} for _ in range(2))
+            gone = {name: [] for name in ports}
             for _ in range(options.rounds):
                 for name, port in ports.items():
                     quiet[name].append(paced(port, options.seconds))
-                    with slow_uploads(port, SLOTS):
+                    with slow_uploads(port, SLOTS, gone[name]):
                         slow[name].append(paced(port, options.seconds))
             samples["quiet"], samples["slow"] = quiet, slow
             tell("no slow client", quiet)
@@ -131,7 +166,8 @@ def main():
     samples = {app: {name: [[round(seconds, 6) for seconds in run] for run in runs] for name, runs in results.items()}
                for app, results in samples.items()}
     data = {"rate": RATE, "samples": samples}
-    return record.keep("pace", data, failures(samples) + falls_short({"pace": data}, "slow", "pace"))
+    ended = [f"slow, leangate: an upload was ended: {what!r}" for what in gone["leangate"]]
+    return record.keep("pace", data, ended + failures(samples) + falls_short({"pace": data}, "slow", "pace"))
 
 
 if __name__ == "__main__":

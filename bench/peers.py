@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from serving import BINARY, ROOT
+from serving import BINARY, ROOT, find
 from verdict import behind
 
 APPS = Path(__file__).resolve().parent / "apps"
@@ -21,8 +21,9 @@ def tool(name):
 
 
 def leangate(spec, port):
+    """The idle_timeout is one that others' turns do not reach."""
     return [BINARY, spec, "--bind", f"127.0.0.1:{port}", "--log-access", "off", "--python", sys.executable,
-            "--idle-timeout", "off"]
+            "--idle-timeout", "10m"]
 
 
 # `where`: a port, or the path of a unix socket.
@@ -47,6 +48,10 @@ def uvicorn(spec, where):
     return [tool("uvicorn"), *host_and_port(where), "--loop", "uvloop", "--http", "httptools", "--no-access-log", spec]
 
 
+def uvicorn_wsgi(spec, where):
+    return [*uvicorn(spec, where), "--interface", "wsgi"]
+
+
 def uwsgi(spec, where, threads=4):
     """A thread keeps a connection until its client closes it."""
     address = where if isinstance(where, str) else f"127.0.0.1:{where}"
@@ -68,12 +73,24 @@ def bjoern(spec, where):
     return [sys.executable, "-c", f"import bjoern; from {module} import {attribute} as app; bjoern.run(app, {address})"]
 
 
+def lighttpd_cgi(spec, port):
+    """The interpreter once for each request, as CGI has it."""
+    file = ROOT / f"build/bench/lighttpd-{port}.conf"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f'server.document-root = "{APPS}"\nserver.bind = "127.0.0.1"\nserver.port = {port}\nserver.modules = ("mod_cgi")\n'
+                    f'index-file.names = ("{spec}")\ncgi.assign = (".py" => "{sys.executable}")\n')
+    return [find("lighttpd"), "-D", "-f", str(file)]
+
+
 WSGI = {"leangate": leangate, "granian": granian_wsgi, "gunicorn": gunicorn, "uwsgi": uwsgi, "uwsgi-64": uwsgi_64, "bjoern": bjoern}
+FLASK = {"leangate": leangate, "granian": granian_wsgi, "uvicorn": uvicorn_wsgi, "gunicorn": gunicorn, "uwsgi-64": uwsgi_64, "bjoern": bjoern}
 ASGI = {"leangate": leangate, "granian": granian_asgi, "uvicorn": uvicorn}
+SCRIPT = {"leangate": leangate, "lighttpd, mod_cgi": lighttpd_cgi}
 # app: (what is served, who serves it, which of them a second time behind the relay: those that do all in one process and may be ahead)
 COMPARED = {
-    "hello-wsgi": ("hello_wsgi:app", WSGI, ("granian", "uwsgi", "uwsgi-64", "bjoern")), "flask": ("hello_flask:app", WSGI, ()),
+    "hello-wsgi": ("hello_wsgi:app", WSGI, ("granian", "uwsgi", "uwsgi-64", "bjoern")), "flask": ("hello_flask:app", FLASK, ()),
     "hello-asgi": ("hello_asgi:app", ASGI, ("granian", "uvicorn")), "fastapi": ("hello_fastapi:app", ASGI, ("granian", "uvicorn")),
+    "script": ("hello_script.py", SCRIPT, ()),
 }
 
 

@@ -2,12 +2,12 @@
 
 import statistics
 
-from verdict import NOISE, PSS, megabytes, pairs, working
+from verdict import PSS, megabytes, pairs, working
 
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 # name: (row of bench-memory, app and row of bench-warm)
 PEERS = {
-    "uvicorn": ("uvicorn", "hello-asgi", "uvicorn"), "Granian": ("Granian", "hello-wsgi", "granian"),
+    "uvicorn (ASGI)": ("uvicorn", "hello-asgi", "uvicorn"), "Granian": ("Granian", "hello-wsgi", "granian"),
     "gunicorn": ("gunicorn", "hello-wsgi", "gunicorn"), "uWSGI": ("uWSGI", "hello-wsgi", "uwsgi-64"),
     "Go net/http": ("Go net/http", "hello-wsgi", "go"),
 }
@@ -28,9 +28,10 @@ def rate(results, app, peer):
     return " / ".join(found) if len(found) == 3 else MISSING
 
 
-def cold(results):
+def cold(results, *apps):
+    """The median over all rounds of these apps, on all Pythons."""
     ratios = [ours / plain for one in (results["cold"] or {}).get("results", [])
-              if one["condition"] == "warm" and one["app"] != "hello" and "default" in one["took"]
+              if one["condition"] == "warm" and one["app"] in apps and "default" in one["took"]
               for ours, plain in zip(one["took"]["default"], one["import"])]
     return f"{statistics.median(ratios):.2f} × the import" if ratios else MISSING
 
@@ -48,7 +49,7 @@ def containers(results):
         return f"{statistics.median(working(run[phase]) for run in data['samples'][name]):.0f} MB"
 
     four = "uvicorn, 4 workers, FastAPI"
-    most, name = max((statistics.median(run["load"][0] for run in runs) / 1e6, name) for name, runs in data["samples"].items())
+    most, name = max((max(run["load"][0] for run in runs) / 1e6, name) for name, runs in data["samples"].items())
     images = [size / 1e6 for size in data["images"].values()]
     return (
         "\n\nOne FastAPI endpoint in a container of its own (memory without page cache, under about 100 requests/s): uvicorn "
@@ -65,14 +66,16 @@ def region(results):
         return "Nothing is measured yet: `make bench`."
     lines = ["| hello, one worker | idle | warm | first request when idle | leangate's requests/s ÷ its, at 1 / 16 / 64 connections |",
              "| --- | --- | --- | --- | --- |",
-             f"| leangate | {memory(results, 'leangate', 'after')} | {memory(results, 'leangate', 'warm')} | {cold(results)} | |"]
+             f"| leangate, WSGI | {memory(results, 'leangate', 'before')} | {memory(results, 'leangate', 'warm')} | {cold(results, 'hello')} | |",
+             f"| leangate, ASGI | {memory(results, 'leangate, ASGI', 'before')} | {memory(results, 'leangate, ASGI', 'warm')} | | |"]
     for name, (row, app, peer) in PEERS.items():
-        lines.append(f"| {name} | {memory(results, row, 'after')} | {memory(results, row, 'warm')} | warm: it stays | "
+        lines.append(f"| {name} | {memory(results, row, 'before')} | {memory(results, row, 'warm')} | warm: it stays | "
                      f"{rate(results, app, peer)} |")
     return "\n".join(lines) + (
-        "\n\nMemory is the PSS of all processes; idle is after the traffic. The import is `python -c 'import app, os; os._exit(0)'` of Flask, "
-        f"FastAPI and Django. More than 1 is more requests for leangate (Go uses every core; uWSGI has 64 threads there, since a thread keeps its connection); from {NOISE} to {1 / NOISE:.2f} is noise. Machine, versions, "
-        "spread, and where it falls short: [docs/BENCHMARKS.md](docs/BENCHMARKS.md).") + containers(results)
+        "\n\nMemory is the PSS of all processes; idle is before the first request. The import is `python -c 'import app, os; os._exit(0)'`; of Flask, FastAPI "
+        f"and Django the first request takes {cold(results, 'flask', 'fastapi', 'django')}. More than 1 is more requests for leangate (Go uses every core; "
+        "uWSGI has 64 threads there, since a thread keeps its connection). Machine, versions, the spread of each figure, and where it falls short: "
+        "[docs/BENCHMARKS.md](docs/BENCHMARKS.md).") + containers(results)
 
 
 def rewritten(text, results):

@@ -23,6 +23,7 @@ PACKAGES = ("uvicorn", "uvloop", "httptools", "granian", "gunicorn", "bjoern", "
             "fastapi", "django")
 NOT_AS_PROMISED = 3  # exit status of a bench that ran well and found a promise broken
 BEGAN = time.monotonic()
+LONGEST = 20 * 60  # seconds that a bench may take
 
 
 def output(*command, **options):
@@ -57,13 +58,20 @@ def versions():
     return {name: one for name, one in found.items() if one}
 
 
+def commit_now():
+    """The commit that is measured; with a + where the files are not its."""
+    return output("git", "rev-parse", "--short=12", "HEAD") + ("+" if output("git", "status", "--porcelain", "-uno") else "")
+
+
+COMMIT, LOAD = commit_now(), os.getloadavg()[0]  # as they are before the bench
+
+
 def surroundings():
     """What a figure depends on beside the code."""
     return {
         "when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        "commit": output("git", "rev-parse", "--short=12", "HEAD") + ("+" if output("git", "status", "--porcelain", "-uno") else ""),
-        "cores": os.cpu_count(), "processor": processor(), "kernel": platform.release(),
-        "load": os.getloadavg()[0], "python": platform.python_version(),
+        "commit": COMMIT, "cores": os.cpu_count(), "processor": processor(), "kernel": platform.release(),
+        "load": LOAD, "python": platform.python_version(),
         "versions": versions(),
     }
 
@@ -78,6 +86,7 @@ def keep(name, data, broken=()):
     path = RESULTS / f"{name}.json"
     seconds = time.monotonic() - BEGAN
     path.write_text(json.dumps({"bench": name, **surroundings(), "seconds": round(seconds), **data}, indent=1) + "\n")
+    broken = [*broken, *([f"took {duration(seconds)}, promised {duration(LONGEST)}"] if seconds > LONGEST else [])]
     for text in broken:
         print("not as promised:", text)
     print(f"{name} took {duration(seconds)}; raw samples: {path}")

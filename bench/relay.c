@@ -1,5 +1,5 @@
 /* A second process before a server, and nothing else: it hands on bytes without a look at them. What a server
- * keeps of its requests/s behind it is the most that a gateway before a worker of the same speed can reach.
+ * keeps of its requests/s behind it says what it costs to be two processes.
  *
  *   relay PORT SOCKET COMMAND...
  *

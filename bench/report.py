@@ -1,7 +1,7 @@
 """Keeps the raw samples of build/bench/ in docs/bench/, thinned, and writes docs/BENCHMARKS.md, its plots and README's table from
 what is there then (`make bench-report`).
 
-Nothing here is typed by hand: a figure that no bench has measured is not in the report.
+Figures come from there alone; what causes.md says of them is written by hand.
 """
 
 import argparse
@@ -196,7 +196,7 @@ def warm(data):
                          f"{statistics.median(run[1] for run in runs):.1f}", f"{statistics.median(run[2] for run in runs) * 1e6:.0f}"]
                 peer = verdict.relayed(name)
                 beside = [("leangate", name) if name != "leangate" else None, (name, peer) if peer in results else None]
-                rows.append(cells + [f"{verdict.ratio(results, pair[1], column, pair[0]):.2f}" if pair else ""
+                rows.append(cells + [spread(verdict.each(results[pair[0]], results[pair[1]], lambda run: run[column]), 2) if pair else ""
                                      for pair in beside for column in (0, 1)])
         parts += [f"### {app}", plot_warm(app, by_connections),
                   table(["connections", "server", "requests/s", "CPU, us a request", "p50, us", "leangate's requests/s by its", "CPU",
@@ -229,12 +229,11 @@ def pace(data):
         words = {"quiet": "reads its body, quiet", "slow": "the same beside four uploads at 1 KB/s"}.get(app, app)
         for name, runs in results.items():
             cells = [f"{statistics.median(percentile(run, share) for run in runs) * 1e3:.2f}" for share in (0.5, 0.99)]
-            ratio = verdict.p99s(results["leangate"], runs)
             peer = verdict.relayed(name)
-            rows.append([words, name, *cells, "" if name == "leangate" else f"{ratio:.2f}",
+            rows.append([words, name, *cells, "" if name == "leangate" else spread(verdict.each(results["leangate"], runs, verdict.p99), 2),
                          f"{verdict.p99s(runs, results[peer]):.2f}" if peer in results else ""])
     return [f"## Latency at {data['rate']} requests/s", plot_pace(data["samples"]["quiet"], data["samples"]["slow"]),
-            "One kept connection. A request that fails, or has no answer in five seconds, counts as five. `+relay` as above.",
+            "One kept connection; a request counts from when it was due; the ratio is the median over the rounds (least to most). A request that fails, or has no answer in five seconds, counts as five. `+relay` as above.",
             table(["app", "server", "p50, ms", "p99, ms", "leangate's p99 by its", "behind the relay by alone"], rows)]
 
 
@@ -364,12 +363,12 @@ def memory(data):
     gateway, found = data["gateway"], ["## Memory, each server alone"]
     if "hello" in data["samples"]:
         found.append(plot_memory(data["samples"]["hello"]))
-    rows = [[group, name, *(f"{spread([run[phase][1] / 1024 for run in runs])}; {verdict.megabytes(runs, phase, 2):.1f}"
+    rows = [[group, name, *(f"{spread([run[phase][1] / 1024 for run in runs])}; {verdict.megabytes(runs, phase, 2):.1f}; {verdict.megabytes(runs, phase, 0):.1f}"
                             for phase in ("before", "warm", "after"))] for group, servers in data["samples"].items()
             for name, runs in servers.items()]
     more = (gateway["thousand"][2] - gateway["idle"][2]) / 1024
     return found + [
-        "PSS (least to most); private dirty, of all processes in MB, medians: before any request, warm, and some seconds after the last one "
+        "PSS (least to most); private dirty; RSS, of all processes in MB, medians: before any request, warm, and some seconds after the last one "
         "(leangate's worker is gone then).", table(["app", "server", "before", "warm", "after"], rows),
         f"The gateway alone with three apps: PSS {gateway['idle'][1]} kB, private dirty {gateway['idle'][2]} kB, {gateway['wakeups']} wake-ups in "
         f"{gateway['seconds']} s; with 1,000 apps {more:.2f} MB more. A warm hello has {gateway['warm'][1] - gateway['python'][1]} kB more "
@@ -422,8 +421,9 @@ def front(data):
     rows = [[name, spread([run[0] for run in runs], 0), f"{statistics.median(run[1] for run in runs):.1f}"]
             for name, runs in data["samples"].items()]
     ratio = verdict.ratio(data["samples"], "lighttpd", 0)
+    short = "" if ratio >= data["promised"] else " **It falls short.**"
     return ["## A static file", f"1 KB over {data['connections']} kept connections, access log {'to a file' if data['log'] else 'off'}: "
-            f"{ratio:.2f} × lighttpd's requests/s (promised {data['promised']}).", table(["server", "requests/s", "CPU, us a request"], rows)]
+            f"{ratio:.2f} × lighttpd's requests/s (promised {data['promised']}).{short}", table(["server", "requests/s", "CPU, us a request"], rows)]
 
 
 def slow(data):
@@ -431,8 +431,10 @@ def slow(data):
         runs = [phases[which] for phases in data["rounds"]]
         return [name, *(spread([percentile(run, share) * 1e6 for run in runs], 0) for share in (0.5, 0.99))]
     ratio = statistics.median(statistics.median(loaded) / statistics.median(quiet) for quiet, loaded in data["rounds"])
+    short = "" if ratio <= data["promised"] else " **It falls short.**"
+    moved = f" Those moved {data['moved'][0]:,} bytes of heads and {data['moved'][1]:,} of answers." if "moved" in data else ""
     return ["## Beside slow clients", f"An ordinary client of leangate beside {data['dribblers']} that dribble the head of a request and "
-            f"{data['readers']} that read a large answer at 1 KB/s: its median is {ratio:.2f} × the quiet one (promised {data['promised']}).",
+            f"{data['readers']} that read a large answer at 1 KB/s: its median is {ratio:.2f} × the quiet one (promised {data['promised']}).{short}{moved}",
             table(["", "p50, us", "p99, us"], [row("quiet", 0), row("beside them", 1)])]
 
 
@@ -443,11 +445,11 @@ PARTS = {"memory": memory, "curves": curves, "density": density, "cold": cold, "
 def source(data):
     versions = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
     return (f"{data['when']}, commit {data['commit']}, Python {data['python']}, {data['cores']} cores of {data['processor']}, "
-            f"Linux {data['kernel']}, load {data['load']:.1f} at the end. {versions}.")
+            f"Linux {data['kernel']}, load {data['load']:.1f} before it. {versions}.")
 
 
-HEAD = ("# Benchmarks", "Made by `make bench-report` from docs/bench/*.json, which the benches have kept; not edited by hand. Machines are "
-        "noisy: the ratios are the result, absolute times only inform.")
+HEAD = ("# Benchmarks", "Made by `make bench-report` from docs/bench/*.json, which the benches have kept, and, for why something is less than it must be, from "
+        "bench/causes.md; not edited by hand. Machines are noisy: the ratios are the result, absolute times only inform.")
 
 
 def main():

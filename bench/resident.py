@@ -42,15 +42,15 @@ def bare_asyncio(port, directory):
 
 def express(port, directory):
     home = PREPARED / "express"
+    shutil.copytree(APPS / "express", home, dirs_exist_ok=True)
     if not (home / "node_modules/express").exists():
-        shutil.copytree(APPS / "express", home, dirs_exist_ok=True)
         subprocess.run([find("npm"), "install", "--silent", "--no-fund", "--no-audit", "express@5.3.0"], cwd=home, check=True)
     return [[find("node"), str(home / "server.js"), str(port)]]
 
 
 def go(port, directory):
-    binary = PREPARED / "hello-go"
-    if not binary.exists():
+    binary, source = PREPARED / "hello-go", APPS / "go/main.go"
+    if not binary.exists() or binary.stat().st_mtime < source.stat().st_mtime:
         PREPARED.mkdir(parents=True, exist_ok=True)
         subprocess.run([find("go"), "build", "-o", str(binary), "main.go"], cwd=APPS / "go", check=True,
                        env=dict(os.environ, GO111MODULE="off"))

@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 BINARY = os.environ.get("LEANGATE_BIN") or str(ROOT / "build/leangate")
 PATIENCE = 20
 # Bytecode is cached as everywhere, and no variable of the caller steers a server.
-FAIR = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "LEANGATE_", "UVICORN_", "GRANIAN_"))}
+STEERING = "PYTHON", "LEANGATE_", "UVICORN_", "GRANIAN_", "GUNICORN_", "WEB_CONCURRENCY", "UWSGI_", "GOGC", "GOMAXPROCS", "GOMEMLIMIT", "GODEBUG", "NODE_"
+FAIR = {name: value for name, value in os.environ.items() if not name.startswith(STEERING)}
 
 
 # Debian keeps some servers where only root's PATH leads; the last is what tests/support/need-servers unpacks.
@@ -25,7 +26,7 @@ SEARCHED = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin:{ROOT}/build
 def find(program):
     path = shutil.which(program, path=SEARCHED)
     if path is None:
-        raise SystemExit(f"{program} is missing: tests/support/need-packages bench")
+        raise SystemExit(f"{program} is missing: tests/support/need-packages bench bench-peers")
     return path
 
 
@@ -71,7 +72,7 @@ class Failed(Exception):
 def leave_out(name, error):
     """Names a peer that is not measured, and why; without leangate there is nothing to measure."""
     if name.startswith("leangate"):
-        raise error
+        raise SystemExit(f"{name} cannot be measured: {error}")
     print(f"  left out: {name}: {(str(error).splitlines() or [repr(error)])[0]}", flush=True)
 
 
@@ -140,12 +141,21 @@ def load(port, connections, seconds, path="/"):
     return int(re.search(r"(\d+) requests in", text)[1]), float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1]), latency
 
 
-def starves(port, connections):
-    """Whether the last of so many clients waits for its answer as long as wrk keeps the others busy: wrk does not count a request
-    that was not answered before the end."""
-    with subprocess.Popen(wrk(port, connections - 1, 1), stdout=subprocess.DEVNULL):
+LATE = 0.5  # seconds
+
+
+def was_late(port, connections):
+    """Whether the last of so many clients has no answer for as long as wrk keeps the others busy."""
+    with subprocess.Popen(wrk(port, connections - 1, 1), stdout=subprocess.DEVNULL) as others:
         time.sleep(0.3)
         begun = time.monotonic()
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            return get(port)[0] != 200 or time.monotonic() - begun > 0.5
-    return True
+        status = get(port)[0]
+        took = time.monotonic() - begun
+    if status != 200 or others.returncode != 0:
+        raise SystemExit(f"a request failed beside {connections - 1} clients of wrk: {status}, wrk: {others.returncode}")
+    return took > LATE
+
+
+def starves(port, connections):
+    """Whether that is so three times in a row: wrk does not count a request that was not answered before the end."""
+    return all(was_late(port, connections) for _ in range(3))

@@ -117,6 +117,8 @@ def slow_clients(port, options):
             raise Failed("the slow clients do not come in")
         time.sleep(2)  # all have moved
         yield counts
+        if not process.is_alive():
+            raise Failed("the slow clients have ended")
     finally:
         process.terminate()
         process.join()
@@ -190,10 +192,14 @@ def main():
         except Failed as problem:
             raise SystemExit(str(problem)) from None
     ratio = tell(rounds, done, options)
+    loaded = options.rounds * options.seconds
+    due = loaded * options.dribblers, loaded * options.readers * 1024  # a byte, and 1 KB a second
+    idle = [f"the slow clients moved {moved} bytes of {what}, due: {at_least}" for what, moved, at_least in zip(("heads", "answers"), done, due)
+            if moved < at_least / 2]
     return record.keep("slow", {"unit": "s", "columns": ["quiet", "loaded"], "dribblers": options.dribblers,
-                                "readers": options.readers, "promised": PROMISE,
+                                "readers": options.readers, "promised": PROMISE, "moved": done,
                                 "rounds": [[[round(taken, 6) for taken in phase] for phase in phases] for phases in rounds]},
-                       [f"{ratio:.2f} x the quiet median, promised {PROMISE}"] if ratio > PROMISE else [])
+                       idle + ([f"{ratio:.2f} x the quiet median, promised {PROMISE}"] if ratio > PROMISE else []))
 
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ def fork_beside_persistent(name, rounds):
           f"{f' ({beside})' if beside else ''}{'' if more <= most_ms and mb <= most_mb else '   BROKEN'}")
     return [{"what": f"mode fork, {name}: ms a request" + ("" if alone else " more than persistent"), "value": more, "most": most_ms,
              "samples": took},
-            {"what": f"mode fork, {name}: MB private per copy" + (f" ({beside})" if beside else ""), "value": mb, "most": most_mb,
+            {"what": f"mode fork, {name}: MB private per copy" + (f" that answers an async def ({beside})" if beside else ""), "value": mb, "most": most_mb,
              "samples": {"copies": copies, "bare fork": bare}}]
 
 
