@@ -128,7 +128,7 @@ fuzz_targets    = $(sort $(patsubst FUZZ_%,%,$(filter-out FUZZ_LIBS_%,$(filter F
 
 replays         = $(fuzz_targets:%=$(B)/replay/fuzz_%)
 
-benches         = bench-memory bench-warm bench-pace bench-curves bench-density bench-lazy bench-front bench-slow bench-life \
+benches         = bench-memory bench-warm bench-pace bench-curves bench-density bench-lazy bench-front bench-slow bench-life bench-script \
                   bench-worker bench-containers bench-report
 
 .DEFAULT_GOAL = all
@@ -186,7 +186,7 @@ bench-needs: all
 	@tests/support/need-packages bench
 	@tests/support/need-venv $(PYTHON) $(B)/bench-venv bench/requirements.txt bench/requirements-peers.txt
 
-bench-curves bench-memory bench-warm bench-pace bench-front bench-containers: bench-peers
+bench-curves bench-memory bench-warm bench-front bench-script bench-containers: bench-peers
 
 # Who cannot be had is left out, and named by the bench.
 bench-peers:
@@ -207,6 +207,7 @@ bench-lazy: ## the share of cold requests against the gap between requests
 bench-front: ## requests/s of a 1 KB static file beside lighttpd's (ARGS=--no-log)
 bench-slow: ## latency of an ordinary client beside 1,100 slow ones
 bench-life: ## cold starts, a rush, 1,000 apps, and what stays after 100,000 requests, 1,000 starts and 50 reloads
+bench-script: ## a plain script beside lighttpd's CGI
 bench-worker: ## a worker alone: mode fork beside persistent, memory of copies, memory after 100,000 requests (ARGS="--requests 0")
 bench-containers: ## one endpoint per container: images and memory of their cgroups, where podman or docker runs (root)
 bench-report: ## docs/BENCHMARKS.md with its plots, and README's table, from what the other benches have kept

@@ -15,7 +15,7 @@ from pathlib import Path
 from record import NOT_AS_PROMISED, duration
 
 BENCH = Path(__file__).resolve().parent
-PARTS = ("memory", "cold", "warm", "pace", "curves", "density", "lazy", "front", "slow", "life", "worker", "containers", "report")
+PARTS = ("memory", "cold", "warm", "pace", "curves", "density", "lazy", "front", "slow", "life", "script", "worker", "containers", "report")
 LIMIT = 30 * 60  # seconds; each is to take less than 20 minutes on two cores
 WORDS = {0: "ok", NOT_AS_PROMISED: "ran; not all is as promised"}
 
@@ -70,6 +70,7 @@ QUICK = {
     "front": "--rounds 1 --seconds 1",
     "slow": "--rounds 1 --seconds 2 --dribblers 50 --readers 5",
     "life": "--runs 2 --requests 2000 --starts 5 --reloads 2",
+    "script": "--rounds 1 --seconds 1",
     "worker": "--rounds 20 --requests 0",
     "containers": "--rounds 1 --before 3 --load 3 --after 4 --keep-caches",
     "report": "--trial",

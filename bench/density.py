@@ -143,7 +143,7 @@ def main():
                         leave_out(f"{name} at {count}", error)
                         gone.add(name)
             print(f"round {number + 1} of {options.rounds}", flush=True)
-    samples = {name: {str(count): runs for count, runs in counts.items() if len(runs) == options.rounds} for name, counts in samples.items()}
+    samples = {name: {count: runs for count, runs in counts.items() if len(runs) == options.rounds} for name, counts in samples.items()}
     tell(samples, singles)
     data = {"unit": "kB", "columns": ["rss", "pss", "private_dirty"], "alone": singles, "samples": samples}
     return record.keep("density", data, falls_short({"density": data}, "density"))

@@ -85,12 +85,11 @@ def lighttpd_cgi(spec, port):
 WSGI = {"leangate": leangate, "granian": granian_wsgi, "gunicorn": gunicorn, "uwsgi": uwsgi, "uwsgi-64": uwsgi_64, "bjoern": bjoern}
 FLASK = {"leangate": leangate, "granian": granian_wsgi, "uvicorn": uvicorn_wsgi, "gunicorn": gunicorn, "uwsgi-64": uwsgi_64, "bjoern": bjoern}
 ASGI = {"leangate": leangate, "granian": granian_asgi, "uvicorn": uvicorn}
-SCRIPT = {"leangate": leangate, "lighttpd, mod_cgi": lighttpd_cgi}
+SCRIPT = "hello_script.py", {"leangate": leangate, "lighttpd, mod_cgi": lighttpd_cgi}
 # app: (what is served, who serves it, which of them a second time behind the relay: those that do all in one process and may be ahead)
 COMPARED = {
     "hello-wsgi": ("hello_wsgi:app", WSGI, ("granian", "uwsgi", "uwsgi-64", "bjoern")), "flask": ("hello_flask:app", FLASK, ()),
     "hello-asgi": ("hello_asgi:app", ASGI, ("granian", "uvicorn")), "fastapi": ("hello_fastapi:app", ASGI, ("granian", "uvicorn")),
-    "script": ("hello_script.py", SCRIPT, ()),
 }
 
 

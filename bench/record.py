@@ -148,6 +148,7 @@ THINNED = {
     "curves": lambda data: data | {"curves": {name: sparse(samples) for name, samples in data["curves"].items()}},
     "pace": lambda data: data | {"samples": {app: {name: [grid(run) for run in runs] for name, runs in results.items()}
                                              for app, results in data["samples"].items()}},
+    "script": lambda data: data | {"paced": {name: [grid(run) for run in runs] for name, runs in data["paced"].items()}},
     "worker": lambda data: data | {"figures": [sparse_figure(figure) for figure in data["figures"]]},
     "slow": lambda data: data | {"rounds": [[grid(phase) for phase in phases] for phases in data["rounds"]]},
 }

@@ -426,6 +426,16 @@ def front(data):
             f"{ratio:.2f} × lighttpd's requests/s (promised {data['promised']}).{short}", table(["server", "requests/s", "CPU, us a request"], rows)]
 
 
+def script(data):
+    rows = [[f"{connections} connection{'' if connections == '1' else 's'}", name, spread([run[0] for run in runs], 0),
+             f"{statistics.median(run[1] for run in runs) / 1e3:.1f}", spread([run[2] * 1e3 for run in runs])]
+            for connections, results in data["samples"].items() for name, runs in results.items()]
+    rows += [[f"{data['rate']} requests/s", name, "", "", f"{statistics.median(percentile(run, 0.5) for run in runs) * 1e3:.1f}"]
+             for name, runs in data["paced"].items()]
+    return ["## A plain script", "bench/apps/hello_script.py, as it is: `leangate hello_script.py` (mode fork, a process for each request), and lighttpd's mod_cgi, "
+            "which starts the interpreter for each.", table(["", "server", "requests/s", "CPU, ms a request", "p50, ms"], rows)]
+
+
 def slow(data):
     def row(name, which):
         runs = [phases[which] for phases in data["rounds"]]
@@ -439,7 +449,7 @@ def slow(data):
 
 
 PARTS = {"memory": memory, "curves": curves, "density": density, "cold": cold, "warm": warm, "pace": pace, "lazy": lazy, "front": front,
-         "slow": slow, "life": figures("The life of workers", "life"), "worker": figures("A worker alone", "worker"), "containers": containers}
+         "slow": slow, "life": figures("The life of workers", "life"), "script": script, "worker": figures("A worker alone", "worker"), "containers": containers}
 
 
 def source(data):

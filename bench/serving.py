@@ -56,12 +56,12 @@ def tree(pid):
 
 
 def cpu(pid):
-    """Seconds that a process and all below it have spent so far."""
+    """Seconds that a process and all below it have spent so far, those that have ended included."""
     ticks = 0
     for one in tree(pid):
         with contextlib.suppress(OSError):
             fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
+            ticks += sum(int(field) for field in fields[11:15])  # its own, and of children that it has waited for
     return ticks / os.sysconf("SC_CLK_TCK")
 
 

@@ -4,6 +4,7 @@ Pure: the report and a test read the same rows. Ratios are medians over the roun
 holds on a noisy machine from 0.95 on; nothing else has a margin.
 """
 
+import json
 import re
 import statistics
 from collections import namedtuple
@@ -132,7 +133,7 @@ def idle(results):
 
 
 def density(results):
-    samples = (results["density"] or {}).get("samples", {}).get("leangate", {})  # keys are text, as JSON has them
+    samples = (results["density"] or {}).get("samples", {}).get("leangate", {})
     if "1" not in samples or "100" not in samples:
         return []
     more = statistics.median(many["idle"][PSS] - one["idle"][PSS] for many, one in zip(samples["100"], samples["1"])) / 1024
@@ -273,6 +274,7 @@ def cells(findings):
 
 def falls_short(results, *keys):
     """What does not hold in these rows, as text."""
+    results = json.loads(json.dumps(results))  # as it is kept: keys are text
     return [f"{finding.what}: {finding.figure}" for row in ROWS if row.key in keys for finding in row.judge(results) if finding.holds is False]
 
 

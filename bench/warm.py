@@ -23,7 +23,6 @@ from serving import Failed, cpu, free_port, leave_out, load, server, starves
 from verdict import falls_short, ratio, relayed
 
 CONNECTIONS = 1, 16, 64
-FEWER = {"script": (1, 16)}  # where each request is a process, and 64 of them only wait for a processor
 
 
 def start_all(spec, servers, directory, running):
@@ -97,7 +96,7 @@ def main():
         with contextlib.ExitStack() as running:
             directory = running.enter_context(tempfile.TemporaryDirectory())
             servers = start(app, options.peer and ["leangate", *options.peer], directory, running)
-            for connections in options.connections or FEWER.get(app, CONNECTIONS):
+            for connections in options.connections or CONNECTIONS:
                 left = starving(servers, connections)
                 starved.setdefault(app, {})[connections] = left
                 results = measure(servers, options.rounds, connections, options.seconds)

@@ -103,6 +103,8 @@ def test_less_by_being_two_processes_is_what_the_peer_itself_does_not_exceed_beh
         row, = (row for row in verdict.ROWS if row.key == "warm-hello")
         return verdict.cells(row.judge(results))[1], verdict.falls_short(results, "warm-hello")
 
+    counted = {"warm": {"samples": {"hello-wsgi": {16: {"leangate": [[1, 1, 0]], "granian": [[2, 1, 0]]}}}, "starved": {}}}  # by int, as measured
+    assert verdict.falls_short(counted, "warm-hello") == [f"hello-wsgi, granian at 16: {in_each('0.50')}"]
     bold = "hello-wsgi, bjoern at 16: 0.60 × (0.60 to 0.60), itself behind a relay"
     assert verdict_of(700) == ("**falls short**", [f"{bold} 0.70"])
     assert verdict_of(630) == ("**less, by being two processes**", [f"{bold} 0.63"])  # 0.95 × 0.63
