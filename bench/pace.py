@@ -22,7 +22,8 @@ RATE = 100  # requests/s
 TIMEOUT = 5.0  # seconds
 SLOTS = 4
 SLOW_BODY = 60 * 1024  # bytes, at 1 KB/s: longer than a run
-RELAYED = "granian", "uvicorn"  # those whose 99th percentile is to be reached
+REACHED = "granian", "uvicorn"  # those whose 99th percentile is to be reached: it is of twice as many requests
+BESIDES = "uwsgi-64", "bjoern"  # what else is shown
 BESIDE_SLOW = ("reads_wsgi:app", {name: peers.WSGI[name] for name in ("leangate", "gunicorn", "uwsgi")})
 
 
@@ -135,19 +136,20 @@ def tell(words, results):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=5, help="of each run")
+    parser.add_argument("--seconds", type=int, default=5, help="of each run, or half of it")
     parser.add_argument("--app", action="append", choices=peers.COMPARED)
     options = parser.parse_args()
     samples = {}
     with tempfile.TemporaryDirectory() as directory:
         for app in options.app or peers.COMPARED:
             with contextlib.ExitStack() as running:
-                spec, servers, _ = peers.COMPARED[app]
-                ports = start_all(spec, peers.with_relays(servers, RELAYED, directory), directory, running)
+                spec, servers, relayed_too = peers.COMPARED[app]
+                shown = {name: command for name, command in servers.items() if name in ("leangate", *REACHED, *BESIDES)}
+                ports = start_all(spec, peers.with_relays(shown, set(REACHED) & set(relayed_too), directory), directory, running)
                 samples[app] = {name: [] for name in ports}
                 for number in range(options.rounds):
                     for name, port in list(ports.items())[:: 1 if number % 2 else -1]:
-                        samples[app][name].append(paced(port, options.seconds))
+                        samples[app][name].append(paced(port, options.seconds * (1 if name in BESIDES else 2)))
             tell(f"{app}, {RATE} requests/s", samples[app])
         with contextlib.ExitStack() as running:
             ports = start_all(*BESIDE_SLOW, directory, running)
