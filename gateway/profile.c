@@ -26,9 +26,9 @@ static const struct conf_app *choose(const struct conf *conf)
     return NULL;
 }
 
-/* python -c CODE LIBRARY DIRECTORY [PATH ...] -- and the worker's own arguments. */
-static const char **arguments(const struct conf *conf, const struct command *command, const char *library,
-                              const char *directory)
+/* python -c CODE LIBRARY DIRECTORY NAME [PATH ...] -- and the worker's own arguments. */
+static const char **arguments(const struct conf *conf, const struct conf_app *app,
+                              const struct command *command, const char *library, const char *directory)
 {
     size_t count = FIXED + conf->profiled.count, n = 0;
     while (command->argv[count - FIXED - conf->profiled.count] != NULL)
@@ -41,6 +41,7 @@ static const char **arguments(const struct conf *conf, const struct command *com
     argv[n++] = code;
     argv[n++] = library;
     argv[n++] = directory;
+    argv[n++] = app->name;
     for (uint32_t i = 0; i < conf->profiled.count; i++)
         argv[n++] = conf->profiled.items[i];
     argv[n++] = "--";
@@ -79,7 +80,7 @@ enum gateway_exit profile_run(const struct conf *conf)
     char *library = library_find(), *directory = getcwd(NULL, 0);
     struct command *command =
         library != NULL && directory != NULL ? command_new(conf, app, library, &error) : NULL;
-    const char **argv = command != NULL ? arguments(conf, command, library, directory) : NULL;
+    const char **argv = command != NULL ? arguments(conf, app, command, library, directory) : NULL;
     if (argv != NULL)
         become(app, command->program, argv);
     else

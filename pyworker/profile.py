@@ -1,13 +1,12 @@
 """`leangate profile APP [/PATH ...]`: what a start of the app and the memory of its worker consist of.
 
-python -c ... LIBRARY DIRECTORY [/PATH ...] -- ARGUMENTS, run by the app's own interpreter in the app's directory and with its
+python -c ... LIBRARY DIRECTORY NAME [/PATH ...] -- ARGUMENTS, run by the app's own interpreter in the app's directory and with its
 environment. ARGUMENTS are those of a worker, which is started a few times as the gateway does it, and once with --trace. The
-flame chart goes into DIRECTORY.
+flame chart goes into DIRECTORY, under the app's NAME.
 """
 
 import json
 import os
-import re
 import socket
 import statistics
 import struct
@@ -309,7 +308,7 @@ def flame_chart(imports):
 
 
 def main():
-    directory, *rest = sys.argv[2:]
+    directory, name, *rest = sys.argv[2:]
     mark = rest.index("--")
     paths, arguments = rest[:mark] or ["/"], rest[mark + 2 :]
     try:
@@ -324,7 +323,7 @@ def main():
     tell_conclusions(parts, seen, rows, answers)
     if scripts:
         tell_preload(seen["imports"], {after for option, after in zip(arguments, arguments[1:]) if option == "--preload"})
-    file = os.path.join(directory, "profile-%s.svg" % re.sub(r"[^A-Za-z0-9_.-]+", "-", arguments[-1]).strip("-."))
+    file = os.path.join(directory, "profile-%s.svg" % name)
     try:
         with open(file, "w") as out:
             out.write(flame_chart(seen["imports"]))

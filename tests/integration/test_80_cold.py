@@ -285,7 +285,7 @@ def test_profile(tmp_path):
     assert result.stdout.index("  heavy") < result.stdout.index("  late_import\n")
     assert "heavy (1 module," in result.stdout and "late_import (1" not in result.stdout
     assert "/late?a=b: Status: 200 OK" in result.stdout
-    chart = ElementTree.parse(tmp_path / "profile-shop-app.svg")
+    chart = ElementTree.parse(tmp_path / "profile-shop.svg")
     assert any("heavy: " in title.text for title in chart.iter("{http://www.w3.org/2000/svg}title"))
     assert all(re.fullmatch("#[0-9a-f]{3,6}", box.get("fill")) for box in chart.iter("{http://www.w3.org/2000/svg}rect"))
     assert {"shop", "heavy"} <= {text.text for text in chart.iter("{http://www.w3.org/2000/svg}text")}
@@ -299,6 +299,7 @@ def test_profile_of_an_app_of_a_file(tmp_path):
                                           "[app:shop]\ndirectory = there\nmodule = shop:app\n")
     result = run(tmp_path, "profile", "-c", "gateway.ini", "shop", "/x")
     assert result.returncode == 0 and "/x: Status: 200 OK" in result.stdout, result.stderr
+    assert (tmp_path / "profile-shop.svg").is_file()  # after its name: several may have one module
     result = run(tmp_path, "profile")
     assert result.returncode == 2 and "-c FILE NAME for [app:NAME]" in result.stderr
 
