@@ -2,6 +2,7 @@
 #include "listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,12 +96,17 @@ static void remember_file(struct listener *l)
     l->file = st.st_ino;
 }
 
-/* Unless another socket has taken its place: that of a successor which was started under the same name. */
-static void remove_file(const struct listener *l)
+/* Not if another socket has taken its place: that of a successor which was started under the same name. */
+static bool has_file(const struct listener *l)
 {
     struct stat st;
-    if (unix_path(l) != NULL && lstat(unix_path(l), &st) == 0 && st.st_dev == l->device &&
-        st.st_ino == l->file)
+    return unix_path(l) != NULL && lstat(unix_path(l), &st) == 0 && st.st_dev == l->device &&
+           st.st_ino == l->file;
+}
+
+static void remove_file(const struct listener *l)
+{
+    if (has_file(l))
         unlink(unix_path(l));
 }
 
@@ -152,6 +158,16 @@ bool listener_open(struct list *list, struct conn_pool *pool, const struct conf 
     if (!ok)
         snprintf(error, NET_ERROR_MAX * 2, "cannot listen on %s: %s", spec, reason);
     return ok;
+}
+
+void listener_change(struct listener *l, const struct conf *before, const struct conf *conf)
+{
+    if (conf->backlog != before->backlog && !inherit_meant(l->spec) &&
+        listen(l->io.fd, (int)conf->backlog) == -1)
+        log_warning("the backlog of %s stays as it was: %s", l->url, strerror(errno));
+    if (conf->listen_mode != before->listen_mode && has_file(l) &&
+        fchmodat(AT_FDCWD, unix_path(l), (mode_t)conf->listen_mode, AT_SYMLINK_NOFOLLOW) == -1)
+        log_warning("the mode of %s stays as it was: %s", l->url, strerror(errno));
 }
 
 void listener_start(struct listener *l)

@@ -32,6 +32,10 @@ struct listener {
 bool listener_open(struct list *list, struct conn_pool *pool, const struct conf *conf, const char *spec,
                    char error[NET_ERROR_MAX * 2]);
 
+/* Gives a socket that stays open another backlog and mode, where the configurations differ in them. What
+ * cannot be is told. */
+void listener_change(struct listener *listener, const struct conf *before, const struct conf *conf);
+
 /* Begins to accept. */
 void listener_start(struct listener *listener);
 

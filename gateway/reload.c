@@ -129,14 +129,17 @@ static bool open_fresh(struct change *change, const struct conf *conf)
     return true;
 }
 
-/* Those that are not meant any more are closed, after what has come to them; the new ones begin. */
-static void apply(struct change *change)
+/* Those that are not meant any more are closed, after what has come to them; those that stay are changed; the
+ * new ones begin. */
+static void apply(struct change *change, const struct conf *before)
 {
     struct list *node, *after;
     LIST_EACH (node, after, change->listeners) {
         struct listener *l = LIST_OBJECT(node, struct listener, node);
-        if (is_meant(change, l))
+        if (is_meant(change, l)) {
+            listener_change(l, before, change->pool->conf);
             continue;
+        }
         log_info("no longer on %s", l->url);
         listener_accept_all(l);
         listener_free(l);
@@ -231,7 +234,7 @@ bool reload_run(const struct reload *reload)
     bool good = open_fresh(&changes[0], conf) && open_fresh(&changes[1], conf) && reload_build(reload, conf);
     for (int i = 0; i < 2; i++)
         if (good)
-            apply(&changes[i]);
+            apply(&changes[i], before.conf);
         else
             listener_free_all(&changes[i].fresh);
     if (good)

@@ -4,6 +4,8 @@ request is lost by it."""
 import os
 import re
 import signal
+import socket
+import stat
 import subprocess
 import shutil
 import time
@@ -13,7 +15,7 @@ import pytest
 import rawhttp
 
 from fakeworker import install, journal
-from gateway import app, ini, wait_until
+from gateway import app, ini, proc_state, wait_until
 from load import Load
 
 
@@ -136,6 +138,45 @@ def test_listeners(launch, tmp_path):
         for index in range(2):
             with gateway.connect(index) as again:
                 assert again.get("/").status == 200
+
+
+def held(gateway, path):
+    """How many connections the kernel holds for it while it accepts none."""
+    gateway.send_signal(signal.SIGSTOP)
+    wait_until(lambda: proc_state(gateway.pid) == "T", "the stop")
+    clients = []
+    try:
+        while True:
+            clients.append(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
+            clients[-1].connect(path)
+    except BlockingIOError:
+        return len(clients) - 1
+    finally:
+        for client in clients:
+            client.close()
+        gateway.send_signal(signal.SIGCONT)
+
+
+def test_backlog_and_mode_of_a_socket_that_stays(launch, tmp_path):
+    path = tmp_path / "one.sock"
+    gateway = launch({"gateway": {"listen": f"unix:{path}", "backlog": 3, "listen_mode": "0600"}} | kitchen())
+    before = path.stat()
+    assert held(gateway, str(path)) == 4 and stat.S_IMODE(before.st_mode) == 0o600
+    gateway.config.write_text(ini({"gateway": {"listen": f"unix:{path}", "backlog": 7, "listen_mode": "0666"}} | kitchen()))
+    hup(gateway)
+    assert held(gateway, str(path)) == 8 and stat.S_IMODE(path.stat().st_mode) == 0o666
+    assert path.stat().st_ino == before.st_ino and gateway.get("/").status == 200
+
+
+def test_the_mode_of_what_has_taken_the_name_of_a_socket_stays(launch, tmp_path):
+    path, other = tmp_path / "one.sock", tmp_path / "other"
+    gateway = launch({"gateway": {"listen": ["127.0.0.1:0", f"unix:{path}"]}} | kitchen())
+    other.touch(0o600)
+    path.unlink()
+    path.symlink_to(other)
+    gateway.config.write_text(ini({"gateway": {"listen": ["127.0.0.1:0", f"unix:{path}"], "listen_mode": "0666"}} | kitchen()))
+    hup(gateway)
+    assert stat.S_IMODE(other.stat().st_mode) == 0o600 and gateway.get("/").status == 200
 
 
 def test_log_level_and_files(launch, tmp_path):
