@@ -11,7 +11,10 @@
 
 #include "command.h"
 
-enum { BACKLOG_MIN = 128 };
+enum {
+    BACKLOG_MIN = 128,
+    CONCURRENCY_AUTO = 256 /* the most that a worker chooses by itself: asgi */
+};
 
 /* The descriptors of both ends; -1 where there is none. */
 struct ends {
@@ -58,6 +61,13 @@ static int open_ends(struct ends *e)
     return 0;
 }
 
+/* Twice what it serves at once: a connection that is given up before it was accepted keeps its place. */
+static int backlog_of(const struct conf_app *app)
+{
+    int64_t serves = app->concurrency != CONF_AUTO ? app->concurrency : CONCURRENCY_AUTO;
+    return 2 * serves > BACKLOG_MIN ? (int)(2 * serves) : BACKLOG_MIN;
+}
+
 /* The pid, or -1 with *error and errno as launch_worker has it. */
 static pid_t start_process(const struct conf *conf, const struct conf_app *app, const char *library,
                            struct spawn *spawn, struct conf_error *error)
@@ -85,7 +95,7 @@ int launch_worker(struct launch *l, const struct conf *conf, const struct conf_a
         {-1, -1},
         {-1, -1}
     };
-    if (spawn_socket(&l->socket, BACKLOG_MIN) == -1) {
+    if (spawn_socket(&l->socket, backlog_of(app)) == -1) {
         explain(app, error,
                 "cannot make the worker's socket in $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR, $TMPDIR or /tmp");
         goto fail;

@@ -396,6 +396,17 @@ def test_a_server_that_dies_while_it_is_replaced_has_crashed(launch, tmp_path):
     gateway.err.wait(r"^error: own: worker \d+ exited with status 7$")
 
 
+def test_all_that_it_may_serve_at_once_fits_into_its_socket(launch):
+    """Also of a server that accepts none of them."""
+    gateway = launch({"app:own": {"command": "sleep 60", "concurrency": 200}})
+    clients = [gateway.connect() for _ in range(200)]
+    for client in clients:
+        client.request("GET", "/")
+    wait_until(lambda: sockets(gateway) == 1 + 2 * len(clients), "listener, clients and their connections")
+    for client in clients:
+        client.close()
+
+
 def test_it_inherits_a_socket_and_nothing_else(on_demand):
     gateway = on_demand()
     assert gateway.get("/index.php").status == 200
