@@ -33,7 +33,8 @@ static const char usage[] =
     "  -h, --help          print this\n"
     "\n"
     "Each key of gateway.ini is a flag and a variable: --log-format json, LEANGATE_LOG_FORMAT=json.\n"
-    "Times: 250ms 10s 5m 2h. Sizes: 512 64k 10m 1g. A bare on/off flag means on. Lists may be repeated.\n";
+    "Times: 250ms 10s 5m 2h. Sizes: 512 64k 10m 1g. Lists may be repeated.\n"
+    "An on/off flag alone means on; its value stands behind =: --reload=off.\n";
 
 static const char *const values[] = {
     [TABLE_BOOL] = "",        [TABLE_TIME] = " TIME",   [TABLE_SIZE] = " SIZE", [TABLE_NUMBER] = " N",
