@@ -366,12 +366,12 @@ def memory(data):
     rows = [[group, name, *(f"{spread([run[phase][1] / 1024 for run in runs])}; {verdict.megabytes(runs, phase, 2):.1f}; {verdict.megabytes(runs, phase, 0):.1f}"
                             for phase in ("before", "warm", "after"))] for group, servers in data["samples"].items()
             for name, runs in servers.items()]
-    more = (gateway["thousand"][2] - gateway["idle"][2]) / 1024
+    more, beside = (gateway["thousand"][2] - gateway["idle"][2]) / 1024, gateway["warm"][1] - gateway["python"][1]
     return found + [
         "PSS (least to most); private dirty; RSS, of all processes in MB, medians: before any request, warm, and some seconds after the last one "
         "(leangate's worker is gone then).", table(["app", "server", "before", "warm", "after"], rows),
         f"The gateway alone with three apps: PSS {gateway['idle'][1]} kB, private dirty {gateway['idle'][2]} kB, {gateway['wakeups']} wake-ups in "
-        f"{gateway['seconds']} s; with 1,000 apps {more:.2f} MB more. A warm hello has {gateway['warm'][1] - gateway['python'][1]} kB more "
+        f"{gateway['seconds']} s; with 1,000 apps {more:.2f} MB more. A warm hello has {abs(beside)} kB {'more' if beside > 0 else 'less'} "
         f"PSS than `python -c 'import hello'` asleep."]
 
 
