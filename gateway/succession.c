@@ -26,11 +26,15 @@ void succession_begin(struct worker *w, struct task *task)
 void succession_look(struct worker *w)
 {
     int64_t most = w->owner.app->max_requests;
-    if (w->state != WORKER_READY || w->worn != NULL)
+    if (w->state != WORKER_READY)
         return;
-    if (most == 1 && w->served > 0)
+    if (most == 1 && w->given > 0 && worker_busy(w) == 0) {
         worker_end(w, WORKER_ON_RETIRE, STATS_EXIT_REPLACED);
-    else if (most > 1 && w->served >= most)
+        return;
+    }
+    if (w->worn != NULL)
+        return;
+    if (most > 1 && w->served >= most)
         w->worn = "max_requests";
     else if (w->age.expired)
         w->worn = "max_age";

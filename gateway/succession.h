@@ -17,7 +17,8 @@
 /* The worker is READY: its age is watched; `task` is woken when it is old. */
 void succession_begin(struct worker *w, struct task *task);
 
-/* It has finished a request, or its age may be reached: is it worn? With max_requests = 1 it is retired. */
+/* It has finished a request, or its age may be reached: is it worn? With max_requests = 1 it is retired
+ * behind its request, however that has ended: it gets no other one. */
 void succession_look(struct worker *w);
 
 /* Whether a successor could take over from it. */

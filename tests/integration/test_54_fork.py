@@ -77,6 +77,16 @@ def test_a_copy_that_dies_under_its_answer(play):
     assert gateway.get("/good").text == "good"
 
 
+def test_the_only_copy_of_a_worker_may_die(play, notes):
+    """max_requests = 1: the worker has had its request then, and the next request has another one."""
+    gateway = play(max_requests=1, idle_timeout="off")
+    assert gateway.get("/death").status == 502
+    with pytest.raises(Cut):
+        gateway.get("/half")
+    assert gateway.get("/good").text == "good"
+    assert len(notes("start")) == 3
+
+
 def test_too_slow_kills_one_copy(play, notes):
     gateway = play(request_timeout="300ms", stop_timeout="2s")
     assert gateway.get("/good").text == "good"
