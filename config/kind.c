@@ -219,10 +219,15 @@ bool kind_uses(const struct conf_app *app, const struct table_row *row)
 static void drop_foreign(struct draft *draft)
 {
     static const char *const nothing = "";
+    static const struct conf_list none = {.items = NULL};
     for (size_t i = 0; i < table_count; i++) {
         const struct table_row *row = &table_rows[i];
-        if (row->section == TABLE_APP && row->type == TABLE_TEXT && !kind_uses(&draft->app, row))
+        if (row->section != TABLE_APP || kind_uses(&draft->app, row))
+            continue;
+        if (row->type == TABLE_TEXT)
             memcpy(value_field(&draft->app, row), &nothing, sizeof(nothing));
+        else if (row->type == TABLE_LIST)
+            memcpy(value_field(&draft->app, row), &none, sizeof(none));
     }
 }
 

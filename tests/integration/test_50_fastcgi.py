@@ -304,6 +304,16 @@ def test_a_server_that_leaves_in_an_answer(launch):
     gateway.err.wait("closed the connection before the end of its answer")
 
 
+def test_ignore_idle_of_other_apps(launch):
+    """A server that runs already is never asleep: what [app] says about processes is not for it."""
+    server = Plain(out(HEAD + b"answer"), out(b""), ended())
+    try:
+        gateway = launch({"app": {"ignore_idle": "/ping"}, "app:plain": {"address": server.address}})
+        assert gateway.get("/ping").text == "answer"
+    finally:
+        server.end()
+
+
 # --- nobody there
 
 

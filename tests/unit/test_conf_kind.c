@@ -21,8 +21,6 @@ static void test_defaults(void **state)
     assert_int_equal(app->max_requests, CONF_OFF);
     assert_false(app->reload);
     assert_list(&app->preload, "");
-    assert_list(&app->index, "index.py");
-    assert_list(&app->extensions, ".py");
 }
 
 static void test_all_keys(void **state)
@@ -59,6 +57,9 @@ static void test_files(void **state)
     assert_string_equal(app->root, in_dir("public"));
     assert_list(&app->index, "index.py index.html");
     assert_list(&app->extensions, ".py .cgi");
+    app = load_app("[app:a]\nroot = public\n");
+    assert_list(&app->index, "index.py");
+    assert_list(&app->extensions, ".py");
     assert_string_equal(load_app("[app:a]\nkind = files\ndirectory = d\n")->root, in_dir("d"));
     assert_string_equal(load_app("[app]\ndirectory = d\n[app:a]\nkind = files\n")->root, in_dir("d"));
     assert_list(&load_app("[app:a]\nroot = public\nindex =\n")->index, "");
@@ -128,6 +129,23 @@ static void test_which(void **state)
     assert_int_equal(fx.conf->apps[2].kind, CONF_KIND_CGI);
     assert_string_equal(fx.conf->apps[0].root, "");
     assert_string_equal(fx.conf->apps[2].root, "");
+}
+
+/* What [app] says to others does not reach an app: a list no more than a text. */
+static void test_inherited_by_others(void **state)
+{
+    (void)state;
+    assert_loads(load_text("[app]\nignore_idle = /ping\nenv = A=1\npreload = json\nextensions = .x\n"
+                           "mode = fork\n"
+                           "[app:a]\nmodule = m\n[app:b]\npath = /b\naddress = unix:/s\n"));
+    assert_list(&fx.conf->apps[0].ignore_idle, "/ping");
+    assert_list(&fx.conf->apps[0].env, "A=1");
+    assert_list(&fx.conf->apps[0].preload, "json");
+    assert_list(&fx.conf->apps[0].extensions, "");
+    assert_list(&fx.conf->apps[1].ignore_idle, "");
+    assert_list(&fx.conf->apps[1].env, "");
+    assert_list(&fx.conf->apps[1].preload, "");
+    assert_list(&fx.conf->apps[1].extensions, ".x");
 }
 
 /* clang-format off */
@@ -294,13 +312,21 @@ static void test_dump(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),      cmocka_unit_test(test_all_keys),
-        cmocka_unit_test(test_cgi),           cmocka_unit_test(test_files),
-        cmocka_unit_test(test_fastcgi),       cmocka_unit_test(test_fastcgi_extensions),
-        cmocka_unit_test(test_document_root), cmocka_unit_test(test_which),
-        cmocka_unit_test(test_refused),       cmocka_unit_test(test_values_refused),
-        cmocka_unit_test(test_arguments),     cmocka_unit_test(test_arguments_refused),
-        cmocka_unit_test(test_dev),           cmocka_unit_test(test_dump),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_all_keys),
+        cmocka_unit_test(test_cgi),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_fastcgi),
+        cmocka_unit_test(test_fastcgi_extensions),
+        cmocka_unit_test(test_document_root),
+        cmocka_unit_test(test_which),
+        cmocka_unit_test(test_inherited_by_others),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_values_refused),
+        cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_arguments_refused),
+        cmocka_unit_test(test_dev),
+        cmocka_unit_test(test_dump),
     };
     return cmocka_run_group_tests(tests, fixture_begin, fixture_end);
 }
