@@ -362,7 +362,7 @@ $(B)/test/libhttp_head.so: tests/support/http_head_shim.c $(UNIT_http_head:%=%.c
 	$(call say,LINK,$@)
 	$(Q)$(CC) -O1 -g -fPIC -shared -std=gnu11 -D_GNU_SOURCE= $(warnings) -Igateway -o $@ $(filter %.c,$^)
 
-# Calls of a worker that fail.
+# Calls that fail, or are slow.
 $(B)/test/libfaults.so: tests/support/faults.c
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)

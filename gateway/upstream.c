@@ -24,6 +24,7 @@
 enum {
     READS_PER_TURN = 4,        /* full reads before others get their turn */
     READS_DRAIN = 64,          /* of a worker that has ended */
+    SEND_TURN = 1024 * 1024,   /* bytes written before others get their turn */
     SEND_MAX = 4 * 1024 * 1024 /* ceiling of `send`: the largest parameters, or one piece of a body */
 };
 
@@ -51,12 +52,14 @@ static void on_event(EV_P_ ev_io *io, int events)
 
 /* ---- sending ---- */
 
-/* Writes until all is out or the socket is full. That the worker has closed it decides nothing: it may have
- * answered without reading to the end, and what it left to read tells. After another error (no memory) the
- * worker would wait for the rest, and we for its answer. */
+/* Writes until all is out, the socket is full or others are to have their turn: a worker may read as fast as
+ * it gets. That the worker has closed it decides nothing: it may have answered without reading to the end,
+ * and what it left to read tells. After another error (no memory) the worker would wait for the rest, and we
+ * for its answer. */
 static void send_more(struct upstream *up)
 {
-    while (upstream_sending(up)) {
+    size_t done = 0;
+    while (upstream_sending(up) && done < SEND_TURN) {
         if (up->sent == up->send.len) {
             up->send.len = up->sent = 0;
             if (!encode_body(&up->send, &up->request->body, up->id, &up->body_sent)) {
@@ -70,6 +73,7 @@ static void send_more(struct upstream *up)
         ssize_t n = send(up->fd, up->send.data + up->sent, up->send.len - up->sent, MSG_NOSIGNAL);
         if (n > 0) {
             up->sent += (uint32_t)n;
+            done += (size_t)n;
             up->delivered = true;
         } else if (errno == EAGAIN) {
             return;

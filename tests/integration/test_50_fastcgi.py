@@ -17,7 +17,7 @@ import pytest
 import fakeworker
 import php
 import rawhttp
-from gateway import proc_file, run, wait_until
+from gateway import ROOT, proc_file, run, wait_until
 from webservers import free_port
 
 SHOW = """<?php
@@ -310,6 +310,37 @@ def test_ignore_idle_of_other_apps(launch):
     try:
         gateway = launch({"app": {"ignore_idle": "/ping"}, "app:plain": {"address": server.address}})
         assert gateway.get("/ping").text == "answer"
+    finally:
+        server.end()
+
+
+class Counting(Plain):
+    """It reads as fast as it can, and never answers."""
+    got = 0
+
+    def serve(self):
+        connection, _ = self.listener.accept()
+        with connection:
+            while piece := connection.recv(1 << 20):
+                self.got += len(piece)
+
+
+@pytest.mark.release
+def test_a_body_that_is_read_as_fast_as_it_comes(launch):
+    """Others have their turn before it is out; each read of its file takes a while here, as on a disk that is slower than the
+    server."""
+    library = ROOT / "build/test/libfaults.so"
+    assert library.exists(), f"make {library}"
+    size = 32 << 20
+    server = Counting()
+    try:
+        gateway = launch({"app:plain": {"address": server.address, "body_size": size}},
+                         environ={"LD_PRELOAD": str(library), "SLOW_PREAD": "5000"})
+        with gateway.connect() as connection:
+            connection.request("POST", "/", body=bytes(size))
+            wait_until(lambda: server.got, "the first of it")
+            assert gateway.get("/-/health").status == 200
+            assert server.got < size // 2
     finally:
         server.end()
 

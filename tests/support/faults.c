@@ -1,6 +1,7 @@
 /* faults.c - a library to be loaded before libc (LD_PRELOAD): every other call of a function fails, the first
  * one to begin with, and does nothing. $FAULT_RECV, $FAULT_SEND, $FAULT_READ and $FAULT_WRITE are the errno
- * that recv(), send(), read() of a pipe and write() fail with. */
+ * that recv(), send(), read() of a pipe and write() fail with. $SLOW_PREAD: the microseconds that a pread()
+ * takes. */
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -43,4 +44,13 @@ ssize_t write(int fd, const void *data, size_t len)
 {
     static atomic_uint calls;
     return fails("FAULT_WRITE", &calls) ? -1 : syscall(SYS_write, fd, data, len);
+}
+
+/* The name that pread() has where offsets have 64 bits. */
+ssize_t pread64(int fd, void *data, size_t len, off64_t at)
+{
+    const char *pause = getenv("SLOW_PREAD");
+    if (pause != NULL)
+        (void)usleep((useconds_t)atoi(pause));
+    return syscall(SYS_pread64, fd, data, len, at);
 }
