@@ -39,20 +39,24 @@ static bool make_room(struct listener *l)
     return false;
 }
 
-/* One connection. False: none waits, or none can be taken now. */
+/* One connection, or the room for it where descriptors are short: an idle one makes it. False: none waits, or
+ * none can be taken now. */
 static bool accept_one(struct listener *l)
 {
     struct sockaddr_storage peer;
     socklen_t len = sizeof(peer);
     int fd = accept4(l->io.fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd == -1) {
-        bool short_of = net_is_shortage(errno);
-        if (short_of && !conn_close_idle(l->pool)) {
-            log_warning("accepting on %s pauses: %s", l->spec, strerror(errno));
+        int code = errno;
+        bool short_of = net_is_shortage(code);
+        if (short_of && conn_close_idle(l->pool))
+            return true;
+        if (short_of) {
+            log_warning("accepting on %s pauses: %s", l->spec, strerror(code));
             accept_later(l);
         }
         /* All other errors are about the one connection that was not accepted. */
-        return errno == EINTR || errno == ECONNABORTED;
+        return code == EINTR || code == ECONNABORTED;
     }
     net_set_nodelay(fd);
     stats_globals[STATS_ACCEPTED] += !l->pool->inside;

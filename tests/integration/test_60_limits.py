@@ -768,6 +768,27 @@ def test_descriptors_used_up(launch):
     assert gateway.get("/x").status == 200
 
 
+@pytest.mark.skipif(bool(WRAPPER), reason="valgrind keeps descriptors for itself")
+def test_the_end_takes_all_that_wait_also_without_descriptors(launch):
+    """Idle connections make room for as many as have come before the signal."""
+    gateway = launch(KITCHEN)
+    with ExitStack() as stack:
+        idle = []
+        while len(idle) < 5 or max(gateway.descriptors()) >= len(gateway.descriptors()):  # none is free below the limit
+            idle.append(stack.enter_context(gateway.connect()))
+            assert idle[-1].get("/-/health").status == 200
+        number = len(gateway.descriptors())
+        resource.prlimit(gateway.pid, resource.RLIMIT_NOFILE, (number, number))
+        gateway.send_signal(signal.SIGSTOP)
+        late = [stack.enter_context(gateway.connect()) for _ in range(4)]
+        for client in late:
+            client.request("GET", "/-/health")
+        gateway.send_signal(signal.SIGTERM)
+        gateway.send_signal(signal.SIGCONT)
+        assert [client.answer().status for client in late] == [200] * 4
+    assert gateway.wait() == 0
+
+
 def lower_limit(gateway, free):
     """As many descriptors are free from now on. Returns the limits there were."""
     used = {}
