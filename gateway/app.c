@@ -159,11 +159,13 @@ bool app_over(const struct app *app)
 void app_warm(struct app *app)
 {
     const struct fleet *fleet = &app->shared->fleet;
+    if (app->roster.count > 0) /* it was reloaded */
+        return;
     if (app->remote != NULL)
         app->checked = app->check_ok = true; /* whether it answers is for its own people to watch */
     else if (fleet->count >= fleet->limit)
         log_warning("%s: not started: [limits] workers = %lld", app->app_conf->name, (long long)fleet->limit);
-    else if (app->roster.count == 0 && app_start_worker(app) != NULL)
+    else if (app_start_worker(app) != NULL)
         task_wake(&app->task);
 }
 

@@ -253,6 +253,16 @@ def test_with_idle_timeout_off_an_idle_worker_has_a_successor(launch, tmp_path):
     gateway.out.wait(r" k warm")
 
 
+def test_eager_apps_that_run_are_not_to_be_started(launch):
+    """There is no place for more of them, and none is needed."""
+    gateway = launch({"limits": {"workers": 2}} | {f"app:{n}": app("hello", path=f"/{n}", start="eager") for n in "ab"})
+    for n in "ab":
+        gateway.err.wait(f"^{n}: ready")
+    for _ in range(2):
+        hup(gateway)
+    assert "not started" not in gateway.err.text
+
+
 def test_a_busy_app_gets_a_successor_with_the_new_code(launch, tmp_path):
     """The request under way is finished by the old worker, which goes when the new one is ready."""
     code(tmp_path, "one")
