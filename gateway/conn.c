@@ -9,7 +9,7 @@
  *
  * With proxy_protocol = on a connection begins in PROXY, which its PROXY header ends: then it is IDLE, or
  * HEAD when more has come. A new head waits in WAIT while [limits] buffers is used up; then it is IDLE's byte
- * again.
+ * again, or, when its time is over, 503.
  *
  * Callbacks only wake the task. step() says what a state does next; update() alone derives watcher and
  * deadline from the state. After an error nothing that was buffered is looked at again: such an answer always
@@ -18,6 +18,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "conn_answer.h"
@@ -134,6 +135,16 @@ static bool only_empty_line(const struct buf *in)
     return in->len <= 2 && memcmp(in->data, "\r\n", in->len) == 0;
 }
 
+/* Memory was short for too long. Where nothing has come there is nothing to answer. */
+static void end_waiting(struct conn *c)
+{
+    char byte;
+    if (recv(c->io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0)
+        conn_state_move(c, CONN_CLOSED);
+    else if (conn_state_open(c))
+        conn_state_refuse(c, 503, NULL);
+}
+
 static void on_deadline(struct conn *c)
 {
     c->deadline.expired = false;
@@ -144,6 +155,9 @@ static void on_deadline(struct conn *c)
             break;
         }
         conn_state_refuse(c, 408, "the request's head did not come in time");
+        break;
+    case CONN_WAIT:
+        end_waiting(c);
         break;
     case CONN_BODY:
         conn_state_refuse(c, 408, "the request's body did not come in time");

@@ -377,26 +377,46 @@ def test_a_client_that_reads_slowly_enough_is_served(launch):
 # --- all together: memory, files, connections
 
 
+def fill_buffers(gateway, stack):
+    """Heads whose bodies do not come take the memory. The clients that were let in, and the one whose head waits."""
+    head = b"POST /checksum HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nExpect: 100-continue\r\nA: " + b"x" * 15_000 + b"\r\n\r\n"
+    taken = []
+    while True:
+        client = stack.enter_context(gateway.connect())
+        client.send(head)
+        if client.silent(0.5):
+            return taken, client
+        assert client.head().status == 100
+        taken.append(client)
+
+
 @pytest.mark.valgrind
 def test_buffers_new_heads_wait(launch):
     """Heads whose bodies do not come fill the memory: the next one is not read until there is room again."""
     gateway = launch(KITCHEN | {"limits": {"buffers": "1m"}})
-    head = b"POST /checksum HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nExpect: 100-continue\r\nA: " + b"x" * 15_000 + b"\r\n\r\n"
     with ExitStack() as stack:
-        taken = []
-        while True:
-            client = stack.enter_context(gateway.connect())
-            client.send(head)
-            if client.silent(0.5):
-                break
-            assert client.head().status == 100
-            taken.append(client)
+        taken, client = fill_buffers(gateway, stack)
         assert 40 < len(taken) < 80
         for other in taken[:5]:
             other.send(b"x")
             assert other.answer().status == 200
         client.socket.settimeout(PATIENCE)
         assert client.head().status == 100
+
+
+def test_buffers_new_heads_wait_for_so_long(launch):
+    """Then they are told; of who has sent nothing only the connection ends."""
+    gateway = launch(KITCHEN | {"limits": {"buffers": "1m"}, "timeouts": {"header": "1s"}})
+    with ExitStack() as stack:
+        taken, client = fill_buffers(gateway, stack)
+        quiet = stack.enter_context(gateway.connect())
+        client.socket.settimeout(PATIENCE)
+        answer = client.answer()
+        assert (answer.status, answer.get("Connection"), answer.get("Retry-After")) == (503, "close", "1")
+        assert client.ended() and quiet.ended()
+        gateway.out.wait('"-" 503 ')
+        taken[0].send(b"x")
+        assert taken[0].answer().status == 200
 
 
 def test_buffers_slow_clients_leave_room_for_heads(launch):
