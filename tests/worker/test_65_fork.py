@@ -482,6 +482,30 @@ def test_what_waits_when_it_stops_is_refused(copies):
     assert worker.wait() == 0
 
 
+@pytest.mark.parametrize("options", [[], FORK], ids=["persistent", "fork"])
+def test_a_stop_before_it_is_ready(spawn, options):
+    """The request that waits already is refused: whoever stops a start gives it to another one."""
+    worker = spawn("""
+        import os, time
+        open("here", "w").close()
+        while not os.path.exists("go"):
+            time.sleep(0.005)
+        def app(environ, start_response):
+            open("begun", "w").close()
+            start_response("200 OK", [])
+            return [b"done"]
+    """, options=options)
+    with worker.connect() as connection:
+        connection.send(request(cgi_params(), flags=0))
+        eventually(lambda: (worker.directory / "here").exists())
+        worker.say("STOP")
+        (worker.directory / "go").touch()
+        answer = connection.read_answer()
+        assert answer.protocol_status == OVERLOADED and not answer.records
+    assert worker.wait() == 0
+    assert not (worker.directory / "begun").exists()
+
+
 # --- what cannot be copied ---
 
 def test_threads_at_import_are_refused(spawn):
