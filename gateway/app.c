@@ -123,8 +123,22 @@ void app_expect(struct app *app, bool arriving)
         task_wake(app->shared->idle);
 }
 
+/* A start of another configuration: what it would serve later one of this serves sooner. It is told to stop,
+ * and has begun nothing then: what it was given comes back with its end. A program of others is not told: it
+ * is READY as soon as it can be heard of, and hears nothing before. False: it is no such start. */
+static bool end_start(struct worker *w)
+{
+    if (w->state == WORKER_STARTING)
+        worker_look(w); /* if it is READY its request has begun */
+    if (w->state != WORKER_STARTING || w->owner.app->kind == CONF_KIND_FASTCGI)
+        return false;
+    worker_end(w, WORKER_ON_STOP, STATS_EXIT_REPLACED);
+    return true;
+}
+
 bool app_reload(struct app *app, struct conf *conf, const struct conf_app *app_conf)
 {
+    bool ended = false;
     struct list *node, *after;
     if (app->remote != NULL || *app_conf->address != '\0')
         return false;
@@ -137,9 +151,10 @@ bool app_reload(struct app *app, struct conf *conf, const struct conf_app *app_c
     LIST_EACH (node, after, &app->roster.workers) {
         struct worker *w = LIST_OBJECT(node, struct worker, node);
         w->outdated = true;
-        if (w->successor)
-            worker_end(w, WORKER_ON_STOP, STATS_EXIT_REPLACED);
+        ended = end_start(w) || ended;
     }
+    if (ended && !roster_ready(&app->roster)) /* nobody stands in for it */
+        (void)app_start_worker(app);          /* NULL: who waits was told so */
     task_wake(&app->task);
     return true;
 }

@@ -22,7 +22,8 @@ void app_free(struct app *app);
 void app_expect(struct app *app, bool arriving);
 
 /* Another configuration. Where requests are under way or wait a successor takes over from the workers of the
- * old one; those that are idle are stopped. False: this app can only be retired, and another one made. */
+ * old one; those that are idle are stopped, and one that starts begins anew. False: this app can only be
+ * retired, and another one made. */
 bool app_reload(struct app *app, struct conf *conf, const struct conf_app *app_conf);
 
 /* Nothing new comes to it: it ends when all is finished that it has. shared->idle is woken then. */

@@ -30,9 +30,11 @@ static void lost(struct app *app, struct worker *w, struct request *r)
 static void settle_request(struct app *app, struct worker *w, struct request *r, enum upstream_result result)
 {
     bool unbegun = result == UPSTREAM_OVERLOADED || result == UPSTREAM_UNREACHED;
+    /* by a reload: the next worker is not like this one, so nothing is counted */
+    bool ended = w->outdated && (unbegun || (result == UPSTREAM_DIED && w->ready == 0));
     if (r->head_sent)
         request_cut(r);
-    else if (unbegun && r->refused++ < REFUSALS)
+    else if (ended || (unbegun && r->refused++ < REFUSALS))
         app_enqueue(app, r, true);
     else if (result == UPSTREAM_DIED)
         lost(app, w, r);
@@ -150,7 +152,8 @@ static void on_failed(struct app *app, struct worker *w)
                                           : "it cannot be loaded, and did not say why";
     tell_failure(w, app->stats, text);
     take_back(app, w);
-    app_give_up(app, w->start_expired ? 503 : 500, text);
+    if (!w->outdated) /* else the current configuration is yet to be tried */
+        app_give_up(app, w->start_expired ? 503 : 500, text);
 }
 
 /* A start that ended neither READY nor FAILED: those who waited are sent again once, then there is back-off.
@@ -169,7 +172,9 @@ static void on_gone(struct app *app, struct worker *w)
         app->told_live = true;
         tell_live(w);
     }
-    if (w->ready == 0 && w->failure == NULL && !w->start_expired && w->state != WORKER_TERM)
+    bool told = w->failure != NULL || w->start_expired;
+    /* one that a reload had to kill says nothing about what is to be started now */
+    if (w->ready == 0 && !told && !w->outdated && w->state != WORKER_TERM)
         on_stillborn(app);
     fleet_leave(&app->shared->fleet, w);
     roster_remove(&app->roster, w);

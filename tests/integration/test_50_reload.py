@@ -350,6 +350,60 @@ def test_what_waits_in_the_queue_is_served(launch, tmp_path):
     assert len(journal(tmp_path, "start")) >= 2
 
 
+def scripted(tmp_path, *scripts, **keys):
+    """An app whose starts are these scripts, one after the other."""
+    return {"app:k": {"module": "m", "directory": tmp_path, "python": install(tmp_path, *scripts)} | keys}
+
+
+def test_a_start_with_the_old_file_holds_nobody_up(launch, tmp_path):
+    """Who comes after the reload does not wait for it, and who has come before is served when it has ended."""
+    gateway = launch(scripted(tmp_path, "never-ready", "good", stop_timeout="2s"))
+    with gateway.connect() as before:
+        before.request("POST", "/", body=b"x")
+        wait_until(lambda: journal(tmp_path, "start"), "the start")
+        old = gateway.one_worker()
+        hup(gateway)
+        assert gateway.get("/").text == "good 0"
+        assert old in gateway.workers
+        assert before.answer().text == "good 1"
+    wait_until(lambda: len(gateway.workers) == 1 and old not in gateway.workers, "the end of the old start")
+
+
+def test_an_eager_start_begins_anew(launch, tmp_path):
+    gateway = launch(scripted(tmp_path, "never-ready", "good", start="eager", idle_timeout="off", stop_timeout="300ms"))
+    wait_until(lambda: journal(tmp_path, "start"), "the start")
+    hup(gateway)
+    gateway.err.wait("^k: ready")
+
+
+def test_a_start_that_a_reload_ends_is_no_death(launch, tmp_path):
+    """One that GET may meet it has met already."""
+    gateway = launch(scripted(tmp_path, "death-before", "never-ready", "good", stop_timeout="300ms"))
+    with gateway.connect() as connection:
+        connection.request("GET", "/")
+        wait_until(lambda: len(journal(tmp_path, "start")) == 2, "the second start")
+        hup(gateway)
+        assert connection.answer().text == "good 0"
+
+
+def test_a_failure_with_the_old_file_is_not_told_by_the_new_one(launch, tmp_path):
+    """It comes in the same turn as the signal."""
+    gateway = launch(scripted(tmp_path, "fails-on-cue", "good"))
+    with gateway.connect() as connection:
+        connection.request("GET", "/")
+        wait_until(lambda: journal(tmp_path, "waits"), "the start")
+        for _ in range(2):  # what it has told is read, and the turn is over
+            assert gateway.get("/-/health").status == 200
+        old = gateway.one_worker()
+        gateway.send_signal(signal.SIGSTOP)
+        wait_until(lambda: proc_state(gateway.pid) == "T", "the standstill")
+        (tmp_path / "cue").touch()
+        wait_until(lambda: proc_state(old) == "Z", "the end of the start")
+        gateway.send_signal(signal.SIGHUP)
+        gateway.send_signal(signal.SIGCONT)
+        assert connection.answer().text == "good 0"
+
+
 def test_an_app_that_may_not_grow_any_more_lets_others_go_first(launch, tmp_path):
     """It starves for a second worker when another file allows it one only; the next in turn must not wait for it."""
     def sections(workers):
@@ -439,15 +493,13 @@ def test_the_status_listener(launch, tmp_path):
 
 def test_the_name_of_an_app_that_starves_outlives_its_file(launch, tmp_path):
     """It is told to the log when an idle worker makes room, here in the very turn in which the file of the name is gone: two
-    reloads after the request that waits, one after it was last tried."""
-    busy = {"module": "x:y", "directory": tmp_path, "python": install(tmp_path, "slow", "never-ready"), "workers": 2, "path": "/busy"}
-    gateway = launch({"limits": {"workers": 2}, "app:busy": busy, "app:starving": app("hello")})
-    first, second, starving = gateway.connect(), gateway.connect(), gateway.connect()
+    reloads after the request that waits, one after it was last tried. That worker has a successor, and is not stopped before."""
+    busy = {"module": "x:y", "directory": tmp_path, "python": install(tmp_path, "slow", "never-ready"), "path": "/busy",
+            "idle_timeout": "off", "stop_timeout": "300ms"}
+    gateway = launch({"limits": {"workers": 1}, "app:busy": busy, "app:starving": app("hello")})
+    first, starving = gateway.connect(), gateway.connect()
     first.send(b"GET /busy HTTP/1.1\r\nHost: x\r\n\r\n")
     wait_until(lambda: journal(tmp_path, "request"), "the first request")
-    second.send(b"GET /busy HTTP/1.1\r\nHost: x\r\n\r\n")
-    wait_until(lambda: len(journal(tmp_path, "start")) == 2, "the second worker")
-    second.close()
     starving.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     hup(gateway)
     gateway.send_signal(signal.SIGSTOP)

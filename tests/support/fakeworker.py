@@ -381,6 +381,13 @@ def fails():
     os._exit(1)
 
 
+def fails_on_cue():
+    note("waits")
+    while not os.path.exists("cue"):
+        time.sleep(0.001)
+    fails()
+
+
 def hangs_up():
     os.close(0)  # the listening socket
     time.sleep(3600)
@@ -391,7 +398,7 @@ def late_ready():
 
 
 STARTS = {"never-ready": never_ready, "ready-at-last": late_ready, "exits-at-once": exits_at_once, "fails": fails,
-          "hangs-up": hangs_up}
+          "fails-on-cue": fails_on_cue, "hangs-up": hangs_up}
 
 
 # --- the worker's side
