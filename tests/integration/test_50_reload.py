@@ -155,6 +155,8 @@ def held(gateway, path):
         for client in clients:
             client.close()
         gateway.send_signal(signal.SIGCONT)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.connect(path)  # returns when there is room again
 
 
 def test_backlog_and_mode_of_a_socket_that_stays(launch, tmp_path):
