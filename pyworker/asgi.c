@@ -57,9 +57,11 @@ static bool take_loop(struct asgi *a, PyObject *loop)
 {
     a->create_task = PyObject_GetAttrString(loop, "create_task");
     a->create_future = PyObject_GetAttrString(loop, "create_future");
+    a->call_soon = PyObject_GetAttrString(loop, "call_soon");
     a->stop = PyObject_GetAttrString(loop, "stop");
     a->task_options = Py_BuildValue("{s:O}", "loop", loop);
-    return a->task_options != NULL && a->create_task != NULL && a->create_future != NULL && a->stop != NULL;
+    return a->task_options != NULL && a->create_task != NULL && a->create_future != NULL &&
+           a->call_soon != NULL && a->stop != NULL;
 }
 
 static void keep(PyObject **place, PyObject *object)

@@ -49,6 +49,7 @@ struct asgi {
     PyObject *task_options; /* its keyword arguments */
     PyObject *create_task;  /* methods of the loop */
     PyObject *create_future;
+    PyObject *call_soon;
     PyObject *stop;      /* NULL when the worker serves no more: the loop is run for other things then */
     PyObject *show;      /* asgi.py's: writes the stack of a task */
     PyObject *pause;     /* asgi.py's: asgi_resume() after so many milliseconds */

@@ -28,7 +28,7 @@ struct call {
     struct waiter waiter;
     struct waiter *waiters; /* all who wait for this connection */
     bool cancelled;         /* by the gateway */
-    bool running;           /* code of the app's */
+    bool running;           /* code of the app's, by the call's own task */
     bool returned;          /* the app has, or has raised */
     unsigned app_status;    /* to end with, then */
     bool over;              /* the connection is not ours any more */

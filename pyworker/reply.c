@@ -5,6 +5,9 @@
  *                     └──▶ else held until the app returns or awaits something: then a small answer leaves in
  *                          one write together with END_REQUEST
  *
+ * What another task than the request's own sends is not held: that one sleeps meanwhile, and its next step
+ * may be far away. A head leaves there with what follows at once, or in the next turn of the loop.
+ *
  * An app that goes on computing after its answer, without awaiting anything, would keep it from the client.
  * It is found out by the clock, over the first answers of a worker, which are not held, and over all that are
  * held; the next ones then leave at once. */
@@ -169,9 +172,31 @@ static bool take_headers(struct call *c, PyObject *message)
     return done && PyErr_Occurred() == NULL;
 }
 
+static PyObject *release(PyObject *self, PyObject *unused)
+{
+    struct call *c = (struct call *)self;
+
+    (void)unused;
+    if (!c->over && !c->returned)
+        reply_release(c);
+    Py_RETURN_NONE;
+}
+
+/* For a head that another task sends. */
+static bool release_soon(struct call *c)
+{
+    static PyMethodDef method = {"release", release, METH_NOARGS, "What was sent leaves."};
+    PyObject *callback = PyCFunction_NewEx(&method, (PyObject *)c, NULL);
+    PyObject *handle =
+        callback == NULL ? NULL : PyObject_CallFunctionObjArgs(c->asgi->call_soon, callback, NULL);
+    Py_XDECREF(callback);
+    Py_XDECREF(handle);
+    return handle != NULL;
+}
+
 static bool take_start(struct call *c, PyObject *message)
 {
-    if (take_status(c, message) && take_headers(c, message))
+    if (take_status(c, message) && take_headers(c, message) && (c->running || release_soon(c)))
         return true;
     buffer_clear(&c->x.pending, PENDING_KEEP);
     c->x.status = 0;
@@ -218,6 +243,8 @@ static bool admit(struct exchange *x, size_t len, bool more)
 
 static bool may_hold(struct call *c, PyObject *body, size_t len)
 {
+    if (!c->running)
+        return false;
     if (c->asgi->eager > 0) {
         c->asgi->eager--;
         return false;
@@ -235,7 +262,7 @@ static bool send_piece(struct call *c, PyObject *body, bool more)
     if (bodyless(&c->x))
         len = 0;
     c->complete = !more;
-    if (c->complete)
+    if (c->complete && c->running)
         start_clock(c);
     if (c->complete && may_hold(c, body, len))
         c->held = true;

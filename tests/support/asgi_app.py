@@ -35,6 +35,9 @@ FRAME = """
         await send(start())
         await send(piece(repr(scope).encode()))
 
+    async def child(scope, receive, send):
+        await asyncio.create_task(globals()[scope["path"].split("/")[2]](scope, receive, send))
+
     async def echo(scope, receive, send):
         body = await whole(receive)
         await send(start(200, (b"x-length", str(len(body)).encode())))

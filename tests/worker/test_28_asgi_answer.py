@@ -31,7 +31,8 @@ def test_streaming_flows_piece_by_piece(asgi):
         assert (answer.stdout_ended, answer.header("Content-Length")) == (True, None)
 
 
-def test_the_head_leaves_before_the_first_event(asgi):
+@pytest.mark.parametrize("path", ["/late", "/child/late"])
+def test_the_head_leaves_before_the_first_event(asgi, path):
     worker = asgi("""
     async def late(scope, receive, send):
         await send(start(200, (b"content-type", b"text/event-stream")))
@@ -40,7 +41,7 @@ def test_the_head_leaves_before_the_first_event(asgi):
         await send(piece(b"data: x\\n\\n"))
     """)
     with worker.connect() as connection:
-        connection.send(request(cgi_params(path="/late")))
+        connection.send(request(cgi_params(path=path)))
         answer = connection.read_until(Answer(), lambda kind, content: b"\r\n\r\n" in content)
         assert answer.header("content-type") == "text/event-stream"
         (worker.directory / "go").touch()
@@ -48,7 +49,8 @@ def test_the_head_leaves_before_the_first_event(asgi):
         assert answer.body == b"data: x\n\n"
 
 
-def test_background_work_comes_after_the_answer(asgi):
+@pytest.mark.parametrize("path", ["/later", "/child/later"])
+def test_background_work_comes_after_the_answer(asgi, path):
     worker = asgi("""
     async def later(scope, receive, send):
         await hello(scope, receive, send)
@@ -57,12 +59,23 @@ def test_background_work_comes_after_the_answer(asgi):
         print("done", flush=True)
     """)
     with worker.connect() as connection:
-        connection.send(request(cgi_params(path="/later")))
+        for _ in range(20):  # the first ones are never held
+            connection.ask(path="/hello")
+        connection.send(request(cgi_params(path=path)))
         answer = connection.read_until(Answer(), lambda kind, content: kind == STDOUT and not content)
         assert answer.body == b"hello" and worker.stdout == ""
         (worker.directory / "go").touch()
         connection.read_until(answer, lambda kind, content: kind == END)
         assert worker.stdout == "done\n"
+
+
+def test_a_short_answer_of_another_task_is_one_write(asgi):
+    worker = asgi()
+    with worker.connect() as connection:
+        for _ in range(20):
+            answer = connection.ask(path="/child/hello")
+            assert answer.headers == [("content-type", "text/plain"), ("Content-Length", "5")]
+            assert [kind for kind, content in answer.records if content] == [STDOUT] and answer.body == b"hello"
 
 
 def test_work_that_awaits_nothing_keeps_the_answer_once_at_most(asgi):
