@@ -59,18 +59,9 @@ int control_slot(const char *text, const char *word)
     return *end == '\0' && number <= UINT16_MAX ? (int)number : -1;
 }
 
-enum control_event control_receive(int fd, uint16_t *slot)
+/* What a message says. */
+static enum control_event understand(const char *text, uint16_t *slot)
 {
-    char text[32]; /* longer than any message that we know */
-    ssize_t n = recv(fd, text, sizeof(text) - 1, MSG_DONTWAIT);
-
-    if (n == -1)
-        return errno == EAGAIN || errno == EINTR ? CONTROL_NOTHING : CONTROL_STOP;
-    if (n == 0)
-        return CONTROL_STOP;
-    text[n] = '\0';
-    if (strlen(text) != (size_t)n)
-        return CONTROL_NOTHING;
     if (strcmp(text, "STOP") == 0)
         return CONTROL_STOP;
     int cancelled = control_slot(text, "CANCEL");
@@ -79,4 +70,18 @@ enum control_event control_receive(int fd, uint16_t *slot)
         return CONTROL_NOTHING;
     *slot = (uint16_t)(cancelled != -1 ? cancelled : shown);
     return cancelled != -1 ? CONTROL_CANCEL : CONTROL_STACK;
+}
+
+enum control_event control_receive(int fd, uint16_t *slot)
+{
+    char text[32]; /* longer than any message that we know */
+    ssize_t n;
+
+    while ((n = recv(fd, text, sizeof(text) - 1, MSG_DONTWAIT)) > 0) {
+        text[n] = '\0';
+        enum control_event event = strlen(text) == (size_t)n ? understand(text, slot) : CONTROL_NOTHING;
+        if (event != CONTROL_NOTHING)
+            return event;
+    }
+    return n == -1 && (errno == EAGAIN || errno == EINTR) ? CONTROL_NOTHING : CONTROL_STOP;
 }

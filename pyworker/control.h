@@ -12,7 +12,7 @@ enum {
 };
 
 enum control_event {
-    CONTROL_NOTHING, /* no message, or one that we do not know */
+    CONTROL_NOTHING, /* there is none */
     CONTROL_CANCEL,  /* CANCEL slot */
     CONTROL_STACK,   /* STACK slot */
     CONTROL_STOP     /* STOP, or the gateway is gone */
@@ -28,7 +28,7 @@ bool control_send(int fd, const char *text, size_t len);
  */
 int control_slot(const char *text, const char *word);
 
-/* Takes one message without waiting; `slot` if it has one. */
+/* Takes the next message that we know, without waiting; `slot` if it has one. */
 enum control_event control_receive(int fd, uint16_t *slot);
 
 #endif

@@ -471,8 +471,13 @@ enum core_event core_poll(struct core *core, struct preset *request, struct core
         (void)take_batch(core, 0);
     else if (core->ready_next == core->ready_count)
         core->ready_next = core->ready_count = 0;
-    while (found == CORE_NOTHING && core->ready_next < core->ready_count)
-        found = look_at(core, &core->ready[core->ready_next++], request, news);
+    while (found == CORE_NOTHING && core->ready_next < core->ready_count) {
+        const struct epoll_event *event = &core->ready[core->ready_next];
+        found = look_at(core, event, request, news);
+        /* All that the gateway has said comes first: a CANCEL is not for the next request of its slot. */
+        bool may_say_more = found != CORE_NOTHING && event->data.u64 == (uint32_t)core->control;
+        core->ready_next += may_say_more ? 0 : 1;
+    }
     if (found == CORE_NOTHING && came_to_nothing(core) && !core->draining)
         found = CORE_STOP;
     unlock(core);

@@ -221,13 +221,14 @@ static bool hear(struct zygote *z, struct copy *copy)
     return n > 0;
 }
 
-static void control_event(struct zygote *z)
+/* The same for the gateway's. */
+static bool hear_gateway(struct zygote *z)
 {
     char text[TEXT_MAX];
     ssize_t n = recv(z->core->control, text, sizeof(text) - 1, MSG_DONTWAIT);
 
     if (n == -1 && (errno == EAGAIN || errno == EINTR))
-        return;
+        return false;
     text[n > 0 ? n : 0] = '\0';
     int slot = control_slot(text, "KILL");
     if (slot != -1)
@@ -239,6 +240,14 @@ static void control_event(struct zygote *z)
         z->stopping = true;
     if (n <= 0)
         (void)epoll_ctl(z->epoll, EPOLL_CTL_DEL, z->core->control, NULL); /* the gateway is gone */
+    return n > 0;
+}
+
+/* All that was said: a KILL is not meant for the copy that has the slot next. */
+static void control_event(struct zygote *z)
+{
+    while (hear_gateway(z)) {
+    }
 }
 
 /* --- the end of a copy --- */

@@ -43,6 +43,47 @@ def test_cancel_ends_one_request(asgi):
     assert worker.stderr == ""
 
 
+def test_a_cancel_that_waited_is_not_for_the_next_request_of_its_slot(asgi):
+    """Many are given up at once while the loop is busy, and others have their slots before it goes on."""
+    worker = asgi("""
+    async def hang(scope, receive, send):
+        print("in", flush=True)
+        while (await receive())["type"] != "http.disconnect":
+            pass
+    async def block(scope, receive, send):
+        print("blocks", flush=True)
+        while not os.path.exists("go"):
+            time.sleep(0.001)
+        await hello(scope, receive, send)
+    async def turns(scope, receive, send):
+        for _ in range(50):
+            await asyncio.sleep(0)
+        await hello(scope, receive, send)
+    """)
+    slots = range(1, 6)
+    given_up, next_ones = [], []
+    with worker.connect() as busy:
+        for slot in slots:
+            given_up.append(worker.connect())
+            given_up[-1].send(request(cgi_params(path="/hang"), request_id=slot))
+        eventually(lambda: worker.stdout.count("in") == len(slots))
+        busy.send(request(cgi_params(path="/block"), request_id=9))
+        eventually(lambda: "blocks" in worker.stdout)
+        for slot in slots:
+            worker.say("CANCEL %d" % slot)
+        for connection in given_up:
+            connection.close()
+        for slot in slots:
+            next_ones.append(worker.connect())
+            next_ones[-1].send(request(cgi_params(path="/turns"), request_id=slot))
+        (worker.directory / "go").touch()
+        assert busy.read_answer(9).body == b"hello"
+    for slot, connection in zip(slots, next_ones):
+        assert connection.read_answer(slot).body == b"hello"
+        connection.close()
+    assert worker.stderr == ""
+
+
 def test_cancel_while_the_client_does_not_read(asgi):
     worker = asgi("""
     async def endless(scope, receive, send):

@@ -337,6 +337,36 @@ def test_kill_ends_the_copy_of_a_slot_and_what_it_started(copies):
     assert worker.stop() == 0
 
 
+def test_a_kill_that_waited_is_not_for_the_next_request_of_its_slot(copies):
+    """The one that it was for has ended, and a copy serves another one there before the worker hears of any of it."""
+    worker = copies("""
+        import os, time
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            open("entered" + environ["QUERY_STRING"], "w").close()
+            while not os.path.exists("go" + environ["QUERY_STRING"]):
+                time.sleep(0.005)
+            return [b"done"]
+    """)
+    with worker.connect() as first:
+        first.send(request(cgi_params(query="1"), request_id=5, flags=0))
+        eventually((worker.directory / "entered1").exists)
+        eventually(lambda: len(children(worker.process.pid)) == 2)  # the next one waits
+        eventually(worker.sleeps)
+        worker.process.send_signal(signal.SIGSTOP)
+        for slot in 6, 7, 8, 5:
+            worker.say("KILL %d" % slot)
+        (worker.directory / "go1").touch()
+        assert first.read_answer(5).body == b"done"
+    with worker.connect() as second:
+        second.send(request(cgi_params(query="2"), request_id=5, flags=0))
+        eventually((worker.directory / "entered2").exists)
+        worker.process.send_signal(signal.SIGCONT)
+        eventually(worker.sleeps)
+        (worker.directory / "go2").touch()
+        assert second.read_answer(5).body == b"done"
+
+
 FORKS = """
         import ctypes, os, time
         def fork(how=os.fork):
