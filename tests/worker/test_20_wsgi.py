@@ -564,6 +564,18 @@ def test_head_of_a_list(serve):
     assert serve().ask("HEAD").stdout.endswith(b"Content-Length: 5\r\n\r\n")
 
 
+@pytest.mark.parametrize("body", ["[]", "[b'']", "()"])
+def test_head_of_what_is_empty_for_head_only(serve, body):
+    """As Bottle answers it: what GET would have had is not known, and was not nothing."""
+    worker = serve("""
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            return %s
+    """ % body)
+    assert worker.ask("HEAD").stdout == b"Status: 200 OK\r\n\r\n"
+    assert worker.ask().header("Content-Length") == "0"
+
+
 # --- close ---
 
 CLOSING = """
