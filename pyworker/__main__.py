@@ -147,6 +147,7 @@ def import_app(core, options, spec, arguments):
         trace.start()
     usual = gc.get_threshold()
     gc.set_threshold(*IMPORTING)
+    raised = gc.get_threshold()  # with an incremental collector (3.14.0 to 3.14.4) the last one is always 0
     try:
         app, kind, fork = load_app(options, spec, arguments)
         if kind == "asgi":
@@ -154,7 +155,7 @@ def import_app(core, options, spec, arguments):
     finally:
         if cache is not None:
             cache.remove()
-        if gc.get_threshold() == IMPORTING:
+        if gc.get_threshold() == raised:
             gc.set_threshold(*usual)
     if not fork:  # else it is done when the copies are prepared
         gc.freeze()

@@ -31,6 +31,15 @@ def test_thresholds_are_raised_for_the_import_alone(serve, mode):
     assert after == usual() and enabled and frozen > 1000
 
 
+def test_thresholds_of_an_incremental_collector(serve, tmp_path):
+    """Stands in for CPython 3.14.0 to 3.14.4, whose collector has no third one: it is 0, whatever was set."""
+    (tmp_path / "sitecustomize.py").write_text("import gc\nreal = gc.get_threshold\ngc.get_threshold = lambda: (*real()[:2], 0)\n")
+    worker = serve(TELL.format(setting=""), environ={"PYTHONPATH": str(tmp_path)})
+    at_import, after, _, _ = eval(worker.ask().body)
+    assert at_import == (100000, 50, 0)
+    assert after == (*usual()[:2], 0)
+
+
 @pytest.mark.parametrize("setting, threshold, enabled", [
     ("gc.set_threshold(5000, 7, 9)", (5000, 7, 9), True), ("gc.set_threshold(0)", (0,), True), ("gc.disable()", None, False)])
 def test_what_the_app_sets_stays(serve, setting, threshold, enabled):
