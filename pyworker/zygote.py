@@ -7,12 +7,15 @@ import atexit
 import gc
 import sys
 
-from pyworker.end import share_files
+from pyworker.end import flush, share_files
 from pyworker.load import LoadError, describe
 
 
 # What libraries import only when they are first used, which every copy would do anew: 80 ms for a FastAPI app.
 FIRST_USE = {"anyio": "anyio._backends._asyncio", "fastapi": "fastapi.telemetry._runtime"}
+
+# What libraries do at the end of each process that has used them, though they ask for it when they are imported. The last one first.
+AT_EXIT = ("logging", "shutdown"), ("multiprocessing.util", "_exit_function"), ("sentry_sdk", "flush")
 
 
 def import_first_use():
@@ -70,6 +73,12 @@ def connections(core):
         return 0
 
 
+def flush_handlers():
+    """What the import has logged is written once, and not by each copy."""
+    for handler in list(getattr(sys.modules.get("logging"), "_handlerList", ()))[::-1]:
+        flush(handler())  # a weak reference
+
+
 def prepare(core, kind):
     """Make the process ready to be copied: no garbage, nothing that the collector would touch in a copy, and little that a copy
     would write to. Returns the event loop of the copies and its descriptors, as loop_for_copies()."""
@@ -91,6 +100,7 @@ def prepare(core, kind):
         rehearse()
         loop = loop_for_copies()
     gc.collect()
+    flush_handlers()
     share_files()
     core.fill_holes()
     gc.freeze()
@@ -121,11 +131,18 @@ def make_copies(core, kind, ready, limit):
 
 def become_copy():
     """In a copy: its random numbers are its own, and what is to be done at the end of the process it was copied from is
-    not done at the end of the copy."""
+    not done at the end of the copy, unless it is about what the copy has done itself."""
     numpy = sys.modules.get("numpy.random")  # `random`, `ssl` and `uuid` see to it themselves
     if numpy is not None:
         numpy.seed()
     atexit._clear()
+    for library, name in AT_EXIT:
+        function = getattr(sys.modules.get(library), name, None)
+        if function is not None:
+            atexit.register(function)
+    processes = getattr(sys.modules.get("multiprocessing.process"), "_children", None)
+    if processes:
+        processes.clear()  # which are the zygote's to end
     finalize = getattr(sys.modules.get("weakref"), "finalize", None)
     if finalize is not None and finalize._registered_with_atexit:  # as atexit: it would remove the zygote's temporary files
         finalize._registry.clear()

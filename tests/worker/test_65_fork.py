@@ -599,6 +599,65 @@ def test_exit_functions(copies):
     assert [path.name for path in worker.directory.glob("zygote-*")] == ["zygote-%d" % worker.process.pid]
 
 
+def test_what_a_copy_has_logged_is_written_at_its_end(copies):
+    """And what the import has, by the worker alone."""
+    worker = copies("""
+        import logging, logging.handlers
+        logging.getLogger().addHandler(logging.handlers.MemoryHandler(100, target=logging.FileHandler("log")))
+        logging.warning("import")
+        def app(environ, start_response):
+            logging.warning("request")
+            start_response("200 OK", [])
+            return [b"x"]
+    """)
+    log = worker.directory / "log"
+    for number in range(1, 4):
+        worker.ask(flags=0)
+        eventually(lambda: log.read_text().count("request") == number)
+    assert worker.stop() == 0
+    assert log.read_text() == "import\n" + "request\n" * 3
+
+
+def test_what_multiprocessing_does_at_the_end_of_a_copy(copies):
+    """It ends what the copy has begun, and not what the import has."""
+    worker = copies("""
+        import multiprocessing, multiprocessing.util, os, time
+        context = multiprocessing.get_context("fork")
+        def begin():
+            process = context.Process(target=time.sleep, args=(100,), daemon=True)
+            process.start()
+            return process.pid
+        of_import = begin()
+        def app(environ, start_response):
+            multiprocessing.util.Finalize(None, open, args=("finalized", "w"), exitpriority=0)
+            start_response("200 OK", [])
+            return [b"%d %d" % (of_import, begin())]
+    """)
+    for _ in range(3):
+        of_import, of_copy = map(int, worker.ask(flags=0).body.split())
+        eventually(lambda: ended(of_copy))
+        eventually((worker.directory / "finalized").exists)
+        (worker.directory / "finalized").unlink()
+    assert not ended(of_import)
+    assert worker.stop() == 0 and ended(of_import)
+    assert worker.stderr == ""
+
+
+def test_sentry_is_flushed_at_the_end_of_a_copy(copies):
+    """Stands in for sentry_sdk, whose own exit function is lost with the import's others."""
+    worker = copies("""
+        import os, sys, types
+        fake = sys.modules["sentry_sdk"] = types.ModuleType("sentry_sdk")
+        fake.flush = lambda: open("flushed-%d" % os.getpid(), "w").close()
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            return [b"%d" % os.getpid()]
+    """)
+    for _ in range(3):
+        pid = int(worker.ask(flags=0).body)
+        eventually((worker.directory / ("flushed-%d" % pid)).exists)
+
+
 @pytest.mark.parametrize("kind", ["wsgi", "asgi"])
 def test_the_end_of_a_copy_has_a_limit(copies, kind):
     app = {"wsgi": """
