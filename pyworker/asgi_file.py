@@ -9,6 +9,7 @@ import asyncio
 from pyworker.asgi import Lifespan, end_loop
 
 ALONE = "CONTENT_TYPE", "CONTENT_LENGTH"  # have no HTTP_; some web servers send them both ways, and empty
+VERSIONS = {"2.0": "2", "3.0": "3"}  # web servers write HTTP/2.0
 
 
 def header_name(name, value):
@@ -30,11 +31,12 @@ def scope_of(environ, state):
     """The scope of a request that came as a WSGI environ."""
     root = environ.get("SCRIPT_NAME", "").encode("latin-1")
     path = root + environ.get("PATH_INFO", "").encode("latin-1")
+    version = environ.get("SERVER_PROTOCOL", "HTTP/1.1").rpartition("/")[2]
     named = [(header_name(name, value), value) for name, value in environ.items() if isinstance(value, str)]
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "http_version": environ.get("SERVER_PROTOCOL", "HTTP/1.1").rpartition("/")[2],
+        "http_version": VERSIONS.get(version, version),
         "method": environ["REQUEST_METHOD"],
         "scheme": environ["wsgi.url_scheme"],
         "path": path.decode("utf-8", "replace"),
@@ -80,10 +82,10 @@ class Request:
             headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message.get("headers", ())]
             self.start = "%d " % message["status"], headers
         elif message["type"] == "http.response.body" and self.start is not None and not self.over.done():
-            more = message.get("more_body", False)
+            more, body = message.get("more_body", False), message.get("body", b"")
             self.write = self.write or self.start_response(*self.start)
             try:
-                self.write(message.get("body", b""))
+                self.write(bytes(body) if isinstance(body, (bytearray, memoryview)) else body)
             except OSError:
                 if more:
                     raise

@@ -216,7 +216,8 @@ static PyObject *http_version(struct call *c, const struct facts *f)
 {
     const char *slash = strchr(f->protocol, '/');
     const char *version = slash != NULL ? slash + 1 : "1.1";
-    return names_get(&c->asgi->worker->names, version, strlen(version));
+    bool minor = strcmp(version, "2.0") != 0 && strcmp(version, "3.0") != 0; /* web servers write HTTP/2.0 */
+    return names_get(&c->asgi->worker->names, version, minor ? strlen(version) : 1);
 }
 
 static bool set(const struct call *c, PyObject *scope, enum asgi_key key, PyObject *value)
@@ -226,9 +227,15 @@ static bool set(const struct call *c, PyObject *scope, enum asgi_key key, PyObje
     return done;
 }
 
+/* A dict of the request's own: an app may add to it. */
+static PyObject *versions(const struct call *c)
+{
+    return PyDict_Copy(PyDict_GetItem(c->asgi->base_scope, c->asgi->key[KEY_ASGI]));
+}
+
 static bool fill(struct call *c, PyObject *scope, const struct facts *f)
 {
-    return set(c, scope, KEY_HTTP_VERSION, http_version(c, f)) &&
+    return set(c, scope, KEY_ASGI, versions(c)) && set(c, scope, KEY_HTTP_VERSION, http_version(c, f)) &&
            set(c, scope, KEY_METHOD, names_get(&c->asgi->worker->names, f->method, strlen(f->method))) &&
            set(c, scope, KEY_SCHEME, scheme(c, f)) && set(c, scope, KEY_PATH, whole_path(f)) &&
            set(c, scope, KEY_RAW_PATH, raw_path(f)) &&

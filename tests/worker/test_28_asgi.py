@@ -154,6 +154,23 @@ def test_client_on_a_unix_socket_has_no_address(asgi):
     assert (scope["client"], scope["http_version"]) == (None, "1.0")
 
 
+@pytest.mark.parametrize("protocol, version", [
+    ("HTTP/1.0", "1.0"), ("HTTP/1.1", "1.1"), ("HTTP/2", "2"), ("HTTP/2.0", "2"), ("HTTP/3.0", "3")])
+def test_http_version(asgi, protocol, version):
+    assert scope_of(asgi(), SERVER_PROTOCOL=protocol)["http_version"] == version
+
+
+def test_what_an_app_adds_to_a_scope_is_gone_with_its_request(asgi):
+    worker = asgi("""
+    async def add(scope, receive, send):
+        seen = repr(scope["asgi"]).encode()
+        scope["asgi"]["mine"] = scope["mine"] = 1
+        await send(start())
+        await send(piece(seen))
+    """)
+    assert len({worker.ask(path="/add").body for _ in range(3)}) == 1
+
+
 def test_a_request_without_parameters_is_served(serve):
     worker = serve("""
         async def app(scope, receive, send):

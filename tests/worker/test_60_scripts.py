@@ -1182,6 +1182,29 @@ def test_headers_about_the_body_come_once(files):
     assert get(worker, "a.py", HTTP_CONTENT_TYPE="", CONTENT_TYPE="").body == b"[]"
 
 
+def test_an_asgi_file_has_the_version_that_asgi_knows(files):
+    worker = files(a="""
+        async def app(scope, receive, send):
+            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body", "body": scope["http_version"].encode()})
+    """)
+    for protocol, version in ("HTTP/1.0", b"1.0"), ("HTTP/1.1", b"1.1"), ("HTTP/2.0", b"2"), ("HTTP/3.0", b"3"):
+        assert get(worker, "a.py", SERVER_PROTOCOL=protocol).body == version
+
+
+def test_what_a_piece_of_an_asgi_file_may_be(files):
+    worker = files(a="""
+        async def app(scope, receive, send):
+            await send({"type": "http.response.start", "status": 200})
+            for piece in b"bytes", bytearray(b" bytearray"), memoryview(b" memoryview"):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": 5 if scope["query_string"] else b""})
+    """)
+    assert get(worker, "a.py").body == b"bytes bytearray memoryview"
+    assert get(worker, "a.py", QUERY_STRING="number").app_status == 1
+    assert "TypeError" in worker.stderr
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_what_follows_the_answer_of_an_asgi_file_is_done_though_the_client_left(files, mode):
     worker = files(mode, a="""
