@@ -350,5 +350,8 @@ class Scripts:
         for name in set(os.environ).difference(environ):
             del os.environ[name]
         os.environ.update(environ)
-        os.chdir(directory)
+        try:
+            os.chdir(directory)
+        except FileNotFoundError:
+            os.chdir(os.sep)  # as current_directory()
         self.before = self.output = self.errors = self.globals = None

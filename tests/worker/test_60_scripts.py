@@ -702,6 +702,16 @@ def test_the_worker_s_directory_may_go(script, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_it_may_go_while_a_script_runs(script, mode):
+    worker = script(HEAD + "import os\nif os.path.isdir(os.environ['QUERY_STRING']):\n    os.rmdir(os.environ['QUERY_STRING'])\nprint('fine')",
+                    mode, prefix=("sh", "-c", 'mkdir gone && cd gone && exec "$@"', "sh"))
+    for _ in range(3):
+        answer = worker.ask(flags=0, QUERY_STRING=str(worker.directory / "gone"))
+        assert (answer.body, answer.app_status) == (b"fine\n", 0)
+    assert worker.stop() == 0 and worker.stderr == ""
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_a_script_that_sets_its_user(script, mode):
     """libc interrupts every thread of the process for it, the one that sends the output too."""
     worker = script(HEAD + """
