@@ -14,6 +14,7 @@ from pyworker.load import LoadError
 STARTUP, SHUTDOWN = "lifespan.startup", "lifespan.shutdown"
 FORGETFUL = sys.version_info >= (3, 12)  # a fork: of the loop that is set, and of what signals wake
 LAST_WORDS = 1  # seconds for an app to raise what it has called its failure
+LONGEST = 2000  # characters of an error in a NOTE, whatever becomes of them in bytes
 
 
 class Lifespan:
@@ -89,7 +90,7 @@ class Lifespan:
             raise LoadError("the app's lifespan failed: %s" % describe(self.error)) from self.error
         if self.error is not None:
             self.task = None
-            text = "the app has no lifespan (%s); lifespan = off spares the question" % describe(self.error)
+            text = "the app has no lifespan (%s); lifespan = off spares the question" % describe(self.error)[:LONGEST]
             self.core.send(b"NOTE " + text.encode("utf-8", "backslashreplace"))
 
     async def shutdown(self):

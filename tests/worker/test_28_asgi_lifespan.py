@@ -128,6 +128,15 @@ def test_auto_takes_an_exception_for_no_lifespan(spawn):
     assert worker.stderr == ""
 
 
+def test_auto_tells_of_an_exception_of_any_length(spawn):
+    """A message of the control channel has 16384 bytes."""
+    worker = spawn(RAISES.replace('"no database"', '"\\U0001f40d" * 20000'))
+    assert worker.message() == "START"
+    note = worker.message()
+    assert note.startswith("NOTE the app has no lifespan (KeyError: '\U0001f40d") and note.endswith("spares the question")
+    assert worker.message().startswith("READY ")
+
+
 def test_on_takes_it_for_a_failure(spawn):
     summary, details = spawn(RAISES, options=["--lifespan", "on"]).failed()
     assert summary == "the app's lifespan failed: KeyError: 'no database'"
