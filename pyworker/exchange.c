@@ -1,9 +1,14 @@
-/* exchange.c - who may work on an exchange, and where its exceptions go. */
+/* exchange.c - who may work on an exchange, refusing one, and where its exceptions go. */
 #include "exchange.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <fastcgi.h>
+#include <sys/socket.h>
+
+#include "peer.h"
+#include "record.h"
 
 enum {
     CLAIM_WAIT_US = 1000,
@@ -56,6 +61,17 @@ void exchange_claim(struct exchange *x)
         Py_END_ALLOW_THREADS
     }
     x->busy = true;
+}
+
+void exchange_refuse(struct exchange *x)
+{
+    uint8_t end[RECORD_END];
+
+    record_put_end(end, x->request.id, 0, FCGI_OVERLOADED);
+    (void)preset_drain_now(&x->request); /* unread bytes would make close() a reset */
+    (void)shutdown(x->request.fd, SHUT_RD);
+    (void)peer_send(x->request.fd, end, sizeof(end)); /* closed next, whether it arrived or not */
+    core_end(&x->worker->core, &x->request, false);
 }
 
 void exchange_end_child(bool done)

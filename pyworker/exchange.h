@@ -79,6 +79,9 @@ void exchange_leave(struct exchange *x);
 /* Enters as soon as a thread of the app that is inside has left: the request must not go away under it. */
 void exchange_claim(struct exchange *x);
 
+/* Ends a request that has not got to the app, by FCGI_OVERLOADED: it can be sent elsewhere. Needs no GIL. */
+void exchange_refuse(struct exchange *x);
+
 /* In a child that the app forked and that came back from it: ends as a worker does, with the exception that
  * is set unless `done`; the request is its parent's to answer. Elsewhere does nothing. */
 void exchange_end_child(bool done);

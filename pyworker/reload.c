@@ -4,13 +4,9 @@
 #include "reload.h"
 
 #include <time.h>
-#include <fastcgi.h>
-#include <sys/socket.h>
 
 #include "asgi.h"
 #include "control.h"
-#include "peer.h"
-#include "record.h"
 
 /* Whether a second has passed since the last look, which is now. */
 static bool is_due(struct worker *w)
@@ -42,14 +38,9 @@ static void refuse(struct exchange *x)
 {
     static const char stale[] = "STALE";
     struct core *core = &x->worker->core;
-    uint8_t end[RECORD_END];
 
-    record_put_end(end, x->request.id, 0, FCGI_OVERLOADED);
     threads_done(&x->worker->threads, x);
-    (void)preset_drain_now(&x->request); /* unread bytes would make close() a reset */
-    (void)shutdown(x->request.fd, SHUT_RD);
-    (void)peer_send(x->request.fd, end, sizeof(end)); /* closed next, whether it arrived or not */
-    core_end(core, &x->request, false);
+    exchange_refuse(x);
     if (core->single)
         (void)control_send(core->control, stale, sizeof(stale) - 1); /* a zygote that is gone kills us */
     else

@@ -277,5 +277,11 @@ void threads_finish(struct threads *t)
     (void)pthread_cond_broadcast(&t->parked);
     while (t->serving > 0 || t->leading)
         (void)pthread_cond_wait(&t->finished, &t->lock);
+    struct exchange *handed = t->handed;
+    t->handed = NULL;
     unlock(t);
+    if (handed != NULL) { /* the importing thread ends by an exception, or it had taken it */
+        exchange_refuse(handed);
+        exchange_free(handed);
+    }
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fcgi_client import cgi_params, request
+from fcgi_client import OVERLOADED, cgi_params, request
 from measure import switches
 from worker import eventually
 
@@ -212,6 +212,31 @@ def test_a_worker_that_was_stopped_and_continued_while_another_thread_leads(serv
         worker.process.send_signal(number)
         eventually(lambda: all_in_state(worker, state))
     assert worker.ask().body == b"importing"
+
+
+def test_what_was_taken_for_a_thread_that_ends_is_refused(serve):
+    """A handler raises in the importing thread when another one has a request for it."""
+    worker = serve("import os, signal, time" + APP.replace("\n    ", "\n") + """
+def usr1(number, frame):
+    print("in", flush=True)
+    while not os.path.exists("go"):
+        time.sleep(0.001)
+    raise KeyboardInterrupt
+signal.signal(signal.SIGUSR1, usr1)
+""")
+    first = Waiting(worker, 1)
+    worker.ask(path="/inside/wait/%s" % first.file)  # a helper leads from now on
+    assert first.release() == [b"importing"]
+    eventually(lambda: all_in_state(worker, "S"))
+    worker.process.send_signal(signal.SIGUSR1)
+    eventually(lambda: worker.stdout == "in\n")
+    with worker.connect() as connection:
+        connection.send(request(cgi_params("GET", "/", b""), b"", 1, 1))
+        time.sleep(0.2)  # long enough for the helper to take it
+        (worker.directory / "go").touch()
+        answer = connection.read_answer()
+    assert (answer.protocol_status, answer.records) == (OVERLOADED, [])
+    assert worker.wait() == 130
 
 
 def test_interrupt_raised_by_the_app_on_another_thread(serve):
