@@ -30,24 +30,16 @@ void answer_begin(struct exchange *x)
 
 /* --- writing --- */
 
-/* Runs the output without the GIL; signal handlers of Python run in between. */
+/* Runs the output without the GIL; signal handlers of Python run in between. Who calls it has entered. */
 static bool run(struct exchange *x, struct output *o)
 {
     int error;
 
-    /* Between two pieces of a stream: who has left is noticed here, else only when the socket is full. */
-    if (x->on_wire && !x->ended && output_peer_left(o))
-        x->broken = true;
-    if (x->broken)
-        return true;
-    if (!exchange_enter(x))
-        return false;
     x->on_wire = true; /* before another thread can ask */
     do {
         Py_BEGIN_ALLOW_THREADS error = output_run(o);
         Py_END_ALLOW_THREADS
     } while (error == EINTR && PyErr_CheckSignals() == 0);
-    exchange_leave(x);
     x->broken = error != 0;
     return error != EINTR; /* then a handler has raised */
 }
@@ -56,9 +48,19 @@ static bool run(struct exchange *x, struct output *o)
 static bool send_pending(struct exchange *x, const char *data, size_t len, bool end)
 {
     struct output o;
+
+    output_begin(&o, x->request.fd, x->request.id);
+    /* Between two pieces of a stream: who has left is noticed here, else only when the socket is full. */
+    if (x->on_wire && !x->ended && !end && output_peer_left(&o))
+        x->broken = true;
+    if (x->broken)
+        return true;
+    if (!exchange_enter(x)) {
+        buffer_clear(&x->pending, PENDING_KEEP); /* the answer is cut off here: it is not `ended` */
+        return false;
+    }
     struct buffer under_way = x->pending;
     buffer_init(&x->pending, under_way.ceiling);
-    output_begin(&o, x->request.fd, x->request.id);
     if (under_way.len > 0)
         output_add(&o, under_way.data, under_way.len);
     if (len > 0)
@@ -68,6 +70,7 @@ static bool send_pending(struct exchange *x, const char *data, size_t len, bool 
         x->ended = true;
     }
     bool done = run(x, &o);
+    exchange_leave(x);
     if (x->pending.data != NULL) {
         buffer_free(&under_way);
     } else {

@@ -1021,6 +1021,29 @@ def test_a_thread_that_still_reads_when_the_answer_is_whole(serve):
     assert worker.stderr == ""
 
 
+def test_a_last_piece_that_another_thread_keeps_back_is_not_told_of(serve):
+    """The piece would complete what Content-Length promises, and cannot be written while a thread reads."""
+    worker = serve("""
+        import threading
+
+        def app(environ, start_response):
+            write = start_response("200 OK", [("Content-Length", "8")])
+            write(b"begun ")
+            threading.Thread(target=environ["wsgi.input"].read).start()
+            while True:
+                try:
+                    write(b"")
+                except RuntimeError:
+                    return iter([b"it"])
+    """)
+    with worker.connect() as connection:
+        connection.send(request(cgi_params("POST", "/", b"ab"))[:-8])
+        eventually(lambda: "another thread reads or writes this request" in worker.stderr)
+        connection.send(record(STDIN, 1, b"ab") + record(STDIN, 1))
+        answer = connection.read_answer()
+    assert (answer.body, answer.stdout_ended, answer.app_status) == (b"begun ", False, 1)
+
+
 @pytest.mark.parametrize("size,last", [(3_000_000, "1 / 0"), (1000, 'return iter([b"b" * 15000])')])
 def test_a_thread_that_writes_has_its_bytes_to_itself(serve, size, last):
     """What the app does meanwhile, a failure or a piece of its own, cuts the answer off; the piece under way stays what it is."""
