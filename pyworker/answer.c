@@ -25,7 +25,7 @@ void answer_begin(struct exchange *x)
     x->status = 0;
     x->declared = -1;
     x->produced = 0;
-    x->head_only = x->committed = x->on_wire = x->ended = x->broken = false;
+    x->head_only = x->committed = x->on_wire = x->ended = x->broken = x->torn = false;
 }
 
 /* --- writing --- */
@@ -41,7 +41,8 @@ static bool run(struct exchange *x, struct output *o)
         Py_END_ALLOW_THREADS
     } while (error == EINTR && PyErr_CheckSignals() == 0);
     x->broken = error != 0;
-    return error != EINTR; /* then a handler has raised */
+    x->torn = error == EINTR; /* a handler has raised */
+    return !x->torn;
 }
 
 /* What is under way is nobody's to add to: another thread of the app may try. */

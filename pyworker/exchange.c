@@ -175,7 +175,7 @@ bool exchange_was_left(const struct exchange *x)
     enum { DEPTH = 16 };
     PyObject *type, *value, *traceback;
 
-    if (!x->broken)
+    if (!x->broken || x->torn)
         return false;
     PyErr_Fetch(&type, &value, &traceback);
     PyErr_NormalizeException(&type, &value, &traceback);

@@ -23,6 +23,7 @@ struct exchange {
     struct preset request;
     bool busy;   /* a thread works on the connection without the GIL */
     bool broken; /* the peer is gone: nothing can be written any more */
+    bool torn;   /* it is broken since a signal handler has raised in the middle of a write */
 
     /* the body */
     long long length; /* CONTENT_LENGTH, or -1 */

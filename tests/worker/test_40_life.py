@@ -406,6 +406,34 @@ def test_signals_do_not_cut_bodies_or_answers(serve):
     assert int(worker.stdout) > 5
 
 
+def test_what_a_handler_raises_while_an_answer_is_written_is_told(serve):
+    """Also an OSError, as the TimeoutError of a watchdog is: it says nothing of the client."""
+    worker = serve("""
+        import signal
+        calls = []
+        def handler(*_):
+            calls.append(1)
+            if len(calls) == 1:
+                raise TimeoutError("watchdog")
+        signal.signal(signal.SIGUSR1, handler)
+
+        def app(environ, start_response):
+            start_response("200 OK", [])
+            return [b"x" * (10_000_000 if environ["PATH_INFO"] == "/large" else 1)]
+    """)
+
+    def told():
+        worker.process.send_signal(signal.SIGUSR1)  # one that finds a write half done does not end it
+        return "TimeoutError: watchdog" in worker.stderr
+    with worker.connect() as connection:
+        connection.send(request(cgi_params(path="/large")))
+        connection.read_exactly(1)
+        eventually(worker.sleeps)
+        eventually(told)
+    assert "pyworker: 'GET' '/large' failed:" in worker.stderr
+    assert worker.ask().body == b"x"
+
+
 # From 3.14 on asyncio's loop does not run any more in a forked child: a task there cannot end, and each try is told.
 LOOP_STANDS = sys.version_info >= (3, 14)
 
