@@ -154,7 +154,7 @@ def density(data):
 
 # --- warm requests ---
 
-def plot_warm(app, by_connections):
+def plot_warm(app, by_connections, data):
     figure, (axes, lower) = plt.subplots(2, figsize=(8, 6), sharex=True)
     names = [name for name in next(iter(by_connections.values())) if not verdict.relayed(name)]
     width = 0.8 / len(names)
@@ -163,8 +163,11 @@ def plot_warm(app, by_connections):
         rates = [[run[0] for run in results[name]] for results in by_connections.values()]
         middle = [statistics.median(runs) for runs in rates]
         spread = [[value - min(runs) for value, runs in zip(middle, rates)], [max(runs) - value for value, runs in zip(middle, rates)]]
-        axes.bar(places, middle, width * 0.92, yerr=spread, label=name, color=colour(name, number),
-                 error_kw={"ecolor": INK, "elinewidth": 1.4, "capsize": 2})
+        bars = axes.bar(places, middle, width * 0.92, yerr=spread, label=name, color=colour(name, number),
+                        error_kw={"ecolor": INK, "elinewidth": 1.4, "capsize": 2})
+        for bar, connections in zip(bars, by_connections):
+            if verdict.starves(data, app, name, connections):
+                bar.set(facecolor="none", edgecolor=colour(name, number), hatch="///")
         lower.plot(places, [statistics.median(run[2] for run in results[name]) * 1e3 for results in by_connections.values()], "o",
                    color=colour(name, number))
     lower.set_yscale("log")
@@ -183,7 +186,7 @@ def warm(data):
              "One worker each, kept connections, access lines off for all. Medians, with the least and the most; the ratio is the "
              "median over the rounds of leangate's figure by the peer's in the same round. More than 1.00 in requests/s and less "
              "than 1.00 in CPU is better for leangate. A server leaves clients without an answer where the last of them had to "
-             "wait until the others had gone; wrk does not count such requests. uwsgi has four threads, uwsgi-64 has 64: each keeps "
+             "wait until the others had gone (hatched); wrk does not count such requests. uwsgi has four threads, uwsgi-64 has 64: each keeps "
              "one connection until its client closes it. Go uses every core. `+relay` is the same server with bench/relay.c before it, a second "
              "process that only hands on the bytes; what it keeps of its own figure is in the last two columns."]
     for app, by_connections in data["samples"].items():
@@ -198,7 +201,7 @@ def warm(data):
                 beside = [("leangate", name) if name != "leangate" else None, (name, peer) if peer in results else None]
                 rows.append(cells + [spread(verdict.each(results[pair[0]], results[pair[1]], lambda run: run[column]), 2) if pair else ""
                                      for pair in beside for column in (0, 1)])
-        parts += [f"### {app}", plot_warm(app, by_connections),
+        parts += [f"### {app}", plot_warm(app, by_connections, data),
                   table(["connections", "server", "requests/s", "CPU, us a request", "p50, us", "leangate's requests/s by its", "CPU",
                          "behind the relay by alone: requests/s", "CPU"], rows)]
     return parts
@@ -233,7 +236,7 @@ def pace(data):
             rows.append([words, name, *cells, "" if name == "leangate" else spread(verdict.each(results["leangate"], runs, verdict.p99), 2),
                          f"{verdict.p99s(runs, results[peer]):.2f}" if peer in results else ""])
     return [f"## Latency at {data['rate']} requests/s", plot_pace(data["samples"]["quiet"], data["samples"]["slow"]),
-            "One kept connection; a request counts from when it was due; the ratio is the median over the rounds (least to most). A request that fails, or has no answer in five seconds, counts as five. `+relay` as above.",
+            "One kept connection; a request counts from when it was due; the ratio is the median over the rounds (least to most). A request that fails, or has no answer in five seconds, counts as five or more. `+relay` as above.",
             table(["app", "server", "p50, ms", "p99, ms", "leangate's p99 by its", "behind the relay by alone"], rows)]
 
 
