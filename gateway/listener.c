@@ -100,17 +100,12 @@ static void remember_file(struct listener *l)
     l->file = st.st_ino;
 }
 
-/* Not if another socket has taken its place: that of a successor which was started under the same name. */
-static bool has_file(const struct listener *l)
-{
-    struct stat st;
-    return unix_path(l) != NULL && lstat(unix_path(l), &st) == 0 && st.st_dev == l->device &&
-           st.st_ino == l->file;
-}
-
+/* Unless another socket has taken its place: that of a successor which was started under the same name. */
 static void remove_file(const struct listener *l)
 {
-    if (has_file(l))
+    struct stat st;
+    if (unix_path(l) != NULL && lstat(unix_path(l), &st) == 0 && st.st_dev == l->device &&
+        st.st_ino == l->file)
         unlink(unix_path(l));
 }
 
@@ -164,13 +159,31 @@ bool listener_open(struct list *list, struct conn_pool *pool, const struct conf 
     return ok;
 }
 
+/* Of the file that is its socket, and no other. False: errno says why; there is nothing to do where the name is
+ * another file's by now. */
+static bool change_mode(const struct listener *l, mode_t mode)
+{
+    char path[32];
+    struct stat st;
+    int fd = open(unix_path(l), O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd == -1)
+        return errno == ENOENT;
+    bool ours = fstat(fd, &st) == 0 && st.st_dev == l->device && st.st_ino == l->file;
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    bool done = !ours || chmod(path, mode) == 0;
+    int code = errno;
+    close(fd);
+    errno = code;
+    return done;
+}
+
 void listener_change(struct listener *l, const struct conf *before, const struct conf *conf)
 {
     if (conf->backlog != before->backlog && !inherit_meant(l->spec) &&
         listen(l->io.fd, (int)conf->backlog) == -1)
         log_warning("the backlog of %s stays as it was: %s", l->url, strerror(errno));
-    if (conf->listen_mode != before->listen_mode && has_file(l) &&
-        fchmodat(AT_FDCWD, unix_path(l), (mode_t)conf->listen_mode, AT_SYMLINK_NOFOLLOW) == -1)
+    if (conf->listen_mode != before->listen_mode && unix_path(l) != NULL &&
+        !change_mode(l, (mode_t)conf->listen_mode))
         log_warning("the mode of %s stays as it was: %s", l->url, strerror(errno));
 }
 
