@@ -320,6 +320,14 @@ static bool stop(struct zygote *z)
     return true;
 }
 
+/* What the gateway has said meanwhile comes first: behind a STOP nothing is begun. */
+static bool may_begin(struct zygote *z)
+{
+    if (z->core->control != -1)
+        control_event(z);
+    return !z->stopping;
+}
+
 enum zygote_event zygote_next(struct zygote *z)
 {
     for (;;) {
@@ -330,8 +338,11 @@ enum zygote_event zygote_next(struct zygote *z)
             return ZYGOTE_ERROR;
         if (z->stopping && z->live == 0)
             return ZYGOTE_STOP;
-        if (!z->stopping && !z->paused && wants_copy(z))
-            return ZYGOTE_FORK;
+        if (!z->stopping && !z->paused && wants_copy(z)) {
+            if (may_begin(z))
+                return ZYGOTE_FORK;
+            continue;
+        }
         int n = epoll_wait(z->epoll, &event, 1, z->paused ? PAUSE_MS : -1);
         if (n == -1)
             return errno == EINTR ? ZYGOTE_SIGNAL : ZYGOTE_ERROR;

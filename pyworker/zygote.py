@@ -74,9 +74,11 @@ def connections(core):
 
 
 def flush_handlers():
-    """What the import has logged is written once, and not by each copy."""
-    for handler in list(getattr(sys.modules.get("logging"), "_handlerList", ()))[::-1]:
-        flush(handler())  # a weak reference
+    """What the import has logged is written once, and not by each copy; what is to be forgotten at the end is not written."""
+    for reference in list(getattr(sys.modules.get("logging"), "_handlerList", ()))[::-1]:
+        handler = reference()
+        if getattr(handler, "flushOnClose", True):
+            flush(handler)
 
 
 def prepare(core, kind):
