@@ -157,6 +157,8 @@ def held(gateway, path):
         gateway.send_signal(signal.SIGCONT)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
             client.connect(path)  # returns when there is room again
+            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert client.recv(1) == b"H"  # those before it have been accepted, too
 
 
 def test_backlog_and_mode_of_a_socket_that_stays(launch, tmp_path):
@@ -359,7 +361,7 @@ def scripted(tmp_path, *scripts, **keys):
 
 def test_a_start_with_the_old_file_holds_nobody_up(launch, tmp_path):
     """Who comes after the reload does not wait for it, and who has come before is served when it has ended."""
-    gateway = launch(scripted(tmp_path, "never-ready", "good", stop_timeout="2s"))
+    gateway = launch(scripted(tmp_path, "never-ready", "good", stop_timeout="5s"))
     with gateway.connect() as before:
         before.request("POST", "/", body=b"x")
         wait_until(lambda: journal(tmp_path, "start"), "the start")
@@ -477,7 +479,7 @@ def test_edited_sources_lose_nothing(launch, tmp_path, mode):
     wait_until(lambda: gateway.get("/").text == "v6", "the last version")
     for load in loads:
         assert load.stop().all_good() == load.sent
-        assert set(load.texts) == {f"v{n}" for n in range(7)}
+        assert set(load.texts) <= {f"v{n}" for n in range(7)}  # one may pass between two of its requests
     assert "error: " not in gateway.err.text
 
 
