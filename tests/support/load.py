@@ -10,7 +10,7 @@ from rawhttp import Cut
 class Load:
     """`clients` threads, each with a connection of its own that asks for `target` again and again; a POST if there is a body.
 
-    After stop() `answers` counts statuses, "cut" and "refused"; their sum is what was sent."""
+    `answers` counts statuses, "cut" and "refused", `texts` what was answered; after stop() their sum is what was sent."""
 
     def __init__(self, gateway, target="/", clients=4, requests=None, pause=0.0, body=None):
         self.gateway, self.target, self.requests, self.pause, self.body = gateway, target, requests, pause, body
@@ -22,29 +22,29 @@ class Load:
         for thread in self.threads:
             thread.start()
 
+    def count(self, outcome, *texts):
+        with self.lock:
+            self.answers[outcome] += 1
+            self.texts.update(texts)
+
     def ask(self):
         connection, sent = None, 0
-        answers, texts = Counter(), Counter()
         while not self.over.is_set() and sent != self.requests:
             sent += 1
             try:
                 if connection is None:
                     connection = self.gateway.connect()
                 answer = connection.get(self.target) if self.body is None else connection.post(self.target, self.body)
-                answers[answer.status] += 1
-                texts[answer.text] += 1
+                self.count(answer.status, answer.text)
                 if answer.get("Connection") == "close":
                     connection = connection.close()
             except ConnectionRefusedError:
-                answers["refused"] += 1
+                self.count("refused")
             except (Cut, OSError):
-                answers["cut"] += 1
+                self.count("cut")
                 connection = connection.close() if connection else None
             if self.pause:
                 time.sleep(self.pause)
-        with self.lock:
-            self.answers += answers
-            self.texts += texts
         if connection:
             connection.close()
 
