@@ -41,7 +41,7 @@ def begin(connection):
     try:
         connection.request("GET", "/")
         return connection.getresponse()
-    except (http.client.RemoteDisconnected, ConnectionError):
+    except ConnectionError:
         connection.close()
         raise
 
@@ -56,7 +56,7 @@ def ask(port, until, failures, rates):
         try:
             try:
                 answer = begin(connection)
-            except (http.client.RemoteDisconnected, ConnectionError):
+            except ConnectionError:
                 if not kept:
                     raise
                 answer = begin(connection)  # some servers close a kept connection after so many requests

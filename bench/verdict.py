@@ -216,10 +216,13 @@ def slow(results):
     return [Finding(name, f"{ratio:.1f} × its own quiet p99", (ratio <= SLOWER) == (name == "leangate")) for name, ratio in ratios.items()]
 
 
+PACED = {"hello-wsgi": ("granian",), "flask": ("granian", "uvicorn"), "hello-asgi": ("granian", "uvicorn"), "fastapi": ("granian", "uvicorn")}
+
+
 def even_pace(results):
     found, samples = [], (results["pace"] or {}).get("samples", {})
-    for app in "hello-wsgi", "flask", "hello-asgi", "fastapi":
-        for peer in ("granian", "uvicorn")[: 1 if app == "hello-wsgi" else 2] if app in samples else ():
+    for app, peers in PACED.items():
+        for peer in peers if app in samples else ():
             found.append(judged(f"{app}, {peer}", samples[app], peer, p99, 1, False))
     return found
 

@@ -188,16 +188,20 @@ def test_sigterm_while_the_importing_thread_is_inside(serve):
     assert worker.wait() == 0
 
 
+def let_a_helper_lead(worker):
+    first = Waiting(worker, 1)
+    worker.ask(path="/inside/wait/%s" % first.file)
+    assert first.release() == [b"importing"]
+    eventually(lambda: all_in_state(worker, "S"))
+
+
 def test_a_handler_of_the_app_runs_while_another_thread_leads(serve):
     worker = serve("import signal, sys" + APP.replace("\n    ", "\n") + """
 def usr1(number, frame):
     print("handled", flush=True)
 signal.signal(signal.SIGUSR1, usr1)
 """)
-    first = Waiting(worker, 1)
-    worker.ask(path="/inside/wait/%s" % first.file)  # a helper leads from now on
-    assert first.release() == [b"importing"]
-    eventually(lambda: all_in_state(worker, "S"))
+    let_a_helper_lead(worker)
     worker.process.send_signal(signal.SIGUSR1)
     eventually(lambda: worker.stdout == "handled\n")
     assert worker.ask().body == b"importing"
@@ -224,10 +228,7 @@ def usr1(number, frame):
     raise KeyboardInterrupt
 signal.signal(signal.SIGUSR1, usr1)
 """)
-    first = Waiting(worker, 1)
-    worker.ask(path="/inside/wait/%s" % first.file)  # a helper leads from now on
-    assert first.release() == [b"importing"]
-    eventually(lambda: all_in_state(worker, "S"))
+    let_a_helper_lead(worker)
     worker.process.send_signal(signal.SIGUSR1)
     eventually(lambda: worker.stdout == "in\n")
     with worker.connect() as connection:
