@@ -66,12 +66,18 @@ static bool add_helper(struct threads *t)
     return true;
 }
 
+/* Whether one more could be served, and nobody would notice that it has come. */
+static bool is_unguarded(const struct threads *t)
+{
+    return !t->leading && !t->guarding && !t->guard_wanted && t->serving < t->limit;
+}
+
 /* The caller enters the app: somebody must notice if it stays there. */
 static void enter(struct threads *t)
 {
     t->begun++;
     t->serving++;
-    if (t->leading || t->guarding || t->guard_wanted || t->serving >= t->limit)
+    if (!is_unguarded(t))
         return;
     t->guard_wanted = true;
     if (t->waiting > 0)
@@ -202,6 +208,7 @@ static void *help(void *arg)
         t->guard_wanted = false;
         if (watch(t))
             work(t, &state);
+        t->guard_wanted = t->guard_wanted || (t->inside && is_unguarded(t)); /* all were busy when that one entered */
     }
     t->helpers--;
     unlock(t);

@@ -103,6 +103,35 @@ def test_one_more_waits_until_one_is_done(spawn):
     assert threads(worker) == 2
 
 
+@pytest.mark.parametrize("limit", [2, 4])
+def test_a_worker_whose_threads_were_all_busy_serves_beside_its_longest_request(spawn, limit):
+    """The importing thread takes a request when all others are inside; who comes out then has to look after those that follow."""
+    worker = spawn(APP.replace('elif path == "wait":', """elif path == "wait":
+            print(environ["QUERY_STRING"], flush=True)"""), options=["--concurrency", str(limit)]).ready()
+    connections = [worker.connect() for _ in range(limit + 1)]
+
+    def send(number):
+        connections[number].send(request(cgi_params("GET", "/wait/%s/%d" % (worker.directory, number), b"", QUERY_STRING=str(number)), b"", 1, 1))
+
+    def has_entered(number):
+        eventually(lambda: str(number) in worker.stdout.split())
+
+    def finish(number):
+        (worker.directory / str(number)).touch()
+        return connections[number].read_answer().body
+
+    for number in range(limit):
+        send(number)
+        has_entered(number)
+    send(limit)  # waits in its socket
+    assert finish(0) == b"importing"
+    has_entered(limit)
+    for number in range(1, limit):
+        assert finish(number) == b"other"
+    assert worker.ask().body == b"other"
+    assert finish(limit) == b"importing"
+
+
 def test_requests_that_do_not_overlap_stay_on_the_importing_thread(serve):
     worker = serve(APP)
     with worker.connect() as kept:
