@@ -51,6 +51,13 @@ static bool send_sequence(struct exchange *x, PyObject *result)
     return done;
 }
 
+/* Whether this item goes beyond Content-Length; what comes after it is not asked for (PEP 3333, "Handling the
+ * Content-Length Header"). One that is empty does not: the app may have something to do behind its last piece. */
+static bool is_beyond(const struct exchange *x, PyObject *item)
+{
+    return x->declared != -1 && x->produced >= x->declared && PyBytes_Check(item) && PyBytes_Size(item) > 0;
+}
+
 static bool send_iterable(struct exchange *x, PyObject *result)
 {
     if (PyBytes_Check(result) || PyUnicode_Check(result)) {
@@ -60,13 +67,15 @@ static bool send_iterable(struct exchange *x, PyObject *result)
     }
     PyObject *iterator = PyObject_GetIter(result);
     bool done = iterator != NULL;
-    while (done && !x->broken) {
+    bool more = true;
+    while (done && more && !x->broken) {
         PyObject *item = PyIter_Next(iterator);
         if (item == NULL) {
             done = PyErr_Occurred() == NULL;
             break;
         }
-        done = send_item(x, item, true);
+        more = !is_beyond(x, item);
+        done = !more || send_item(x, item, true);
         Py_DECREF(item);
     }
     Py_XDECREF(iterator);

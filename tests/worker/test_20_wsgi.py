@@ -538,6 +538,28 @@ def test_content_length_is_kept(serve, result, body, aborted):
     assert ("bytes of the 5 that Content-Length promises" in worker.stderr) == aborted
 
 
+def test_what_is_beyond_content_length_is_not_asked_for(serve):
+    worker = serve("""
+        class Endless:
+            def __iter__(self):
+                yield b"12345"
+                yield b""
+                print("behind the last piece", flush=True)
+                while True:
+                    yield b"6"
+
+            def close(self):
+                print("closed", flush=True)
+
+        def app(environ, start_response):
+            start_response("200 OK", [("Content-Length", "5")])
+            return Endless()
+    """)
+    assert worker.ask().body == b"12345"
+    assert worker.ask("HEAD").body == b""
+    eventually(lambda: worker.stdout == "behind the last piece\nclosed\n" * 2)
+
+
 @pytest.mark.parametrize("method, status", [("HEAD", "200 OK"), ("GET", "304 Not Modified"), ("GET", "204 No Content")])
 def test_answers_without_a_body(serve, method, status):
     worker = serve("""
@@ -894,6 +916,19 @@ def test_file_wrapper(serve, file, more, body, length):
 def test_file_wrapper_does_not_send_more_than_content_length(serve):
     worker = serve(FILES.format(headers="[('Content-Length', '70000')]", file="open('data', 'rb')", more=""))
     assert worker.ask().body == DATA[:70000]
+
+
+def test_file_wrapper_reads_no_more_than_content_length(serve):
+    worker = serve("""
+        with open("data", "wb") as data:
+            data.truncate(10**12)
+
+        def app(environ, start_response):
+            write = start_response("206 Partial Content", [("Content-Length", "70000")])
+            write(b"x" * 1000)
+            return environ["wsgi.file_wrapper"](open("data", "rb"))
+    """)
+    assert worker.ask().body == b"x" * 1000 + bytes(69000)
 
 
 def test_file_that_is_shorter_than_content_length(serve):
