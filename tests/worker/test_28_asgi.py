@@ -54,6 +54,24 @@ def test_kind_asgi_takes_any_callable(serve):
     assert worker.ask().status == "204 No Content"
 
 
+@pytest.mark.parametrize("result", ["self.run()", "[]"])
+def test_await_that_returns_no_iterator_is_a_500(serve, result):
+    worker = serve("""
+        class app:
+            def __init__(self, scope, receive, send):
+                pass
+
+            def __await__(self):
+                return %s
+
+            async def run(self):
+                pass
+    """ % result)
+    for _ in range(2):
+        assert worker.ask().status == "500 Internal Server Error"
+    assert worker.stderr.count("TypeError: __await__() returned <class '") == 2
+
+
 def test_kind_wsgi_refuses_it(spawn):
     assert spawn(FRAME, options=["--kind", "wsgi"]).failed()[0] == "main:app is an ASGI app, and kind is wsgi"
 
