@@ -30,6 +30,7 @@ struct sink {
     bool opened;    /* fd is ours to close */
     bool may_block; /* ask poll() before each write */
     bool stamped;   /* a file: messages begin with the time */
+    bool made;      /* a file, and it was not there before */
     bool full;      /* its disk took nothing at the last try: nobody tells when it does */
     struct buf pending;
     unsigned long dropped; /* lines */
@@ -168,9 +169,13 @@ static void sink_open(struct sink *sink, int fd)
     sink->io.data = sink;
 }
 
-static int open_file(const char *path)
+/* `made`: whether it is a new file. */
+static int open_file(const char *path, bool *made)
 {
-    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | no_links, 0640);
+    const int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | no_links;
+    int fd = open(path, flags | O_EXCL, 0640);
+    *made = fd != -1;
+    return *made || errno != EEXIST ? fd : open(path, flags, 0640);
 }
 
 static struct sink *sink_for(const char *target, struct sink *file)
@@ -181,7 +186,7 @@ static struct sink *sink_for(const char *target, struct sink *file)
         return &sinks[SINK_OUT];
     if (strcmp(target, "stderr") == 0)
         return &sinks[SINK_ERR];
-    int fd = open_file(target);
+    int fd = open_file(target, &file->made);
     if (fd == -1)
         return file;
     file->opened = file->stamped = true;
@@ -195,7 +200,7 @@ static void reopen(struct sink *file, const char *path)
 {
     if (!file->opened)
         return;
-    int fd = open_file(path);
+    int fd = open_file(path, &file->made);
     if (fd == -1) {
         int code = errno;
         log_error("cannot open the log %s again: %s", path, strerror(code));
@@ -212,6 +217,14 @@ static void reopen(struct sink *file, const char *path)
     file->fd = fd;
     ev_io_set(&file->io, fd, EV_WRITE);
     sink_flush(file);
+}
+
+void log_hand_over(uid_t user, gid_t group)
+{
+    for (int i = 0; i < SINKS; i++)
+        if (sinks[i].made && sinks[i].fd != -1 && fchown(sinks[i].fd, user, group) == -1)
+            log_warning("cannot give a new log file to user %u, who will not be able to open it again: %s", (unsigned)user,
+                        strerror(errno));
 }
 
 void log_reopen(const char *access, const char *error)

@@ -9,6 +9,7 @@
 #include <ev.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARNING, LOG_ERROR };
 
@@ -23,6 +24,10 @@ struct log_targets {
 /* Opens the targets. Before it, messages go to stderr at once. 0, or -1 with errno and *path, the one that
  * failed. */
 int log_open(struct ev_loop *loop, const struct log_targets *targets, const char **path);
+
+/* The log files that log_open() has made are this user's from now on, who can open them again after a rotation. Those that
+ * were there keep their owner. A failure is a warning. */
+void log_hand_over(uid_t user, gid_t group);
 
 /* Opens the log files among the targets again under their names, after a rotation. One that cannot be opened
  * stays as it is, with a message. */

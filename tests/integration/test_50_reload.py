@@ -2,6 +2,7 @@
 request is lost by it."""
 
 import os
+import pwd
 import re
 import signal
 import socket
@@ -66,6 +67,27 @@ def test_another_user_takes_a_start_and_the_log_says_so(launch):
     told = gateway.err.text.count("as they were")
     hup(gateway)
     assert gateway.err.text.count("as they were") == told == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_logs_that_root_has_made_are_opened_again_by_the_user(launch, tmp_path):
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    kept = logs / "error.log"
+    kept.touch(0o640)
+    nobody = pwd.getpwnam("nobody")
+    os.chown(logs, nobody.pw_uid, nobody.pw_gid)
+    for directory in logs.parents:
+        directory.chmod(os.stat(directory).st_mode | stat.S_IXOTH)
+    gateway = launch({"gateway": {"user": "nobody"}, "log": {"access": logs / "access.log", "error": kept}} | kitchen(path="/k"))
+    assert gateway.get("/one").status == 404
+    assert [path.stat().st_uid for path in (logs / "access.log", kept)] == [nobody.pw_uid, 0]
+    (logs / "access.log").rename(logs / "old.log")
+    gateway.send_signal(signal.SIGUSR1)
+    wait_until((logs / "access.log").exists, "the new file")
+    gateway.get("/two")
+    wait_until(lambda: "/two" in (logs / "access.log").read_text(), "the line")
+    assert "cannot open the log %s again: Permission denied" % kept in kept.read_text()
 
 
 # --- nothing changes
