@@ -9,7 +9,7 @@
 
 enum effect {
     SET_KEY,     /* the flag `means`, by another name */
-    SET_SECONDS, /* the same, but a bare number means seconds and 0 means off */
+    SET_SECONDS, /* the same, but a bare number means seconds, and 0 off where it can be off */
     SET_UNIX,    /* a path to listen on */
     SET_FD,      /* an inherited descriptor to listen on */
     SET_COMMAS,  /* a list with commas */
@@ -94,6 +94,7 @@ static const struct special specials[] = {
     {"--certfile",                  REFUSE_TLS,  NULL,                                                                               CONF_RUN    },
     {"--interface",                 REFUSE,      "leangate needs no --interface: it is --kind here, and auto is the default",
      CONF_RUN                                                                                                                                    },
+    {"--log-file",                  REFUSE,      "leangate has no --log-file: it is --log-error here",                               CONF_RUN    },
     {"--fd",                        SET_FD,      "--listen",                                                                         CONF_RUN    },
     {"--dev",                       SET_DEV,     NULL,                                                                               CONF_RUN    },
     {"--threads",                   SET_KEY,     "--concurrency",                                                                    CONF_RUN    },
@@ -155,6 +156,9 @@ static bool set_key(struct reading *r, const struct table_row *row)
     if (row->type == TABLE_BOOL)
         return remember(r, row, r->value != NULL ? r->value : "on", false);
     const char *value = need_value(r);
+    if (value != NULL && strcmp(row->key, "preload") == 0 && strchr(value, ':') != NULL)
+        return load_fail(r->loader, "%s: needs names of modules, and \"%s\" is an app (gunicorn's is --mode fork here)",
+                         r->name, value);
     return value != NULL && remember(r, row, value, (row->flags & TABLE_LINES) != 0 && *value != '\0');
 }
 
@@ -162,8 +166,10 @@ static bool set_seconds(struct reading *r, const struct table_row *row)
 {
     const char *value = need_value(r);
     int64_t seconds;
-    if (value != NULL && units_number(value, &seconds))
-        return remember(r, row, seconds == 0 ? "off" : arena_join(r->loader->scratch, value, "s", ""), false);
+    if (value != NULL && units_number(value, &seconds)) {
+        bool off = seconds == 0 && (row->flags & TABLE_OFF) != 0;
+        return remember(r, row, off ? "off" : arena_join(r->loader->scratch, value, "s", ""), false);
+    }
     return value != NULL && remember(r, row, value, false);
 }
 
