@@ -60,6 +60,7 @@ static void handle_cancel(struct request *r)
     struct app *app = r->app;
     struct upstream *up = r->up;
     queue_take(&app->queue, r);
+    task_wake(&app->task); /* what was to start for it, or to make room, is not needed any more */
     if (up == NULL)
         return;
     if (up->state == UPSTREAM_BUSY) {

@@ -96,6 +96,30 @@ def test_who_starves_for_too_long_is_told(launch, tmp_path):
         assert first.answer().text == "waited"
 
 
+@pytest.mark.parametrize("patience", [0, 1.5])
+def test_who_leaves_while_it_waits_for_a_place_wants_none(launch, tmp_path, patience):
+    """Nobody has to go for it, neither a worker that goes idle nor, after a second, a busy one."""
+    status = tmp_path / "status"
+    gateway = launch({"limits": {"workers": 1}, "status": {"listen": f"unix:{status}"},
+                      "app:a": kitchen(path="/a", idle_timeout="off"), "app:b": kitchen(path="/b")})
+
+    def queued():
+        with rawhttp.Connection(str(status)) as inside:
+            return json.loads(inside.get("/status.json").body)["apps"][1]["queue"]["now"]
+
+    with waiting(gateway, "/a", tmp_path, "one") as first:
+        worker = gateway.one_worker()
+        with gateway.connect() as second:
+            second.request("GET", "/b/")
+            wait_until(lambda: queued() == 1, "the request of b")
+        wait_until(lambda: queued() == 0, "its end")
+        time.sleep(patience)
+        (tmp_path / "one").touch()
+        assert first.answer().text == "waited"
+    assert gateway.get("/a/pid").text == str(worker)
+    assert "makes room" not in gateway.err.text
+
+
 def test_apps_that_starve_are_served_in_turn(launch, tmp_path):
     """One place, and apps that ask for it in no order of name or file: each has it in the order in which they asked, and
     who asks once more has it after those who asked before."""
