@@ -212,9 +212,12 @@ bool conn_head_step(struct conn *c)
         return true;
     if (c->request == NULL && c->readable && memory_short(c->pool)) {
         conn_state_move(c, CONN_WAIT);
+        c->waits = c->waits != 0 ? c->waits : timeq_clock();
         return false;
     }
     int got = conn_state_receive(c, memory_scratch, CONN_READ, &n);
+    if (got <= 0)
+        c->waits = 0; /* nothing had come: it was accepted just now */
     if (got < 0)
         conn_state_abandon(c);
     else if (got == 0 && c->state == CONN_IDLE && c->pool->draining)

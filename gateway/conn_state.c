@@ -75,7 +75,8 @@ bool conn_state_open(struct conn *c)
         conn_state_abandon(c);
         return false;
     }
-    c->request->began = timeq_clock();
+    c->request->began = c->waits != 0 ? c->waits : timeq_clock();
+    c->waits = 0;
     return true;
 }
 

@@ -44,6 +44,7 @@ struct conn {
     uint32_t discarded;         /* LINGER: bytes thrown away so far */
     int armed;                  /* events that `io` waits for */
     uint8_t state;
+    double waits;  /* since when its first bytes wait for memory, on timeq_clock's clock; 0: they do not */
     bool readable; /* a read may bring something */
     bool deaf;     /* the kernel does not watch it: nothing would tell of more */
     bool touched;  /* bytes moved since the deadline was set */

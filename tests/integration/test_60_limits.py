@@ -390,6 +390,14 @@ def fill_buffers(gateway, stack):
         taken.append(client)
 
 
+def logged_ms(gateway, pattern, count=1):
+    """The times in the access lines that match, as soon as there are so many."""
+    def times():
+        found = re.findall(rf"{pattern}.*? ([0-9.]+)ms", gateway.out.text)
+        return len(found) >= count and [float(ms) for ms in found]
+    return wait_until(times, pattern)
+
+
 @pytest.mark.valgrind
 def test_buffers_new_heads_wait(launch):
     """Heads whose bodies do not come fill the memory: the next one is not read until there is room again."""
@@ -397,11 +405,15 @@ def test_buffers_new_heads_wait(launch):
     with ExitStack() as stack:
         taken, client = fill_buffers(gateway, stack)
         assert 40 < len(taken) < 80
+        time.sleep(0.5)
         for other in taken[:5]:
             other.send(b"x")
             assert other.answer().status == 200
         client.socket.settimeout(PATIENCE)
         assert client.head().status == 100
+        client.send(b"x")
+        assert client.answer().status == 200
+        assert logged_ms(gateway, "POST /checksum .* 200 OK", 6)[-1] >= 900
 
 
 def test_buffers_new_heads_wait_for_so_long(launch):
@@ -414,7 +426,7 @@ def test_buffers_new_heads_wait_for_so_long(launch):
         answer = client.answer()
         assert (answer.status, answer.get("Connection"), answer.get("Retry-After")) == (503, "close", "1")
         assert client.ended() and quiet.ended()
-        gateway.out.wait('"-" 503 ')
+        assert logged_ms(gateway, '"-" 503')[-1] >= 900
         taken[0].send(b"x")
         assert taken[0].answer().status == 200
 
