@@ -64,10 +64,10 @@ static void begin(struct gateway *g, int64_t delay)
 
 void gateway_end_signal(struct gateway *g, int number)
 {
-    if (g->pool.ending)
-        stop_now(g);
-    else
+    if (!g->pool.ending)
         begin(g, number == SIGTERM ? g->pool.conf->drain_delay : 0);
+    else if (g->signals_seen > 0) /* else idle_exit has begun it: this is the first one */
+        stop_now(g);
 }
 
 void gateway_end_step(struct gateway *g)

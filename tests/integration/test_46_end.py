@@ -119,6 +119,26 @@ def test_idle_exit_counts_from_the_last_request(launch):
     assert gateway.wait() == 0
 
 
+def test_a_signal_during_idle_exit_is_the_first_one(launch, tmp_path):
+    """It does not kill what ends already."""
+    (tmp_path / "leaves.py").write_text(
+        "import atexit, pathlib, time\n"
+        "def last():\n"
+        "    pathlib.Path('leaving').touch()\n"
+        "    time.sleep(1)\n"
+        "    pathlib.Path('left').touch()\n"
+        "atexit.register(last)\n"
+        "def application(environ, start_response):\n"
+        "    start_response('200 OK', [('Content-Length', '2')])\n"
+        "    return [b'ok']\n")
+    gateway = launch({"timeouts": {"idle_exit": "300ms"}, "app:k": {"module": "leaves", "directory": tmp_path}})
+    assert gateway.get("/").text == "ok"
+    wait_until((tmp_path / "leaving").exists, "the end of the worker")
+    gateway.send_signal(signal.SIGTERM)
+    assert gateway.wait() == 0
+    assert (tmp_path / "left").exists()
+
+
 def test_idle_exit_waits_for_a_request_and_for_work_behind_an_answer(launch, tmp_path):
     (tmp_path / "background.py").write_text(
         "import time\n"
