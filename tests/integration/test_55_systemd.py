@@ -163,6 +163,29 @@ def test_at_rest_only_a_socket_is_left(tmp_path):
                 gateway.kill()
 
 
+def test_who_came_before_a_start_that_was_broken_off_is_served_by_the_next_one(tmp_path):
+    """What waits in a socket of systemd's is not taken by a gateway that serves nobody yet."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, rawhttp.Connection(listener.getsockname()) as client:
+        client.request("GET", "/")
+        for seconds in ("60", "0"):
+            directory = tmp_path / seconds
+            directory.mkdir()
+            gateway = Activated(directory, {"gateway": {"listen": "systemd:web"},
+                                            "app:slow": app("slowstart", env=f"SECONDS={seconds}", start="check")})
+            try:
+                gateway.pass_sockets([listener], "web").start(wait=seconds == "0")
+                if seconds == "60":
+                    wait_until(lambda: children(gateway.process.pid), "the worker that is checked")
+                    gateway.process.send_signal(signal.SIGTERM)
+                else:
+                    assert client.answer().status == 200
+                    gateway.process.send_signal(signal.SIGTERM)
+                assert gateway.wait() == 0
+                gateway.check_end()
+            finally:
+                gateway.kill()
+
+
 def test_the_unit_outlives_a_worker_without_memory():
     """By default systemd stops a service of which the kernel has killed one process for its memory."""
     assert "OOMPolicy=continue" in (ROOT / "examples/systemd/leangate.service").read_text().splitlines()
