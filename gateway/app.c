@@ -69,7 +69,6 @@ static void handle_cancel(struct request *r)
         up->request = NULL;
         r->up = NULL;
     }
-    task_wake(&app->task);
 }
 
 const struct handler app_handler = {handle_start, handle_resume, handle_cancel};
@@ -137,6 +136,17 @@ static bool end_start(struct worker *w)
     return true;
 }
 
+/* A start that the reload before has told to stop, and that hangs, is killed, or each reload would add a process. Not where
+ * READY has come meanwhile: then it finishes what it may have begun. */
+static void kill_hanging(struct worker *w)
+{
+    if (!w->outdated || w->state != WORKER_TERM || w->why != STATS_EXIT_REPLACED)
+        return;
+    worker_look(w);
+    if (w->ready == 0)
+        worker_end(w, WORKER_ON_BROKEN, STATS_EXIT_REPLACED);
+}
+
 bool app_reload(struct app *app, struct conf *conf, const struct conf_app *app_conf)
 {
     bool ended = false;
@@ -151,6 +161,7 @@ bool app_reload(struct app *app, struct conf *conf, const struct conf_app *app_c
     app->stillborn = 0;
     LIST_EACH (node, after, &app->roster.workers) {
         struct worker *w = LIST_OBJECT(node, struct worker, node);
+        kill_hanging(w);
         w->outdated = true;
         ended = end_start(w) || ended;
     }
@@ -164,6 +175,7 @@ void app_retire(struct app *app)
 {
     app->retired = true;
     task_wake(&app->task);
+    task_wake(app->shared->idle); /* there may be nothing left for it to finish */
 }
 
 bool app_over(const struct app *app)
@@ -174,14 +186,10 @@ bool app_over(const struct app *app)
 
 void app_warm(struct app *app)
 {
-    const struct fleet *fleet = &app->shared->fleet;
-    if (app->roster.count > 0) /* it was reloaded */
-        return;
+    app->wanted = app->remote == NULL;
     if (app->remote != NULL)
         app->checked = app->check_ok = true; /* whether it answers is for its own people to watch */
-    else if (fleet->count >= fleet->limit)
-        log_warning("%s: not started: [limits] workers = %lld", app->app_conf->name, (long long)fleet->limit);
-    else if (app_start_worker(app) != NULL)
+    else
         task_wake(&app->task);
 }
 

@@ -47,6 +47,7 @@ struct app {
     uint32_t expected; /* requests whose body is on its way */
     bool told_live;    /* what lives in a worker that goes idle was said once */
     bool retired;      /* the configuration knows it no more: it finishes what it has */
+    bool wanted;       /* a worker is to be started, though nobody asks */
 
     /* For `check`: what the first start came to. */
     bool checking;

@@ -100,6 +100,21 @@ static void start_successor(struct app *app)
         w->successor = true;
 }
 
+/* start = eager or check: one worker that nobody has asked for. After a reload those of the old file do not count. */
+static void start_wanted(struct app *app)
+{
+    const struct fleet *fleet = &app->shared->fleet;
+    bool wanted = app->wanted;
+    app->wanted = false;
+    if (!wanted || app->shared->stopping || app->retired || backoff_active(&app->backoff) ||
+        roster_serving(&app->roster) > 0)
+        return;
+    if (fleet_full(fleet))
+        log_warning("%s: not started: [limits] workers = %lld", app->app_conf->name, (long long)fleet->limit);
+    else
+        (void)app_start_worker(app); /* a failure was logged, and is answered as that of any start */
+}
+
 /* Whether one more worker may be started for what waits. */
 static bool may_grow(struct app *app)
 {
@@ -205,6 +220,7 @@ void app_look_after(struct app *app)
     struct list *node, *after;
     LIST_EACH (node, after, &app->roster.workers)
         look_after(app, LIST_OBJECT(node, struct worker, node));
+    start_wanted(app);
     start_successor(app);
     if (app->queue.count == 0)
         fleet_withdraw(&app->shared->fleet, &app->seat);

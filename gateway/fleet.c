@@ -19,15 +19,21 @@ static void wake_first(const struct fleet *fleet)
         task_wake(first_seat(fleet)->task);
 }
 
+/* Workers that were not told to go. */
+static int64_t staying(const struct fleet *fleet)
+{
+    struct list *node, *after;
+    int64_t n = 0;
+    LIST_EACH (node, after, &fleet->workers)
+        n += worker_stays(LIST_OBJECT(node, struct worker, in_fleet));
+    return n;
+}
+
 /* Apps that starve and for which no place is free, or will be as soon as a worker that was told to go is
  * gone. */
 static int64_t shortage(const struct fleet *fleet)
 {
-    struct list *node, *after;
-    int64_t n = (int64_t)fleet->count - fleet->limit + list_count(&fleet->starving);
-    LIST_EACH (node, after, &fleet->workers)
-        n -= !worker_stays(LIST_OBJECT(node, struct worker, in_fleet));
-    return n;
+    return staying(fleet) + list_count(&fleet->starving) - fleet->limit;
 }
 
 static void drop_idle(struct fleet *fleet, struct worker *w)
@@ -139,6 +145,17 @@ void fleet_leave(struct fleet *fleet, struct worker *w)
     drop_idle(fleet, w);
     fleet->count--;
     wake_first(fleet);
+}
+
+void fleet_set_limit(struct fleet *fleet, int64_t limit)
+{
+    fleet->limit = limit;
+    wake_first(fleet);
+}
+
+bool fleet_full(const struct fleet *fleet)
+{
+    return staying(fleet) >= fleet->limit;
 }
 
 bool fleet_busy(const struct fleet *fleet)

@@ -51,6 +51,12 @@ void fleet_withdraw(struct fleet *fleet, struct fleet_seat *seat);
 void fleet_join(struct fleet *fleet, struct worker *w);
 void fleet_leave(struct fleet *fleet, struct worker *w);
 
+/* Another limit, from a reload; who starves looks again. */
+void fleet_set_limit(struct fleet *fleet, int64_t limit);
+
+/* Whether there is no place for one more worker when those that were told to go are gone. */
+bool fleet_full(const struct fleet *fleet);
+
 /* Whether a worker has anything to do. */
 bool fleet_busy(const struct fleet *fleet);
 

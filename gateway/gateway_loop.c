@@ -38,6 +38,7 @@ static void load_anew(struct gateway *g)
     bool good = reload_run(&reload);
     stats_globals[good ? STATS_RELOADS : STATS_RELOADS_FAILED]++;
     if (good) {
+        g->reloaded = true;
         gateway_apps_start(g);
         gateway_end_when_idle(g);
     }
@@ -71,7 +72,7 @@ static void rest(struct gateway *g)
         trim_after_burst(g);
         return;
     }
-    bool much = g->shared.fell_asleep || g->most_connections > g->pool.count + BURST;
+    bool much = g->shared.fell_asleep || g->reloaded || g->most_connections > g->pool.count + BURST;
     uint32_t made = g->pool.made + g->inside.made;
     if (!much && (made == g->rested_after || g->inside.count > 0))
         return;
@@ -80,6 +81,7 @@ static void rest(struct gateway *g)
         return;
     }
     g->shared.fell_asleep = false;
+    g->reloaded = false;
     g->rested_after = made;
     g->most_connections = g->pool.count;
     g->rested = timeq_now();

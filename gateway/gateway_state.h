@@ -50,6 +50,7 @@ struct gateway {
     int signal_count;          /* signals that asked for the end */
     int signals_seen;          /* of these, acted upon */
     bool reload;               /* SIGHUP came */
+    bool reloaded;             /* what reading the configuration needed was not given back yet */
     bool serving;              /* it accepts: what start = check asks for is over */
     bool busy;                 /* there was something to do at the last look, for idle_exit */
     bool killing;

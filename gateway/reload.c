@@ -1,7 +1,7 @@
 /* reload.c - see reload.h.
  *
  *   load -> build -> open new listeners        anything fails: reported, undone, nothing has changed
- *        -> logs -> apps -> listeners          nothing can fail from here on
+ *        -> listeners -> logs -> apps          nothing can fail from here on
  *
  * Exchanges and workers of the old configuration hold a reference to it; the last one frees it. */
 #include "reload.h"
@@ -203,7 +203,7 @@ static void commit(const struct reload *reload, const struct conn_pool *before)
     const struct conf *conf = reload->pool->conf;
     change_logs(conf);
     warn_privileges(before->conf, conf);
-    reload->pool->app_shared->fleet.limit = conf->workers;
+    fleet_set_limit(&reload->pool->app_shared->fleet, conf->workers);
     change_apps(reload, before->apps, before->conf->app_count);
     router_free(before->router);
     forwarded_free(before->forwarded);

@@ -73,21 +73,22 @@ def test_another_user_takes_a_start_and_the_log_says_so(launch):
 def test_logs_that_root_has_made_are_opened_again_by_the_user(launch, tmp_path):
     logs = tmp_path / "logs"
     logs.mkdir()
-    kept = logs / "error.log"
-    kept.touch(0o640)
     nobody = pwd.getpwnam("nobody")
     os.chown(logs, nobody.pw_uid, nobody.pw_gid)
     for directory in logs.parents:
         directory.chmod(os.stat(directory).st_mode | stat.S_IXOTH)
-    gateway = launch({"gateway": {"user": "nobody"}, "log": {"access": logs / "access.log", "error": kept}} | kitchen(path="/k"))
+    gateway = launch({"gateway": {"user": "nobody"}, "log": {"access": logs / "access.log"}} | kitchen(path="/k"))
     assert gateway.get("/one").status == 404
-    assert [path.stat().st_uid for path in (logs / "access.log", kept)] == [nobody.pw_uid, 0]
+    assert (logs / "access.log").stat().st_uid == nobody.pw_uid
     (logs / "access.log").rename(logs / "old.log")
+    (logs / "access.log").touch(0o640)  # as logrotate would, root's
+    gateway.send_signal(signal.SIGUSR1)
+    gateway.err.wait("cannot open the log .*access.log again: Permission denied")
+    (logs / "access.log").unlink()
     gateway.send_signal(signal.SIGUSR1)
     wait_until((logs / "access.log").exists, "the new file")
     gateway.get("/two")
     wait_until(lambda: "/two" in (logs / "access.log").read_text(), "the line")
-    assert "cannot open the log %s again: Permission denied" % kept in kept.read_text()
 
 
 # --- nothing changes
@@ -400,6 +401,38 @@ def test_an_eager_start_begins_anew(launch, tmp_path):
     wait_until(lambda: journal(tmp_path, "start"), "the start")
     hup(gateway)
     gateway.err.wait("^k: ready")
+
+
+def test_an_eager_app_is_started_whatever_became_of_its_last_start(launch, tmp_path):
+    """The one that the first reload ends hangs, the one that it begins fails."""
+    gateway = launch(scripted(tmp_path, "never-ready", "fails", "good", start="eager", idle_timeout="off", stop_timeout="10s"))
+    wait_until(lambda: journal(tmp_path, "start"), "the start")
+    hup(gateway)
+    wait_until(lambda: len(journal(tmp_path, "start")) == 2 and len(gateway.workers) == 1, "the end of the second start")
+    hup(gateway)
+    gateway.err.wait("^k: ready")
+
+
+def test_an_eager_app_runs_after_each_reload(launch):
+    gateway = launch({"app:k": app("hello", start="eager")})
+    gateway.err.wait("^k: ready")
+    for _ in range(3):
+        old, start = gateway.one_worker(), len(gateway.err.text)
+        hup(gateway)
+        gateway.err.wait("^k: ready", start)
+        wait_until(lambda: old not in gateway.workers, "the end of the old one")
+
+
+def test_reloads_while_an_import_hangs_add_one_process(launch, tmp_path):
+    gateway = launch(scripted(tmp_path, *["never-ready"] * 5, "good", stop_timeout="60s"))
+    with gateway.connect() as connection:
+        connection.request("GET", "/")
+        for n in range(1, 7):
+            wait_until(lambda: len(journal(tmp_path, "start")) == n, f"start {n}")
+            hup(gateway)
+            wait_until(lambda: len(gateway.workers) <= 2, "the end of the one before")
+        assert connection.answer().text.startswith("good")
+    assert "error" not in gateway.err.text
 
 
 def test_a_start_that_a_reload_ends_is_no_death(launch, tmp_path):

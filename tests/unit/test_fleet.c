@@ -129,6 +129,26 @@ static void test_who_withdraws_lets_the_next_one_in(void **state)
     fleet_leave(&fleet, &two);
 }
 
+static void test_a_new_limit_wakes_the_first(void **state)
+{
+    struct worker one, two;
+    (void)state;
+    join(&one, 1);
+    join(&two, 2);
+    assert_false(fleet_admit(&fleet, &seats[0]));
+    assert_true(fleet_full(&fleet));
+    fleet_set_limit(&fleet, 3);
+    (void)task_run();
+    assert_int_equal(woken[0], 1);
+    assert_false(fleet_full(&fleet));
+    assert_true(fleet_admit(&fleet, &seats[0]));
+    fleet_set_limit(&fleet, 2);
+    one.state = WORKER_TERM; /* it counts no more when it is gone */
+    assert_false(fleet_full(&fleet));
+    fleet_leave(&fleet, &one);
+    fleet_leave(&fleet, &two);
+}
+
 /* Nobody is idle: the one that has served longest goes, but only for an app that has nothing at all. */
 static void test_patience(void **state)
 {
@@ -158,6 +178,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_the_longest_idle_one_makes_room, setup, teardown),
         cmocka_unit_test_setup_teardown(test_first_come_first_served, setup, teardown),
         cmocka_unit_test_setup_teardown(test_who_withdraws_lets_the_next_one_in, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_new_limit_wakes_the_first, setup, teardown),
         cmocka_unit_test_setup_teardown(test_patience, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
