@@ -13,6 +13,8 @@ enum {
     DEATHS_READY = 2    /* the same with READY, for methods that may be sent again */
 };
 
+static const double STEADY = 5; /* seconds after READY: one that ends sooner would do so again */
+
 /* ---- what became of a request ---- */
 
 /* The worker was lost under a request that has no answer yet. A copy had begun it, and is lost with it. */
@@ -165,6 +167,13 @@ static void on_stillborn(struct app *app)
         app_give_up(app, 502, "its process ended before it was ready");
 }
 
+/* With start = eager and idle_timeout = off an app works also while nobody asks. */
+static bool is_missed(const struct app *app, const struct worker *w)
+{
+    return app->app_conf->start == CONF_START_EAGER && app->app_conf->idle_timeout == CONF_OFF && app->roster.count == 1 &&
+           w->ready != 0 && timeq_clock() - w->ready >= STEADY && w->why != STATS_EXIT_ROOM;
+}
+
 static void on_gone(struct app *app, struct worker *w)
 {
     tell_exit(w, app->stats);
@@ -176,6 +185,7 @@ static void on_gone(struct app *app, struct worker *w)
     /* one that a reload had to kill says nothing about what is to be started now */
     if (w->ready == 0 && !told && !w->outdated && w->state != WORKER_TERM)
         on_stillborn(app);
+    app->wanted = app->wanted || is_missed(app, w);
     fleet_leave(&app->shared->fleet, w);
     roster_remove(&app->roster, w);
     if (app->roster.count == 0) {

@@ -100,7 +100,7 @@ static void start_successor(struct app *app)
         w->successor = true;
 }
 
-/* start = eager or check: one worker that nobody has asked for. After a reload those of the old file do not count. */
+/* One worker that nobody has asked for: start = eager or check. After a reload those of the old file do not count. */
 static void start_wanted(struct app *app)
 {
     const struct fleet *fleet = &app->shared->fleet;

@@ -237,6 +237,22 @@ def test_check_of_an_app_that_cannot_be_imported(tmp_path):
     assert result.returncode == 4 and "a_module_that_is_nowhere" in result.stderr
 
 
+def test_eager_app_that_never_idles_comes_back_when_it_ends(launch):
+    """It may have a thread of its own that works while nobody asks. One that ends soon after its start waits for a request."""
+    gateway = launch(kitchen(start="eager", idle_timeout="off"))
+    gateway.err.wait("^k: ready")
+    time.sleep(5.1)
+    for comes in True, False:
+        old, start = gateway.one_worker(), len(gateway.err.text)
+        os.kill(old, signal.SIGKILL)
+        gateway.err.wait(r"k: worker \d+ was killed by signal 9", start)
+        if comes:
+            gateway.err.wait("^k: ready", start)
+    time.sleep(0.5)
+    assert not gateway.workers
+    assert gateway.get("/x").status == 200
+
+
 def test_eager_app_that_cannot_be_imported_is_tried_again(launch, tmp_path):
     gateway = launch({"app:app": app("mending", env=f"MENDED={tmp_path}/mended", start="eager")})
     gateway.err.wait("^error: app: ")
