@@ -4,8 +4,9 @@
 # build/static/ (STATIC=1). CFLAGS, CPPFLAGS, LDFLAGS and CC are the user's; what the code needs is kept apart from them.
 
 PREFIX     ?= /usr/local
-bindir     ?= $(PREFIX)/bin
-libdir     ?= $(PREFIX)/lib/leangate
+# The program finds its worker in ../lib/leangate: these two stay together.
+bindir      = $(PREFIX)/bin
+libdir      = $(PREFIX)/lib/leangate
 datadir    ?= $(PREFIX)/share/leangate
 mandir     ?= $(PREFIX)/share/man
 sysconfdir ?= $(PREFIX)/etc/leangate
@@ -385,7 +386,7 @@ $(B)/torture/leangate: $(program_objects:%=$(B)/san/obj/%.o) $(B)/torture/tortur
 
 manual = $(wildcard docs/*.1 docs/*.5)
 
-install: ## install what `make` has built (PREFIX, DESTDIR, bindir, libdir, mandir); never overwrites a gateway.ini
+install: ## install what `make` has built (PREFIX, DESTDIR, mandir); never overwrites a gateway.ini
 	@test -x $(program) -a -e $(B)/pyworker/_pyworker.abi3.so || { echo "nothing to install yet: run make first" >&2; exit 1; }
 	$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pyworker $(DESTDIR)$(datadir)/examples/hello $(DESTDIR)$(sysconfdir)
 	$(INSTALL) -m 755 $(program) $(DESTDIR)$(bindir)/leangate
