@@ -83,9 +83,11 @@ async def events(request: Request):
     shopping = request.state.shopping
 
     async def follow():
+        seen = None
         while True:
-            yield f"data: {json.dumps(shopping.items)}\n\n"
             async with shopping.changed:
-                await shopping.changed.wait()
+                await shopping.changed.wait_for(lambda: shopping.items != seen)
+                seen = list(shopping.items)
+            yield f"data: {json.dumps(seen)}\n\n"
 
     return StreamingResponse(follow(), media_type="text/event-stream")
