@@ -186,7 +186,8 @@ def warm(data):
              "One worker each, kept connections, access lines off for all. Medians, with the least and the most; the ratio is the "
              "median over the rounds of leangate's figure by the peer's in the same round. More than 1.00 in requests/s and less "
              "than 1.00 in CPU is better for leangate. A server leaves clients without an answer where the last of them had to "
-             "wait until the others had gone (hatched); wrk does not count such requests. uwsgi has four threads, uwsgi-64 has 64: each keeps "
+             "wait until the others had gone (hatched); wrk does not count such requests. gunicorn is gthread with four threads and kept "
+             "connections, uvicorn has uvloop and httptools; command lines: bench/peers.py. uwsgi has four threads, uwsgi-64 has 64: each keeps "
              "one connection until its client closes it. Go uses every core. `+relay` is the same server with bench/relay.c before it, a second "
              "process that only hands on the bytes; what it keeps of its own figure is in the last two columns."]
     for app, by_connections in data["samples"].items():
