@@ -37,7 +37,7 @@ const struct table_row table_rows[] = {
     {GATEWAY(group), TABLE_TEXT, AT(group), "", 0, 0, NULL, check_user, TABLE_EMPTY,
      "and to this group; empty: the user's"},
     {GATEWAY(trusted_proxies), TABLE_LIST, AT(trusted_proxies), "127.0.0.1 ::1 unix", 0, 0, NULL,
-     check_trusted, TABLE_EMPTY, "addresses, networks, private, unix, * whose word counts"},
+     check_trusted, TABLE_EMPTY, "whose word counts: addresses, private, unix, *"},
     {GATEWAY(forwarded), TABLE_LIST, AT(forwarded), "x-forwarded-for x-forwarded-proto", 0, 0, NULL,
      check_forwarded, TABLE_EMPTY, "what they are believed"},
     {GATEWAY(proxy_protocol), TABLE_BOOL, AT(proxy_protocol), "off", 0, 0, NULL, NULL, 0,
