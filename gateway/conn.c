@@ -30,7 +30,7 @@
 #include "stats.h"
 
 enum {
-    LINGER_MS = 2000, /* how long unread input is discarded before the socket is closed */
+    LINGER_MS = 5000, /* unread input is discarded until none has come for so long */
     TURN_STEPS = 8    /* states passed in one turn before others get theirs */
 };
 
@@ -94,9 +94,8 @@ static void update(struct conn *c)
         ev_io_start(c->pool->loop, &c->io);
         c->armed = events;
     }
-    /* PROXY and HEAD have one deadline for the whole head, LINGER one for all; the others start anew with
-     * every byte. */
-    bool fixed = c->state == CONN_PROXY || c->state == CONN_HEAD || c->state == CONN_LINGER;
+    /* PROXY and HEAD have one deadline for the whole head; the others start anew with every byte. */
+    bool fixed = c->state == CONN_PROXY || c->state == CONN_HEAD;
     int64_t ms = deadline_of(c);
     if (c->moved || (c->touched && !fixed) || timeq_waiting(&c->deadline) != (ms >= 0))
         timeq_start(timeq_get(ms), &c->deadline, &c->task);

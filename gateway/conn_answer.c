@@ -9,8 +9,8 @@
 #include "memory.h"
 
 enum {
-    SEND_TURN = 1024 * 1024,  /* bytes written in one turn before others get theirs */
-    LINGER_BYTES = 256 * 1024 /* unread input that is discarded before the socket is closed */
+    SEND_TURN = 1024 * 1024, /* bytes written in one turn before others get theirs */
+    LINGER_MAX = 30          /* seconds for which unread input is discarded if it does not end */
 };
 
 /* Whether there is input that nobody will read: closed upon it, the socket would send a reset, which can take
@@ -27,7 +27,7 @@ static void start_linger(struct conn *c)
     shutdown(c->io.fd, SHUT_WR);
     request_free(c->request);
     c->request = NULL;
-    c->discarded = 0;
+    c->linger_began = timeq_now();
     conn_state_move(c, CONN_LINGER);
 }
 
@@ -153,7 +153,10 @@ bool conn_answer_flush(struct conn *c)
     return true;
 }
 
-/* ---- LINGER ---- */
+/* ---- LINGER ----
+ *
+ * A client may read its answer only when all of its body is out, and may be far away: so what still comes is
+ * bounded by time, however much it is. */
 
 bool conn_answer_linger(struct conn *c)
 {
@@ -161,9 +164,7 @@ bool conn_answer_linger(struct conn *c)
     int got = conn_state_receive(c, memory_scratch, MEMORY_SCRATCH, &n);
     if (got == 0)
         return false;
-    if (got > 0)
-        c->discarded += (uint32_t)n;
-    if (got < 0 || c->discarded > LINGER_BYTES)
+    if (got < 0 || timeq_now() - c->linger_began > LINGER_MAX)
         conn_state_move(c, CONN_CLOSED);
     return true;
 }

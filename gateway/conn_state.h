@@ -41,7 +41,7 @@ struct conn {
     struct conn_pool *pool;
     struct request *request;    /* NULL in IDLE, WAIT and LINGER; in PROXY only its `in` is used */
     struct conn_origin *origin; /* a reference */
-    uint32_t discarded;         /* LINGER: bytes thrown away so far */
+    double linger_began;        /* LINGER: on timeq_now's clock */
     int armed;                  /* events that `io` waits for */
     uint8_t state;
     double waits;  /* since when its first bytes wait for memory, on timeq_clock's clock; 0: they do not */
