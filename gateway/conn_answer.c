@@ -132,8 +132,8 @@ bool conn_answer_exchange(struct conn *c)
         conn_state_move(c, CONN_FLUSH);
         return true;
     }
-    if (!watch_client(c)) {
-        conn_state_abandon(c);
+    if (!watch_client(c)) { /* which may still read: half of a connection can end */
+        conn_state_reset(c);
         return true;
     }
     if (r->starved && request_room(r) && r->handler != NULL)

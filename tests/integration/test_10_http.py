@@ -194,6 +194,19 @@ def test_a_slow_body(launch):
     assert not gateway.workers
 
 
+def test_who_ends_half_of_a_connection_sees_that_the_answer_is_cut(gateway, tmp_path):
+    """The end of his requests is the end of the exchange, but must not look like the end of an HTTP/1.0 answer."""
+    with gateway.connect() as connection:
+        connection.send(f"GET /drip?file={tmp_path}/go HTTP/1.0\r\n\r\n".encode())
+        connection.head()
+        assert connection.need(5) == b"first"
+        connection.socket.shutdown(socket.SHUT_WR)
+        with pytest.raises(ConnectionResetError):
+            while connection.socket.recv(1000):
+                pass
+    (tmp_path / "go").touch()
+
+
 @pytest.mark.valgrind
 def test_a_client_that_leaves_before_its_request_is_whole(gateway):
     for piece in (b"GET", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab"):
