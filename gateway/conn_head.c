@@ -56,8 +56,10 @@ static void ask_for_body(struct conn *c)
     if (!r->head.expect_continue || r->in.len > r->head.size)
         return;
     /* A socket that cannot take 25 bytes between two exchanges is not worth waiting for: the client sends
-     * anyway. */
-    (void)!send(c->io.fd, go_on, sizeof(go_on) - 1, MSG_NOSIGNAL);
+     * anyway. Behind some of them no answer can follow. */
+    ssize_t sent = send(c->io.fd, go_on, sizeof(go_on) - 1, MSG_NOSIGNAL);
+    if (sent > 0 && (size_t)sent < sizeof(go_on) - 1)
+        conn_state_reset(c);
 }
 
 static void refuse_for_memory(struct conn *c)
@@ -86,8 +88,8 @@ static void await_body(struct conn *c)
         conn_body_refuse_size(c, h->content_length);
     } else if (http_head_has_body(h)) {
         request_expect_body(r);
-        ask_for_body(c);
         conn_state_move(c, CONN_BODY);
+        ask_for_body(c);
     } else {
         conn_state_dispatch(c, &app_handler);
     }

@@ -12,7 +12,7 @@ import time
 import httpx
 import pytest
 
-from gateway import app, wait_until
+from gateway import ROOT, app, wait_until
 from measure import switches
 from rawhttp import chunked
 
@@ -309,6 +309,19 @@ def test_expect_continue(gateway):
         assert connection.head().status == 100
         connection.send(b"abc")
         assert connection.answer().text == "abc"
+
+
+@pytest.mark.release
+def test_a_100_that_goes_out_in_part_ends_the_connection(launch):
+    """As where the client reads too slowly what it was sent before: what comes next would be no head of an answer."""
+    library = ROOT / "build/test/libfaults.so"
+    assert library.exists(), f"make {library}"
+    gateway = launch(KITCHEN, environ={"LD_PRELOAD": str(library), "SHORT_SEND": "25"})
+    with gateway.connect() as connection:
+        connection.request("POST", "/echo", fields=[("Content-Length", "3"), ("Expect", "100-continue")])
+        assert connection.need(12) == b"HTTP/1.1 100"
+        assert connection.ended()
+    gateway.out.wait('"POST /echo HTTP/1.1" 499 ')
 
 
 def test_expect_continue_of_a_body_that_is_there(gateway):

@@ -1,7 +1,7 @@
 /* faults.c - a library to be loaded before libc (LD_PRELOAD): every other call of a function fails, the first
  * one to begin with, and does nothing. $FAULT_RECV, $FAULT_SEND, $FAULT_READ and $FAULT_WRITE are the errno
- * that recv(), send(), read() of a pipe and write() fail with. $SLOW_PREAD: the microseconds that a pread()
- * takes. */
+ * that recv(), send(), read() of a pipe and write() fail with. $SHORT_SEND: a send() of so many bytes takes
+ * half of them. $SLOW_PREAD: the microseconds that a pread() takes. */
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -29,7 +29,9 @@ ssize_t recv(int fd, void *data, size_t len, int flags)
 ssize_t send(int fd, const void *data, size_t len, int flags)
 {
     static atomic_uint calls;
-    return fails("FAULT_SEND", &calls) ? -1 : sendto(fd, data, len, flags, NULL, 0);
+    const char *victim = getenv("SHORT_SEND");
+    size_t taken = victim != NULL && len == (size_t)atoi(victim) ? len / 2 : len;
+    return fails("FAULT_SEND", &calls) ? -1 : sendto(fd, data, taken, flags, NULL, 0);
 }
 
 ssize_t read(int fd, void *data, size_t len)
