@@ -85,7 +85,8 @@ void conn_state_abandon(struct conn *c);
  * of the connection ends it. */
 void conn_state_reset(struct conn *c);
 
-/* close() will send a reset: the end of the connection must not look like the end of the answer. */
+/* close() will send a reset: the end of the connection must not look like the end of the answer. On a unix
+ * socket, which knows none, it does (HTTP/1.0, no Content-Length). */
 void conn_state_close_by_reset(const struct conn *c);
 
 #endif
