@@ -26,7 +26,7 @@ struct conn_pool {
     struct list idle;                 /* connections between requests, the longest idle one first */
     struct list waiting;              /* connections with a new head, while [limits] buffers is used up */
     struct list active;               /* all others */
-    uint64_t requests;                /* that were handed to a handler */
+    uint64_t requests;                /* exchanges that are over */
     uint32_t count;
     uint32_t made;       /* connections so far; may wrap */
     uint32_t limit;      /* of count */

@@ -97,7 +97,6 @@ static void describe_peer(struct conn *c)
 
 void conn_state_dispatch(struct conn *c, const struct handler *handler)
 {
-    c->pool->requests++;
     struct request *r = c->request;
     describe_peer(c);
     r->keep_alive = r->keep_alive && !c->pool->ending;
@@ -130,6 +129,7 @@ void conn_state_log(const struct conn *c)
     double ended = timeq_clock();
     if (c->pool->inside) /* who looks does not change what is seen */
         return;
+    c->pool->requests++;
     line.len = 0;
     access_count(c->request, ended);
     if (strcmp(conf->access, "off") != 0 &&

@@ -36,7 +36,7 @@ struct gateway {
     struct timeq_entry deadline; /* of draining, then of killing */
     ev_timer quiet;              /* idle_exit */
     double active;               /* when there was something to do last, on timeq_now's clock */
-    uint64_t requests;           /* as many had come then */
+    uint64_t requests;           /* as many were over then */
     ev_signal signals[GATEWAY_SIGNALS];
     ev_signal reopen; /* SIGUSR1 */
     ev_signal hup;

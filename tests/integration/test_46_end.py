@@ -3,6 +3,8 @@
 import signal
 import time
 
+import pytest
+
 from gateway import app, wait_until
 from load import Load
 
@@ -111,11 +113,13 @@ def test_idle_exit(launch):
     gateway.err.wait(r"^no request for (900ms|0\.9s): leangate exits \(idle_exit\)$")
 
 
-def test_idle_exit_counts_from_the_last_request(launch):
-    gateway = launch({"timeouts": {"idle_exit": "700ms"}} | kitchen())
+@pytest.mark.parametrize("target, status", [("/-/health", 200), ("/nowhere", 404)])
+def test_idle_exit_counts_from_the_last_request(launch, target, status):
+    """Whoever answers, and be it nobody."""
+    gateway = launch({"timeouts": {"idle_exit": "700ms"}} | kitchen(path="/k"))
     for _ in range(6):
         time.sleep(0.3)
-        assert gateway.get("/-/health").status == 200
+        assert gateway.get(target).status == status
     assert gateway.wait() == 0
 
 
