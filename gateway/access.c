@@ -34,7 +34,8 @@ static const char *start_of(const struct request *r)
     return r->cold ? "cold" : "warm";
 }
 
-/* Body bytes that the client has taken: of an answer that was broken off not what still waits. */
+/* Body bytes that the client has taken, as they went out: of an answer that was broken off not what still
+ * waits. */
 static uint64_t sent_of(const struct request *r)
 {
     uint64_t left = body_left(&r->out);

@@ -269,13 +269,21 @@ bool request_head(struct request *r, unsigned status, const char *reason, size_t
     return true;
 }
 
+static bool put(struct request *r, const void *data, size_t len)
+{
+    if (!keep(r, &r->out, data, len))
+        return false;
+    r->answer_bytes += len;
+    return true;
+}
+
 static bool put_framed(struct request *r, const void *data, size_t len)
 {
     char size[24];
     if (r->framing != HTTP_FRAMING_CHUNKED)
-        return keep(r, &r->out, data, len);
+        return put(r, data, len);
     int n = snprintf(size, sizeof(size), "%zx\r\n", len);
-    return keep(r, &r->out, size, (size_t)n) && keep(r, &r->out, data, len) && keep(r, &r->out, "\r\n", 2);
+    return put(r, size, (size_t)n) && put(r, data, len) && put(r, "\r\n", 2);
 }
 
 /* How much of a piece the promised length still has room for. */
@@ -304,7 +312,6 @@ bool request_body(struct request *r, const void *data, size_t len)
         cut_short(r);
         return false;
     }
-    r->answer_bytes += len;
     task_wake(r->conn);
     return true;
 }
@@ -343,9 +350,13 @@ void request_end(struct request *r)
         request_cut(r);
         return;
     }
-    if (r->framing == HTTP_FRAMING_CHUNKED && !body_put(&r->out, "0\r\n\r\n", 5)) {
-        cut_short(r);
-        return;
+    if (r->framing == HTTP_FRAMING_CHUNKED) {
+        static const char last[] = "0\r\n\r\n";
+        if (!body_put(&r->out, last, sizeof(last) - 1)) {
+            cut_short(r);
+            return;
+        }
+        r->answer_bytes += sizeof(last) - 1;
     }
     r->ended = true;
     finish(r);

@@ -105,7 +105,7 @@ struct request {
     bool starved;          /* a handler found no room: resume it when there is */
     bool excess;           /* more than its Content-Length has come, which was said */
     int64_t answer_left;   /* bytes of the promised Content-Length still to come; -1: unknown */
-    uint64_t answer_bytes; /* body bytes in the answer */
+    uint64_t answer_bytes; /* body bytes in the answer, the framing of its chunks included */
 
     /* Monotonic seconds; 0: not reached. */
     double began;   /* first byte */

@@ -179,6 +179,19 @@ def test_a_short_answer_to_http_1_0_is_cut_by_a_reset(play):
                 pass
 
 
+def test_bytes_of_an_answer_in_chunks_that_a_client_leaves(launch, tmp_path):
+    """What it has taken was sent, what waits was not: here five sixths of either are the framing."""
+    gateway = launch({"log": {"format": "json"}, "limits": {"response_memory": "16m"},
+                      "app:fake": {"module": "fake", "directory": tmp_path, "python": install(tmp_path, "crumbs")}})
+    with gateway.connect() as connection:
+        connection.request("GET", "/")
+        wait_until(lambda: journal(tmp_path, "sent"), "the answer in the gateway")
+        connection.head()
+        connection.need(100_000)
+    line = json.loads(gateway.out.wait(r"^\{.*\}$")[0])
+    assert 100_000 <= line["bytes_out"] < 6_000_000
+
+
 # --- lost workers: who is sent again
 
 

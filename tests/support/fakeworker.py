@@ -3,7 +3,7 @@
 The gateway starts it like an interpreter (`python = .../fakeworker.sh`, made by install()): the listening socket is
 fd 0, the control channel fd 3, the arguments are ignored. $FAKEWORKER names the scripts: the first start plays the first
 one, the next start the next, the last one repeats. $FAKEWORKER_JOURNAL is a file that tells the test what happened, a
-line for each: `start SCRIPT PID`, `request METHOD PATH BODY_LENGTH`, `stacks`,
+line for each: `start SCRIPT PID`, `request METHOD PATH BODY_LENGTH`, `stacks`, `sent`,
 `stop`.
 """
 
@@ -346,6 +346,12 @@ def fork(peer):
     peer.connection.shutdown(socket.SHUT_RDWR)
 
 
+def crumbs(peer):
+    """Many pieces of one byte each."""
+    peer.send(peer.out(HEAD), peer.out(b"x") * 1_000_000, peer.out(b""), end(peer.id))
+    note("sent")
+
+
 def ready_at_last(peer):
     """Its start is late_ready; the second request is its end."""
     if answered:
@@ -359,7 +365,7 @@ SCRIPTS = {function.__name__.replace("_", "-"): function for function in (
     wrong_length, full_records, byte_by_byte, management, stderr_flood, endless_header, no_header_end, bad_status, split_head,
     smuggled_framing, short_length, long_length, death_before, death_mid_head, death_mid_body, close_without_end,
     close_after_stdout, stdout_after_end, overloaded, leaves, leaves_on_cue, drops_and_errs, one_errs, slow, stops_reading, dying,
-    nonsense_control, ignores_stop, early, fork, ready_at_last)}
+    nonsense_control, ignores_stop, early, fork, crumbs, ready_at_last)}
 UNREAD = {early}
 
 MODES = {"fork": ("fork", 4), "leaves-on-cue": ("persistent", 2), "drops-and-errs": ("persistent", 2),
