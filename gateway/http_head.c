@@ -28,7 +28,8 @@ enum {
     SEEN_CLOSE = 4,
     SEEN_KEEP_ALIVE = 8,
     SEEN_UPGRADE = 16,
-    SEEN_WEBSOCKET = 32
+    SEEN_WEBSOCKET = 32,
+    SEEN_UNKNOWN_CODING = 64
 };
 
 /* Classes of bytes: T a token (RFC 9110 5.6.2), U a request target (visible ASCII without '#'), H a host
@@ -285,16 +286,18 @@ static bool take_length(struct http_head *h, const char *data, struct slice valu
     return true;
 }
 
-/* One element of Transfer-Encoding: true for "chunked" (RFC 9112 7). */
-static bool known_coding(struct http_head *h, const char *coding, size_t n)
+/* One element of Transfer-Encoding (RFC 9112 7). What an unknown one leads to is seen in
+ * finish(): it depends on what comes last. */
+static bool take_element(struct http_head *h, const char *coding, size_t n)
 {
     size_t name = http_token(coding, n);
     bool is_chunked = name == 7 && strncasecmp(coding, "chunked", 7) == 0;
-    if (is_chunked && name == n)
-        return true;
-    if (is_chunked || name == 0 || (name < n && coding[name] != ';'))
+    if (name == 0 || (name < n && (is_chunked || coding[name] != ';')))
         return fail(h, 400, "malformed Transfer-Encoding");
-    return fail(h, 501, "unknown transfer coding");
+    if (!is_chunked)
+        h->seen |= SEEN_UNKNOWN_CODING;
+    h->chunked = is_chunked;
+    return true;
 }
 
 static bool take_coding(struct http_head *h, const char *data, struct slice value)
@@ -307,10 +310,10 @@ static bool take_coding(struct http_head *h, const char *data, struct slice valu
         return fail(h, 400, "Content-Length with Transfer-Encoding");
     bool repeated = false;
     while (next_element(&at, end, ',', &coding, &n)) {
-        if (!known_coding(h, coding, n))
+        bool before = h->chunked;
+        if (!take_element(h, coding, n))
             return false;
-        repeated |= h->chunked;
-        h->chunked = true;
+        repeated |= before && h->chunked;
     }
     return !repeated || fail(h, 400, "repeated Transfer-Encoding");
 }
@@ -434,6 +437,9 @@ static bool finish(struct http_head *h)
 {
     if (h->minor == 1 && !(h->seen & SEEN_HOST))
         return fail(h, 400, "no Host field");
+    if (h->seen & SEEN_UNKNOWN_CODING) /* RFC 9112 6.1, 6.3: how long such a body is only chunked can tell */
+        return h->chunked ? fail(h, 501, "unknown transfer coding")
+                          : fail(h, 400, "chunked is not the last transfer coding");
     h->fields.len = h->line - h->fields.off;
     h->size = h->line + 2;
     h->keep_alive = !(h->seen & SEEN_CLOSE) && (h->minor == 1 || (h->seen & SEEN_KEEP_ALIVE));
