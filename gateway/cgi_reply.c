@@ -217,16 +217,12 @@ static bool is_listed(const struct answer *a, const char *name)
 static void cut_listed(const struct answer *a, struct buf *out, uint32_t start)
 {
     char *line = out->data + start, *kept = line, *end = out->data + out->len;
-    char name[64];
     while (line < end) {
         char *next = (char *)memchr(line, '\n', (size_t)(end - line)) + 1;
-        size_t len = (size_t)((char *)memchr(line, ':', (size_t)(next - line)) - line);
-        bool listed = false;
-        if (len < sizeof(name)) {
-            memcpy(name, line, len);
-            name[len] = '\0';
-            listed = is_listed(a, name);
-        }
+        char *colon = (char *)memchr(line, ':', (size_t)(next - line));
+        *colon = '\0'; /* for as long as the name is compared */
+        bool listed = is_listed(a, line);
+        *colon = ':';
         if (!listed) {
             memmove(kept, line, (size_t)(next - line));
             kept += next - line;
@@ -246,8 +242,11 @@ enum http_parse cgi_reply_parse(struct cgi_reply *reply, const char *data, size_
         out->len = start;
         return result;
     }
-    if (a.connection_count > 0 && out->len > start)
+    if (a.connection_count > 0 && out->len > start) {
         cut_listed(&a, out, start);
+        reply->has_date = reply->has_date && !is_listed(&a, "Date");
+        reply->has_server = reply->has_server && !is_listed(&a, "Server");
+    }
     if (a.has_location && !a.has_status)
         reply->status = 302;
     return HTTP_DONE;

@@ -417,6 +417,9 @@ static void test_no_room(void **state)
 
 /* ---- answers ---- */
 
+/* A field name of more than 64 bytes. */
+#define LONG_NAME "X-2345678901234567890123456789012345678901234567890123456789012345678901234567890"
+
 struct reply_case {
     const char *block;
     const char *fields;
@@ -462,6 +465,8 @@ static const struct reply_case good[] = {
     {.block = "Location:\n\n", .fields = "Location: \r\n", .status = 200},
     {.block = "Date: now\nSERVER: me\n\n",
      .fields = "Date: now\r\nSERVER: me\r\n", .status = 200, .has_date = true, .has_server = true},
+    {.block = "Connection: date, Server\nDate: now\nServer: me\nA: 4\n\n", .fields = "A: 4\r\n", .status = 200},
+    {.block = "Connection: " LONG_NAME "\n" LONG_NAME ": 1\nA: 4\n\n", .fields = "A: 4\r\n", .status = 200},
     {.block = "Status2: 1\nDat: 2\nContent-Length2: x\n\n",
      .fields = "Status2: 1\r\nDat: 2\r\nContent-Length2: x\r\n", .status = 200},
 };
