@@ -69,7 +69,7 @@ void upstream_watch_clock(struct upstream *up)
         ms = up->owner.app->request_timeout;
     else if (up->ready && r != NULL && !r->head_sent)
         ms = until_head(up);
-    else if (r != NULL && up->ready && !up->paused)
+    else if (up->state == UPSTREAM_BUSY && up->ready && !up->paused)
         ms = up->owner.app->stream_timeout;
     timeq_start(timeq_get(ms), &up->deadline, &up->task);
 }
