@@ -155,6 +155,13 @@ def test_what_a_bad_head_took_is_given_back(launch, tmp_path):
         assert json.loads(inside.get("/status.json").text)["memory"]["buffers"] < 100_000
 
 
+def test_a_head_that_outgrows_response_memory_is_502(launch, tmp_path):
+    gateway = launch({"limits": {"response_headers": "64k", "response_memory": "64k"},
+                      "app:fake": {"module": "fake", "directory": tmp_path, "python": install(tmp_path, "tight-head")}})
+    assert gateway.get("/").status == 502
+    gateway.err.wait("its head is larger than response_memory")
+
+
 # --- cut
 
 

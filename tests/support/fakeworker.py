@@ -199,6 +199,11 @@ def bad_status(peer):
     peer.answer(head=b"Status: 99\r\n\r\n")
 
 
+def tight_head(peer):
+    """Written as HTTP it has half as many bytes more."""
+    peer.answer(head=b"a:b\n" * 16_000 + b"\n")
+
+
 def split_head(peer):
     peer.answer(head=b"X-A: 1\r\nX-B: a\rb\r\n\r\n")
 
@@ -365,7 +370,7 @@ SCRIPTS = {function.__name__.replace("_", "-"): function for function in (
     wrong_length, full_records, byte_by_byte, management, stderr_flood, endless_header, no_header_end, bad_status, split_head,
     smuggled_framing, short_length, long_length, death_before, death_mid_head, death_mid_body, close_without_end,
     close_after_stdout, stdout_after_end, overloaded, leaves, leaves_on_cue, drops_and_errs, one_errs, slow, stops_reading, dying,
-    nonsense_control, ignores_stop, early, fork, crumbs, ready_at_last)}
+    nonsense_control, ignores_stop, early, fork, crumbs, tight_head, ready_at_last)}
 UNREAD = {early}
 
 MODES = {"fork": ("fork", 4), "leaves-on-cue": ("persistent", 2), "drops-and-errs": ("persistent", 2),
