@@ -119,7 +119,7 @@ static void start_wanted(struct app *app)
 static bool may_grow(struct app *app)
 {
     if (backoff_active(&app->backoff) || roster_starting(&app->roster) ||
-        roster_serving(&app->roster) >= (uint64_t)app->app_conf->workers) {
+        roster_serving(&app->roster) >= (uint64_t)app->app_conf->workers || queue_only_ignored(&app->queue)) {
         fleet_withdraw(&app->shared->fleet,
                        &app->seat); /* or those behind it wait for a place it cannot take */
         return false;
@@ -133,7 +133,7 @@ static bool may_grow(struct app *app)
     return false;
 }
 
-/* A request of ignore_idle is not what a worker is started for. */
+/* A request of ignore_idle is not what a worker is started for. Where one serves it waits for a slot. */
 static bool answer_ignored(struct app *app, struct request *r)
 {
     if (!r->ignored || roster_serving(&app->roster) > 0)

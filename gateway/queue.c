@@ -73,6 +73,15 @@ struct request *queue_first(const struct queue *q)
     return request_of(q->waiting.next);
 }
 
+bool queue_only_ignored(const struct queue *q)
+{
+    struct list *node, *after;
+    LIST_EACH (node, after, &q->waiting)
+        if (!request_of(node)->ignored)
+            return false;
+    return true;
+}
+
 void queue_start_clocks(struct queue *q, int64_t ms)
 {
     struct list *node, *after;

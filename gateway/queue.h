@@ -41,6 +41,9 @@ void queue_take(struct queue *q, struct request *r);
 /* The next one, which must be there. */
 struct request *queue_first(const struct queue *q);
 
+/* Whether nobody waits but for requests of ignore_idle. */
+bool queue_only_ignored(const struct queue *q);
+
 /* Starts the clock of all that wait without one; ms: queue_timeout. */
 void queue_start_clocks(struct queue *q, int64_t ms);
 

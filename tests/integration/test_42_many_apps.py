@@ -239,6 +239,25 @@ def test_ignored_paths_keep_nobody_awake(launch):
     assert load.texts["asleep\n"] + load.texts["GET /ping"] == load.sent
 
 
+def test_ignored_paths_start_no_further_worker(launch, tmp_path):
+    """They wait for the one that is busy, and take no place from another app; who asks for more than that behind them has his
+    worker, which serves them, too."""
+    gateway = launch({"limits": {"workers": 2}, "app:other": kitchen(path="/other"),
+                      "app:k": kitchen(workers=2, concurrency=1, ignore_idle="/ping")})
+    gateway.get("/other/")
+    with waiting(gateway, "", tmp_path, "one") as first, gateway.connect() as ping, gateway.connect() as second:
+        pids = set(gateway.workers)
+        ping.request("GET", "/ping")
+        assert ping.silent(0.3)
+        assert set(gateway.workers) == pids and "makes room" not in gateway.err.text
+        second.request("GET", "/pid")
+        gateway.err.wait("^other: worker .* makes room for k ")
+        assert ping.answer().text == "GET /ping"
+        assert int(second.answer().text) not in pids
+        (tmp_path / "one").touch()
+        assert first.answer().text == "waited"
+
+
 def test_an_ignored_request_under_way_is_finished(launch, tmp_path):
     gateway = launch({"app:k": kitchen(ignore_idle="/wait", idle_timeout="300ms")})
     assert gateway.get("/").status == 200
