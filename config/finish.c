@@ -397,6 +397,29 @@ static void warn_prefixes(const struct loader *l)
     }
 }
 
+/* What `spool` never has room for is a 503 that reads as a busy moment, and comes again. What apps inherit is
+ * told once. */
+static void warn_bodies(const struct loader *l)
+{
+    const struct table_row *row = table_find(TABLE_APP, "body_size");
+    const struct conf *conf = l->conf;
+    bool told = false;
+    for (const struct draft *draft = l->drafts; draft != NULL; draft = draft->next) {
+        bool own = draft->lines[table_app_index(row)] != 0;
+        int64_t size = draft->app.body_size;
+        if ((size != CONF_OFF && size <= conf->body_memory + conf->spool) || (told && !own))
+            continue;
+        char most[TABLE_NAME];
+        char spool[TABLE_NAME];
+        (void)fprintf(l->warn,
+                      "[app%s%s] body_size = %s, but all bodies share [limits] spool = %s: a larger one is "
+                      "always 503\n",
+                      own ? ":" : "", own ? draft->app.name : "", value_text(&draft->app, row, most),
+                      value_text(conf, table_find(TABLE_LIMITS, "spool"), spool));
+        told = told || !own;
+    }
+}
+
 bool finish_all(struct loader *l)
 {
     if (l->draft_count == 0) {
@@ -417,6 +440,7 @@ bool finish_all(struct loader *l)
     warn_overruled(l);
     warn_own_paths(l);
     warn_prefixes(l);
+    warn_bodies(l);
     return limits(l) && loopback_only(l) && listeners_are_apart(l) && unique_routes(l) && keep_places(l) &&
            build(l);
 }

@@ -108,12 +108,36 @@ static void test_prefixes_elsewhere(void **state)
     assert_string_equal(fx.warned, "");
 }
 
+/* Bodies that not even an empty spool has room for: told of each app that says so itself, and once of [app].
+ */
+static void test_bodies_beyond_the_spool(void **state)
+{
+    (void)state;
+    assert_loads(load_text("[limits]\nspool = 1m\nbody_memory = 9m\n" APP_FILE));
+    assert_string_equal(fx.warned, "");
+    assert_loads(load_text("[app]\nbody_size = off\n[app:a]\nmodule = m\n[app:b]\nmodule = m\npath = /b\n"
+                           "[app:c]\nmodule = m\npath = /c\nbody_size = 2g\n"
+                           "[app:d]\nmodule = m\npath = /d\nbody_size = 512m\n"));
+    assert_string_equal(
+        fx.warned,
+        "[app] body_size = off, but all bodies share [limits] spool = 512m: a larger one is always 503\n"
+        "[app:c] body_size = 2g, but all bodies share [limits] spool = 512m: a larger one is always 503\n");
+    assert_loads(load_text("[limits]\nspool = 8m\n" APP_FILE));
+    assert_string_equal(fx.warned,
+                        "[app] body_size = 10m, but all bodies share [limits] spool = 8m: a larger one "
+                        "is always 503\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),     cmocka_unit_test(test_values),
-        cmocka_unit_test(test_wrong_values), cmocka_unit_test(test_allow_ips),
-        cmocka_unit_test(test_own_paths),    cmocka_unit_test(test_prefixes_elsewhere),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_wrong_values),
+        cmocka_unit_test(test_allow_ips),
+        cmocka_unit_test(test_own_paths),
+        cmocka_unit_test(test_prefixes_elsewhere),
+        cmocka_unit_test(test_bodies_beyond_the_spool),
     };
     return cmocka_run_group_tests(tests, fixture_begin, fixture_end);
 }
