@@ -119,21 +119,27 @@ static int listen_tcp(const struct net_listen *l, char error[NET_ERROR_MAX])
     return fd;
 }
 
-/* Removes a socket file that nobody listens on. Anything else stays; false: it is no socket. */
-static bool remove_stale(const struct net_address *a)
+/* Removes a socket file that nobody listens on. Anything else stays. False, with the reason in error[]: no
+ * socket can be made there. */
+static bool remove_stale(const struct net_address *a, char error[NET_ERROR_MAX])
 {
     struct stat st;
     if (lstat(a->to.un.sun_path, &st) == -1)
         return true;
-    if (!S_ISSOCK(st.st_mode))
+    if (!S_ISSOCK(st.st_mode)) {
+        snprintf(error, NET_ERROR_MAX, "a file of that name is there, and it is no socket");
         return false;
+    }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd == -1)
         return true;
-    if (connect(fd, &a->to.any, a->len) == -1 && errno == ECONNREFUSED)
-        unlink(a->to.un.sun_path);
+    bool stale = connect(fd, &a->to.any, a->len) == -1 && errno == ECONNREFUSED;
     close(fd);
-    return true;
+    if (!stale || unlink(a->to.un.sun_path) == 0 || errno == ENOENT)
+        return true;
+    snprintf(error, NET_ERROR_MAX, "nobody listens on the socket of that name, and it cannot be removed: %s",
+             strerror(errno));
+    return false;
 }
 
 static int listen_unix(const struct net_listen *l, const char *path, char error[NET_ERROR_MAX])
@@ -144,10 +150,8 @@ static int listen_unix(const struct net_listen *l, const char *path, char error[
                  sizeof(a.to.un.sun_path) - 1);
         return -1;
     }
-    if (!remove_stale(&a)) {
-        snprintf(error, NET_ERROR_MAX, "a file of that name is there, and it is no socket");
+    if (!remove_stale(&a, error))
         return -1;
-    }
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd == -1)
         return fail(fd, error, errno);
@@ -156,8 +160,12 @@ static int listen_unix(const struct net_listen *l, const char *path, char error[
     int bound = bind(fd, &a.to.any, a.len);
     int code = errno;
     umask(before);
-    if (bound == -1)
-        return fail(fd, error, code);
+    if (bound == -1) {
+        fail(fd, error, code);
+        if (code == EACCES) /* no port is meant */
+            snprintf(error, NET_ERROR_MAX, "permission denied (this user may make no file in its directory)");
+        return -1;
+    }
     if (listen(fd, l->backlog) == -1)
         return fail(fd, error, errno);
     return fd;

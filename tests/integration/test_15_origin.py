@@ -471,3 +471,20 @@ def test_a_file_that_is_no_socket_is_left_alone(tmp_path):
     result = subprocess.run([*WRAPPER, BINARY], cwd=tmp_path, env=clean_environ(), capture_output=True, text=True)
     assert result.returncode == 3 and "a file of that name is there, and it is no socket" in result.stderr
     assert path.read_text() == "precious"
+
+
+def test_a_directory_that_takes_no_socket_is_named_as_the_reason(tmp_path):
+    """Neither is a port below 1024 meant, nor has anybody to stop listening. Root is without its power over files here."""
+    place = tmp_path / "place"
+    place.mkdir()
+    stale = socket.socket(socket.AF_UNIX)
+    stale.bind(f"{place}/stale")
+    stale.close()
+    place.chmod(0o555)
+    powerless = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"] if os.getuid() == 0 else []
+    for name, words in [("fresh", r"permission denied \(this user may make no file in its directory\)"),
+                        ("stale", "nobody listens on the socket of that name, and it cannot be removed: Permission denied")]:
+        (tmp_path / "gateway.ini").write_text(ini({"gateway": {"listen": f"unix:{place}/{name}"}} | KITCHEN))
+        result = subprocess.run([*powerless, *WRAPPER, BINARY], cwd=tmp_path, env=clean_environ(), capture_output=True, text=True)
+        assert result.returncode == 3
+        assert re.search(rf"\[gateway\] listen: cannot listen on unix:{place}/{name}: {words}$", result.stderr, re.M), result.stderr
