@@ -43,14 +43,15 @@ static FILE *open_children(void)
     return fopen(path, "re");
 }
 
-/* Children of the kernel's list are unreaped, so no pid can be somebody else's. */
+/* Children of the kernel's list are unreaped, so no pid can be somebody else's. What is in the group of a
+ * worker goes when that one is gone: it may be what reads ahead for its start. */
 void reaper_sweep(void)
 {
     FILE *children = open_children();
     int pid;
     sweeping = false;
     while (children != NULL && fscanf(children, "%d", &pid) == 1)
-        if (!is_ours(pid) && find_elder(pid) == NULL) {
+        if (!is_ours(pid) && !is_ours(getpgid(pid)) && find_elder(pid) == NULL) {
             kill(pid, SIGKILL);
             sweeping = true;
         }

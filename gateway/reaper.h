@@ -31,8 +31,8 @@ void reaper_watch(struct reaper_child *child, pid_t pid, struct task *task);
 /* The child is reaped, or does not matter any more. */
 void reaper_forget(struct reaper_child *child);
 
-/* Kills every child that is not watched and was not there before reaper_init, and what these leave behind in
- * turn. */
+/* Kills every child that is not watched, is in the group of none that is, and was not there before
+ * reaper_init, and what these leave behind in turn. */
 void reaper_sweep(void);
 
 #endif

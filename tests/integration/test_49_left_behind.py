@@ -23,6 +23,16 @@ def daemon():
         os._exit(0)
     os.wait()
     return os.read(reader, 20)
+def orphan():
+    """A process that has left its parent, but not its group, and says its pid."""
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        if os.fork() == 0:
+            os.write(writer, str(os.getpid()).encode())
+            time.sleep(3600)
+        os._exit(0)
+    os.wait()
+    return os.read(reader, 20)
 def lose():
     """Is gone in the middle of a request, and leaves a process that has all that fork() gives it."""
     if os.fork() == 0:
@@ -112,6 +122,19 @@ def test_no_process_is_left_behind(unruly, name, end):
     elif end == "drain":
         gateway.stop()
     wait_until(lambda: not alive(pid), "the end of what the worker has left")
+
+
+def test_what_is_in_a_workers_group_lives_as_long_as_that_worker(unruly):
+    """The end of another app's is not its end; what has left its group nobody can tell from what that one has left."""
+    gateway = unruly({"app:other": app("hello", path="/other", idle_timeout="300ms")}, idle_timeout="off")
+    gateway.get("/k/")
+    worker = gateway.one_worker()
+    orphan, stray = (int(gateway.get(f"/k/{name}").text) for name in ("orphan", "daemon"))
+    assert gateway.get("/other/").status == 200
+    wait_until(lambda: not alive(stray), "the end of what has left its group")
+    assert alive(orphan) and alive(worker)
+    os.kill(worker, 9)
+    wait_until(lambda: not alive(orphan), "the end of what the worker has left")
 
 
 @pytest.mark.parametrize("mode", ["persistent", "fork"])
