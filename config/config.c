@@ -14,6 +14,8 @@
 
 static const char default_file[] = "gateway.ini";
 
+enum { KILLING_MS = 1000 }; /* at most so much of `drain` is kept for killing, and a tenth of it at most */
+
 static const char *kept(struct loader *l, const char *text)
 {
     return text != NULL ? arena_copy(l->arena, text, strlen(text)) : NULL;
@@ -168,6 +170,12 @@ void conf_unref(struct conf *conf)
 {
     if (conf != NULL && --conf->refs == 0)
         arena_free(conf->arena);
+}
+
+int64_t conf_drain_time(const struct conf *conf)
+{
+    int64_t tenth = conf->drain / 10;
+    return conf->drain - (tenth < KILLING_MS ? tenth : KILLING_MS);
 }
 
 size_t conf_memory(const struct conf *conf)

@@ -204,6 +204,10 @@ int conf_load(const struct conf_input *input, enum conf_action *action, struct c
 struct conf *conf_ref(struct conf *conf);
 void conf_unref(struct conf *conf); /* frees at the last; NULL is ignored */
 
+/* From SIGTERM on, how long what is under way may take, drain_delay included: the rest of `drain` is for
+ * killing what does not end. */
+int64_t conf_drain_time(const struct conf *conf);
+
 /* --help, from the table of directives. */
 void conf_help(FILE *out);
 

@@ -116,21 +116,19 @@ static bool complete_section(struct loader *l, enum table_section section, struc
 
 /* ---- what contradicts ---- */
 
-/* The first may not be larger than the second. */
+/* Of [limits]: the first may not be larger than the second. */
 static const struct {
-    enum table_section section;
     const char *small, *large;
 } ordered[] = {
-    {TABLE_LIMITS,   "request_line",     "headers"        },
-    {TABLE_LIMITS,   "response_headers", "response_memory"},
-    {TABLE_TIMEOUTS, "drain_delay",      "drain"          },
+    {"request_line",     "headers"        },
+    {"response_headers", "response_memory"},
 };
 
 static bool limits(struct loader *l)
 {
     for (size_t i = 0; i < sizeof(ordered) / sizeof(ordered[0]); i++) {
-        const struct table_row *small = table_find(ordered[i].section, ordered[i].small);
-        const struct table_row *large = table_find(ordered[i].section, ordered[i].large);
+        const struct table_row *small = table_find(TABLE_LIMITS, ordered[i].small);
+        const struct table_row *large = table_find(TABLE_LIMITS, ordered[i].large);
         const int64_t *a = value_field(l->conf, small);
         const int64_t *b = value_field(l->conf, large);
         if (*a > *b) {
@@ -145,6 +143,21 @@ static bool limits(struct loader *l)
         }
     }
     return true;
+}
+
+/* Else all that was taken in the delay would be cut off at its end. */
+static bool delay_leaves_time(struct loader *l)
+{
+    const struct conf *conf = l->conf;
+    const struct table_row *delay = table_find(TABLE_TIMEOUTS, "drain_delay");
+    char room[TABLE_NAME];
+    char whole[TABLE_NAME];
+    if (conf->drain_delay == 0 || conf->drain_delay < conf_drain_time(conf))
+        return true;
+    return load_fail_at(l, &l->places[table_index(delay)], NULL, delay,
+                        "%s leaves no time of drain (%s) to finish what is under way",
+                        value_text(conf, delay, room),
+                        value_text(conf, table_find(TABLE_TIMEOUTS, "drain"), whole));
 }
 
 /* --dev shows tracebacks: to nobody but who sits at this machine. */
@@ -441,6 +454,6 @@ bool finish_all(struct loader *l)
     warn_own_paths(l);
     warn_prefixes(l);
     warn_bodies(l);
-    return limits(l) && loopback_only(l) && listeners_are_apart(l) && unique_routes(l) && keep_places(l) &&
-           build(l);
+    return limits(l) && delay_leaves_time(l) && loopback_only(l) && listeners_are_apart(l) &&
+           unique_routes(l) && keep_places(l) && build(l);
 }

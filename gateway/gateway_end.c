@@ -10,10 +10,7 @@
 #include "notify.h"
 #include "units.h"
 
-enum {
-    KILL_GRACE_MS = 2000, /* after SIGKILL: a process in an uninterruptible call is left to init */
-    RESERVE_MS = 1000     /* at most so much of `drain` is kept for killing, and a tenth of it at most */
-};
+enum { KILL_GRACE_MS = 2000 }; /* after SIGKILL: a process in an uninterruptible call is left to init */
 
 static void drain(struct gateway *g)
 {
@@ -49,13 +46,11 @@ static void stop_now(struct gateway *g)
 /* Everything has `drain` from now on, the delay included. */
 static void begin(struct gateway *g, int64_t delay)
 {
-    int64_t whole = g->pool.conf->drain;
-    int64_t reserve = whole / 10 < RESERVE_MS ? whole / 10 : RESERVE_MS;
     g->facts.draining = true;
     conn_end_all(&g->pool);
     notify_stopping();
     ev_timer_stop(g->loop, &g->quiet);
-    timeq_start(timeq_get(whole - reserve), &g->deadline, &g->task);
+    timeq_start(timeq_get(conf_drain_time(g->pool.conf)), &g->deadline, &g->task);
     if (delay > 0)
         timeq_start(timeq_get(delay), &g->delay, &g->task);
     else

@@ -174,9 +174,13 @@ static void test_value_errors(void **state)
         {"[limits]\nheaders = 4k\n" APP_FILE,
          "gateway.ini:2: [limits] headers: 4k is less than request_line (8k)"                                              },
         {"[timeouts]\ndrain_delay = 30s\n" APP_FILE,
-         "gateway.ini:2: [timeouts] drain_delay: 30s is more than drain (25s)"},
-        {"[timeouts]\ndrain = 5s\ndrain_delay = 5001ms\n" APP_FILE,
-         "gateway.ini:3: [timeouts] drain_delay: 5001ms is more than drain (5s)"},
+         "gateway.ini:2: [timeouts] drain_delay: 30s leaves no time of drain (25s) to finish what is under way"},
+        {"[timeouts]\ndrain = 5s\ndrain_delay = 4500ms\n" APP_FILE,
+         "gateway.ini:3: [timeouts] drain_delay: 4500ms leaves no time of drain (5s) to finish what is under way"},
+        {"[timeouts]\ndrain_delay = 24s\n" APP_FILE,
+         "gateway.ini:2: [timeouts] drain_delay: 24s leaves no time of drain (25s) to finish what is under way"},
+        {"[timeouts]\ndrain = 0s\ndrain_delay = 1ms\n" APP_FILE,
+         "gateway.ini:3: [timeouts] drain_delay: 1ms leaves no time of drain (0s) to finish what is under way"},
         {"[gateway]\nlisten_mode = 0999\n",
          "gateway.ini:2: [gateway] listen_mode: \"0999\" is not an octal number (try 0660)"                                },
         {"[app]\numask = x\n",                      "gateway.ini:2: [app] umask: \"x\" is not an octal number (try 0022)"  },
@@ -209,6 +213,12 @@ static void test_value_errors(void **state)
          "gateway.ini:2: [app] domain: \"a.*.com\" is not a host name (www.example.com, *.example.com)"                    },
     };
     REFUSED(rows);
+    static const char *const times[] = {"drain = 0s\n", "drain = 5s\ndrain_delay = 4499ms\n", "drain_delay = 23999ms\n"};
+    for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+        char text[128];
+        (void)snprintf(text, sizeof(text), "[timeouts]\n%s" APP_FILE, times[i]);
+        assert_loads(load_text(text));
+    }
 }
 
 static void test_listen(void **state)
