@@ -42,6 +42,11 @@ static int take(int fd, int fds[INHERIT_MAX], int count, char error[NET_ERROR_MA
 {
     static int taken[INHERIT_MAX];
     static int taken_count;
+    for (int i = 0; i < taken_count; i++) /* first: closed again, its number may be anybody's */
+        if (taken[i] == fd)
+            return fail(error,
+                        "descriptor %d is listened on already, or a reload has closed it: restart leangate",
+                        fd);
     int flags = fcntl(fd, F_GETFL);
     if (flags == -1)
         return fail(error, "descriptor %d is not open", fd);
@@ -54,9 +59,6 @@ static int take(int fd, int fds[INHERIT_MAX], int count, char error[NET_ERROR_MA
         return fail(error, "descriptor %d is not a stream socket", fd);
     if (option(fd, SO_ACCEPTCONN) != 1)
         return fail(error, "descriptor %d is not listening (Accept=no is needed)", fd);
-    for (int i = 0; i < taken_count; i++)
-        if (taken[i] == fd)
-            return fail(error, "descriptor %d is listened on already", fd);
     if (taken_count == INHERIT_MAX)
         return fail(error, "more than %d sockets", INHERIT_MAX);
     if (fcntl(fd, F_SETFL, flags | O_NONBLOCK) == -1 || fcntl(fd, F_SETFD, FD_CLOEXEC) == -1)

@@ -13,7 +13,8 @@ bool inherit_meant(const char *spec);
 
 /* Takes the sockets that a specification names: fd:N, systemd (all that were passed), systemd:NAME (all of
  * that name). Each is checked to be a listening stream socket, and made non-blocking and close-on-exec; none
- * is given out twice. Returns how many, at least one, or -1 with the reason in error[]. */
+ * is given out twice, not even when it was closed again. Returns how many, at least one, or -1 with the
+ * reason in error[]. */
 int inherit_take(const char *spec, int fds[INHERIT_MAX], char error[NET_ERROR_MAX]);
 
 /* Removes $LISTEN_PID, $LISTEN_FDS and $LISTEN_FDNAMES: they are for this process alone. */

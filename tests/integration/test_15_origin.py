@@ -4,6 +4,7 @@ somebody else has opened."""
 import json
 import os
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -437,6 +438,23 @@ def test_what_cannot_be_inherited(activate, listening, tmp_path, listen, kind, p
     assert gateway.wait() == 3
     assert re.search(message, gateway.err.text), gateway.err.text
     gateway.check_end()
+
+
+def test_a_descriptor_that_a_reload_has_closed_is_told(activate, listening):
+    """Where another address cannot be had the whole reload is undone, and the descriptor closed. Its number is soon another's."""
+    one, two, other = listening(), listening(), listening()
+    gateway = activate("fd:3", [one, two], pid="-")
+
+    def reload(listen, words):
+        start = len(gateway.err.text)
+        gateway.config.write_text(ini({"gateway": {"listen": listen}} | KITCHEN))
+        gateway.send_signal(signal.SIGHUP)
+        gateway.err.wait(r"^error: the old configuration goes on: \S+ \[gateway\] listen: cannot listen on " + words, start)
+
+    reload("fd:3 fd:4 %s:%d" % other.getsockname(), r"127\.0\.0\.1:\d+: address in use")
+    with gateway.connect() as connection:
+        assert connection.get("/x").status == 200
+        reload("fd:3 fd:4", "fd:4: descriptor 4 is listened on already, or a reload has closed it: restart leangate$")
 
 
 # --- files of unix sockets
