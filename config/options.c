@@ -157,7 +157,8 @@ static bool set_key(struct reading *r, const struct table_row *row)
         return remember(r, row, r->value != NULL ? r->value : "on", false);
     const char *value = need_value(r);
     if (value != NULL && strcmp(row->key, "preload") == 0 && strchr(value, ':') != NULL)
-        return load_fail(r->loader, "%s: needs names of modules, and \"%s\" is an app (gunicorn's is --mode fork here)",
+        return load_fail(r->loader,
+                         "%s: needs names of modules, and \"%s\" is an app (gunicorn's is --mode fork here)",
                          r->name, value);
     return value != NULL && remember(r, row, value, (row->flags & TABLE_LINES) != 0 && *value != '\0');
 }

@@ -136,8 +136,8 @@ static bool end_start(struct worker *w)
     return true;
 }
 
-/* A start that the reload before has told to stop, and that hangs, is killed, or each reload would add a process. Not where
- * READY has come meanwhile: then it finishes what it may have begun. */
+/* A start that the reload before has told to stop, and that hangs, is killed, or each reload would add a
+ * process. Not where READY has come meanwhile: then it finishes what it may have begun. */
 static void kill_hanging(struct worker *w)
 {
     if (!w->outdated || w->state != WORKER_TERM || w->why != STATS_EXIT_REPLACED)

@@ -170,8 +170,9 @@ static void on_stillborn(struct app *app)
 /* With start = eager and idle_timeout = off an app works also while nobody asks. */
 static bool is_missed(const struct app *app, const struct worker *w)
 {
-    return app->app_conf->start == CONF_START_EAGER && app->app_conf->idle_timeout == CONF_OFF && app->roster.count == 1 &&
-           w->ready != 0 && timeq_clock() - w->ready >= STEADY && w->why != STATS_EXIT_ROOM;
+    return app->app_conf->start == CONF_START_EAGER && app->app_conf->idle_timeout == CONF_OFF &&
+           app->roster.count == 1 && w->ready != 0 && timeq_clock() - w->ready >= STEADY &&
+           w->why != STATS_EXIT_ROOM;
 }
 
 static void on_gone(struct app *app, struct worker *w)

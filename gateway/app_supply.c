@@ -100,7 +100,8 @@ static void start_successor(struct app *app)
         w->successor = true;
 }
 
-/* One worker that nobody has asked for: start = eager or check. After a reload those of the old file do not count. */
+/* One worker that nobody has asked for: start = eager or check. After a reload those of the old file do not
+ * count. */
 static void start_wanted(struct app *app)
 {
     const struct fleet *fleet = &app->shared->fleet;

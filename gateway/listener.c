@@ -159,8 +159,8 @@ bool listener_open(struct list *list, struct conn_pool *pool, const struct conf 
     return ok;
 }
 
-/* Of the file that is its socket, and no other. False: errno says why; there is nothing to do where the name is
- * another file's by now. */
+/* Of the file that is its socket, and no other. False: errno says why; there is nothing to do where the name
+ * is another file's by now. */
 static bool change_mode(const struct listener *l, mode_t mode)
 {
     char path[32];

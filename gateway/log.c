@@ -223,8 +223,8 @@ void log_hand_over(uid_t user, gid_t group)
 {
     for (int i = 0; i < SINKS; i++)
         if (sinks[i].made && sinks[i].fd != -1 && fchown(sinks[i].fd, user, group) == -1)
-            log_warning("cannot give a new log file to user %u, who will not be able to open it again: %s", (unsigned)user,
-                        strerror(errno));
+            log_warning("cannot give a new log file to user %u, who will not be able to open it again: %s",
+                        (unsigned)user, strerror(errno));
 }
 
 void log_reopen(const char *access, const char *error)

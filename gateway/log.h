@@ -25,8 +25,8 @@ struct log_targets {
  * failed. */
 int log_open(struct ev_loop *loop, const struct log_targets *targets, const char **path);
 
-/* The log files that log_open() has made are this user's from now on, who can open them again after a rotation. Those that
- * were there keep their owner. A failure is a warning. */
+/* The log files that log_open() has made are this user's from now on, who can open them again after a
+ * rotation. Those that were there keep their owner. A failure is a warning. */
 void log_hand_over(uid_t user, gid_t group);
 
 /* Opens the log files among the targets again under their names, after a rotation. One that cannot be opened

@@ -141,7 +141,8 @@ static bool start(struct call *c)
     if (c->coroutine != NULL)
         c->steps = PyObject_CallMethodObjArgs(c->coroutine, c->asgi->key[KEY_AWAIT], NULL);
     if (c->steps != NULL && !PyIter_Check(c->steps)) { /* PyIter_Next() would jump to NULL */
-        PyErr_Format(PyExc_TypeError, "__await__() returned %R, which is no iterator", (PyObject *)Py_TYPE(c->steps));
+        PyErr_Format(PyExc_TypeError, "__await__() returned %R, which is no iterator",
+                     (PyObject *)Py_TYPE(c->steps));
         Py_CLEAR(c->steps);
     }
     return c->steps != NULL;

@@ -163,7 +163,8 @@ int file_wrapper_send(struct exchange *x, PyObject *wrapper)
     off_t end = info.st_size > at ? info.st_size : at;
     if (!answer_length(x, end - at))
         return -1;
-    if (x->declared != -1 && end - at > x->declared - x->produced) /* a range of it; write() may have begun it */
+    if (x->declared != -1 &&
+        end - at > x->declared - x->produced) /* a range of it; write() may have begun it */
         end = at + (x->declared - x->produced);
     return x->head_only || send_range(x, (int)fd, at, end) ? 1 : -1;
 }
