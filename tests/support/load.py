@@ -10,12 +10,13 @@ from rawhttp import Cut
 class Load:
     """`clients` threads, each with a connection of its own that asks for `target` again and again; a POST if there is a body.
 
-    `answers` counts statuses, "cut" and "refused", `texts` what was answered; after stop() their sum is what was sent."""
+    `answers` counts statuses, "cut", "refused" and what was no answer at all, `texts` what was answered; `sent` was asked for."""
 
     def __init__(self, gateway, target="/", clients=4, requests=None, pause=0.0, body=None):
         self.gateway, self.target, self.requests, self.pause, self.body = gateway, target, requests, pause, body
         self.answers = Counter()
         self.texts = Counter()
+        self.sent = 0
         self.lock = threading.Lock()
         self.over = threading.Event()
         self.threads = [threading.Thread(target=self.ask, daemon=True) for _ in range(clients)]
@@ -31,6 +32,8 @@ class Load:
         connection, sent = None, 0
         while not self.over.is_set() and sent != self.requests:
             sent += 1
+            with self.lock:
+                self.sent += 1
             try:
                 if connection is None:
                     connection = self.gateway.connect()
@@ -40,8 +43,8 @@ class Load:
                     connection = connection.close()
             except ConnectionRefusedError:
                 self.count("refused")
-            except (Cut, OSError):
-                self.count("cut")
+            except Exception as error:  # else it is no HTTP, or the bytes of somebody else
+                self.count("cut" if isinstance(error, (Cut, OSError)) else repr(error))
                 connection = connection.close() if connection else None
             if self.pause:
                 time.sleep(self.pause)
@@ -58,10 +61,6 @@ class Load:
     def stop(self):
         self.over.set()
         return self.join()
-
-    @property
-    def sent(self):
-        return sum(self.answers.values())
 
     def all_good(self):
         """Every request was answered with 200; the number of them."""
