@@ -49,9 +49,7 @@ def launch(request, tmp_path):
     try:
         if not getattr(request.node, "failed", True):
             for gateway in gateways:
-                if gateway.process.poll() is None:
-                    gateway.stop()
-                gateway.check_end()
+                gateway.finish()
     finally:
         for gateway in gateways:
             gateway.kill()

@@ -342,8 +342,7 @@ def activate(tmp_path):
     yield start
     try:
         for gateway in gateways:
-            if gateway.process.poll() is None:
-                gateway.stop()
+            gateway.finish()
     finally:
         for gateway in gateways:
             gateway.kill()

@@ -134,6 +134,7 @@ class Gateway:
         if text is not None or sections is not None:
             self.config.write_text(text if text is not None else ini(sections))
         self.process = self.out = self.err = None
+        self.awaited = False  # its end
         self.urls = []
 
     # -- life
@@ -159,6 +160,7 @@ class Gateway:
 
     def wait(self, patience=PATIENCE):
         """Its exit status; all that it printed is there then."""
+        self.awaited = True
         status = self.process.wait(patience)
         # A worker that outlives the gateway would hold the pipes: that is for leftovers() to say.
         self.out.thread.join(2)
@@ -174,6 +176,14 @@ class Gateway:
         assert status == 0, f"exit status {status}:\n{self.err.text}"
         self.check_end()
 
+    def finish(self):
+        """At the end of a test that passed: stopped, or gone because the test wanted it so."""
+        if self.process.poll() is None:
+            self.stop()
+        else:
+            assert self.awaited, f"it ended by itself with {self.process.returncode}:\n{self.err.text}"
+            self.check_end()
+
     def check_end(self):
         """No sanitiser's word, no process and no file left; after any kind of end."""
         assert not COMPLAINT.search(self.err.text), self.err.text
@@ -182,6 +192,7 @@ class Gateway:
 
     def kill(self):
         """For the end of a test that failed: nothing may stay."""
+        self.awaited = True
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait()

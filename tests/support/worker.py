@@ -18,6 +18,7 @@ PYTHON = os.environ.get("LEANGATE_TEST_PYTHON", sys.executable)
 # A sanitised or checked run is slower; figures do not hold there.
 PRELOAD = os.environ.get("LEANGATE_TEST_PRELOAD", "")
 PATIENCE = 20 if not PRELOAD else 60  # seconds
+CRASHES = [-number for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)]
 
 HELLO = """
     def app(environ, start_response):
@@ -155,12 +156,14 @@ class Worker:
         return self.wait()
 
     def end(self):
-        """Whatever state it is in, it is gone afterwards, and nothing of ours is open."""
-        if self.process.poll() is None:
+        """Whatever state it is in, it is gone afterwards, and nothing of ours is open. It has not crashed before."""
+        status = self.process.poll()
+        if status is None:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
         self.control.close()
         self.listener.close()
+        assert status not in CRASHES, "it ended with %s:\n%s" % (status, self.stderr)
 
     # --- what the kernel says ---
 
