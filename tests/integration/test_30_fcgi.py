@@ -14,8 +14,9 @@ import pytest
 
 from fakeworker import install, journal
 from gateway import SLOW, proc_state, wait_until
+from inside import Inside
 from measure import memory
-from rawhttp import Connection, Cut
+from rawhttp import Cut
 
 
 @pytest.fixture
@@ -148,11 +149,11 @@ def test_an_endless_head_does_not_hold_the_app(play):
 
 def test_what_a_bad_head_took_is_given_back(launch, tmp_path):
     """It was taken apart into a buffer of as many bytes."""
-    gateway = launch({"status": {"listen": f"unix:{tmp_path}/status"}, "limits": {"response_headers": "200k"},
+    gateway = launch({"status": {"listen": "127.0.0.1:0"}, "limits": {"response_headers": "200k"},
                       "app:fake": {"module": "fake", "directory": tmp_path, "python": install(tmp_path, "endless-header")}})
     assert gateway.get("/").status == 502
-    with Connection(f"{tmp_path}/status") as inside:
-        assert json.loads(inside.get("/status.json").text)["memory"]["buffers"] < 100_000
+    with Inside(gateway) as inside:
+        assert inside.status()["memory"]["buffers"] < 100_000
 
 
 def test_a_head_that_outgrows_response_memory_is_502(launch, tmp_path):

@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
-import rawhttp
 from fakeworker import install, journal
 from gateway import app, proc_file, wait_until
+from inside import Inside
 from load import Load
 
 
@@ -23,6 +23,12 @@ def waiting(gateway, path, tmp_path, name):
     connection.request("GET", f"{path}/wait?file={tmp_path}/{name}")
     wait_until((tmp_path / f"{name}.here").exists, name)
     return connection
+
+
+def queued(gateway, name):
+    """How many requests wait for a worker of an app."""
+    with Inside(gateway) as inside:
+        return inside.app(name)["queue"]["now"]
 
 
 # --- routes
@@ -99,20 +105,14 @@ def test_who_starves_for_too_long_is_told(launch, tmp_path):
 @pytest.mark.parametrize("patience", [0, 1.5])
 def test_who_leaves_while_it_waits_for_a_place_wants_none(launch, tmp_path, patience):
     """Nobody has to go for it, neither a worker that goes idle nor, after a second, a busy one."""
-    status = tmp_path / "status"
-    gateway = launch({"limits": {"workers": 1}, "status": {"listen": f"unix:{status}"},
+    gateway = launch({"limits": {"workers": 1}, "status": {"listen": "127.0.0.1:0"},
                       "app:a": kitchen(path="/a", idle_timeout="off"), "app:b": kitchen(path="/b")})
-
-    def queued():
-        with rawhttp.Connection(str(status)) as inside:
-            return json.loads(inside.get("/status.json").body)["apps"][1]["queue"]["now"]
-
     with waiting(gateway, "/a", tmp_path, "one") as first:
         worker = gateway.one_worker()
         with gateway.connect() as second:
             second.request("GET", "/b/")
-            wait_until(lambda: queued() == 1, "the request of b")
-        wait_until(lambda: queued() == 0, "its end")
+            wait_until(lambda: queued(gateway, "b") == 1, "the request of b")
+        wait_until(lambda: queued(gateway, "b") == 0, "its end")
         time.sleep(patience)
         (tmp_path / "one").touch()
         assert first.answer().text == "waited"
@@ -123,22 +123,16 @@ def test_who_leaves_while_it_waits_for_a_place_wants_none(launch, tmp_path, pati
 def test_apps_that_starve_are_served_in_turn(launch, tmp_path):
     """One place, and apps that ask for it in no order of name or file: each has it in the order in which they asked, and
     who asks once more has it after those who asked before."""
-    status = tmp_path / "status"
-    gateway = launch({"limits": {"workers": 1}, "status": {"listen": f"unix:{status}"}}
+    gateway = launch({"limits": {"workers": 1}, "status": {"listen": "127.0.0.1:0"}}
                      | {f"app:{n}": kitchen(path=f"/{n}", queue_timeout="60s") for n in "abcde"})
     asked = []
-
-    def queued(name):
-        with rawhttp.Connection(str(status)) as inside:
-            apps = json.loads(inside.get("/status.json").body)["apps"]
-        return next(app["queue"]["now"] for app in apps if app["name"] == name)
 
     def ask(name):
         connection, number = gateway.connect(), len(asked)
         connection.request("GET", f"/{name}/wait?file={tmp_path}/{number}")
         asked.append((name, connection))
         begun = tmp_path / f"{number}.here"
-        wait_until(lambda: begun.exists() or number and queued(name), f"request {number}, of {name}")
+        wait_until(lambda: begun.exists() or number and queued(gateway, name), f"request {number}, of {name}")
         assert begun.exists() == (number == 0), f"request {number}, of {name}, came in before others"
 
     for name in "adbec":

@@ -1,7 +1,6 @@
 """The gateway before FastCGI servers of others: php-fpm over unix and TCP, php-cgi and Perl started on demand, servers
 that are not there, and phpMyAdmin's login page through all of them."""
 
-import json
 import os
 import re
 import signal
@@ -18,6 +17,7 @@ import fakeworker
 import php
 import rawhttp
 from gateway import ROOT, proc_file, run, wait_until
+from inside import Inside
 from webservers import free_port
 
 SHOW = """<?php
@@ -129,16 +129,14 @@ def test_no_process_and_no_connection_stays(remote):
     wait_until(lambda: sockets(gateway) == 1, "only the listener")
 
 
-def test_status_of_a_server_that_runs_already(remote, www):
+def test_status_of_a_server_that_runs_already(launch, fpm, www):
     """It is neither asleep nor awake: busy or idle is all that can be known of it."""
-    gateway = remote(request_timeout="5s")
-    gateway.config.write_text("[status]\nlisten = 127.0.0.1:0\n" + gateway.config.read_text())
-    gateway.send_signal(signal.SIGHUP)
-    port = wait_until(lambda: re.search(r"now on http://127\.0\.0\.1:(\d+)", gateway.err.text), "the status listener")[1]
+    gateway = launch({"status": {"listen": "127.0.0.1:0"},
+                      "app:php": {"address": fpm.address, "script_filename": f"{www}$path", "request_timeout": "5s"}})
 
     def state():
-        with rawhttp.Connection(("127.0.0.1", int(port))) as connection:
-            found = json.loads(connection.get("/status.json").text)["apps"][0]
+        with Inside(gateway) as inside:
+            found = inside.app("php")
             return found["state"], len(found["workers"])
 
     assert gateway.get("/index.php").status == 200 and state() == ("idle", 0)

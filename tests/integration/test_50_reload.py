@@ -13,10 +13,9 @@ import time
 
 import pytest
 
-import rawhttp
-
 from fakeworker import install, journal
 from gateway import app, ini, proc_state, wait_until
+from inside import Inside
 from load import Load
 
 
@@ -544,8 +543,8 @@ def test_the_status_listener(launch, tmp_path):
     gateway = launch({"status": {"listen": f"unix:{first}"}} | kitchen())
     rewrite(gateway, {"status": {"listen": f"unix:{second}"}} | kitchen() | {"app:other": app("kitchen", path="/o")})
     assert not first.exists()
-    with rawhttp.Connection(str(second)) as connection:
-        assert '"other"' in connection.get("/status.json").text
+    with Inside(gateway, str(second)) as inside:
+        assert inside.app("other")["state"] == "asleep"
     rewrite(gateway, kitchen())
     assert not second.exists()
 

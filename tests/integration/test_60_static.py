@@ -13,8 +13,9 @@ from email.utils import formatdate, parsedate_to_datetime
 import pytest
 
 from gateway import app, wait_until
+from inside import Inside
 from measure import rollup
-from rawhttp import Connection, Cut
+from rawhttp import Cut
 
 SECRET = b"the secret"
 STAMP = 784111777  # Sun, 06 Nov 1994 08:49:37 GMT
@@ -765,9 +766,8 @@ def test_bytes_of_a_client_that_leaves(launch, public, large):
         connection.need(1 << 20)
     line = json.loads(gateway.out.wait(r"^\{.*\}$")[0])
     assert line["status"] == 200 and 1 << 20 <= line["bytes_out"] + 1024 < large.stat().st_size
-    address = re.search(r"status on http://(\S+):([0-9]+)", gateway.err.text)
-    with Connection((address[1], int(address[2]))) as inside:
-        assert json.loads(inside.get("/status.json").text)["apps"][0]["bytes"]["sent"] == line["bytes_out"]
+    with Inside(gateway) as inside:
+        assert inside.app("site")["bytes"]["sent"] == line["bytes_out"]
 
 
 def test_spooled_answers_go_out_whole(launch):

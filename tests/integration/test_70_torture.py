@@ -16,7 +16,8 @@ import pytest
 
 import gateway as support
 from gateway import app, wait_until
-from rawhttp import Connection
+from inside import Inside
+from rawhttp import Cut
 
 # It brings its own binary: one run is enough.
 pytestmark = pytest.mark.release
@@ -100,7 +101,6 @@ def launch_tortured(launch, tmp_path, monkeypatch):
              "limits": {"body_memory": "4k", "response_memory": "8k", "response_headers": "2k"},
              "timeouts": {"header": "2s", "body": "2s", "send": "5s", "keepalive": "60s"}},
             environ={"TORTURE_FILE": str(tmp_path / "order")}, wait=fails is None)
-        gateway.status = f"{tmp_path}/status"
         return gateway, order
 
     return start
@@ -161,10 +161,10 @@ def ranges(gateway, connection):
 def status_pages(gateway, connection):
     """Of the three one is left in the middle."""
     for target in ("/", "/status.json", "/metrics"):
-        with Connection(gateway.status, HANGS) as inside:
+        with Inside(gateway, timeout=HANGS) as inside:
             inside.get(target)
-    with Connection(gateway.status, HANGS) as inside:
-        inside.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
+    with Inside(gateway, timeout=HANGS) as inside:
+        inside.connection.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 3)
 
 
 def many_at_once(gateway, connection):
