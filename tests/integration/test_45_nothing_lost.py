@@ -13,6 +13,7 @@ import pytest
 
 from fakeworker import install, journal
 from gateway import SLOW, app, run, ini, wait_until
+from inside import Inside
 from load import Load
 from rawhttp import Cut
 
@@ -43,10 +44,11 @@ def test_two_hundred_at_once_to_a_cold_app(launch, workers):
 
 
 def test_more_than_the_queue_takes(launch, tmp_path):
-    """Exactly as many are refused as do not fit, at once and with 503."""
+    """Exactly as many are refused at once as do not fit; the others are when they have waited for too long."""
     python = install(tmp_path, "silence")
     gateway = launch({"app:k": {"module": "m", "directory": tmp_path, "python": python, "queue": 20, "slow": "off",
-                                "request_timeout": "1500ms", "stop_timeout": "100ms", "queue_timeout": "500ms"}})
+                                "request_timeout": "1500ms", "stop_timeout": "100ms", "queue_timeout": "500ms"},
+                      "status": {"listen": "127.0.0.1:0"}})
     connections = [gateway.connect() for _ in range(50)]
     connections[0].request("GET", "/")
     wait_until(lambda: journal(tmp_path, "request"), "the first request")
@@ -58,6 +60,8 @@ def test_more_than_the_queue_takes(launch, tmp_path):
         answers[answer.status, answer.get("Retry-After") is not None] += 1
         connection.close()
     assert answers == {(504, False): 1, (503, True): 49}
+    with Inside(gateway) as inside:
+        assert inside.app("k")["rejected"] == {"queue_full": 29, "queue_timeout": 20, "cannot_start": 0}
     assert len(journal(tmp_path, "request")) == 1
 
 
