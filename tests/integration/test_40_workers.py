@@ -11,13 +11,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from gateway import APPS, BINARY, SLOW, Gateway, alive, app, children, proc_file, proc_state, wait_until
+from gateway import APPS, BINARY, SLOW, Gateway, alive, app, children, kitchen, proc_file, proc_state, wait_until
 from load import Load
 from rawhttp import Cut
-
-
-def kitchen(**keys):
-    return {"app:kitchen": app("kitchen", **keys)}
 
 
 # --- asleep and awake

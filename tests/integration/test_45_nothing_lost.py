@@ -12,16 +12,12 @@ from collections import Counter
 import pytest
 
 from fakeworker import install, journal
-from gateway import SLOW, app, run, ini, wait_until
+from gateway import SLOW, app, ini, kitchen, run, wait_until
 from inside import Inside
 from load import Load
 from rawhttp import Cut
 
 LONG = bool(os.environ.get("LEANGATE_LONG"))
-
-
-def kitchen(**keys):
-    return {"app:k": app("kitchen", **keys)}
 
 
 # --- a rush
@@ -159,7 +155,7 @@ def test_killed_again_and_again_under_load(launch):
     gateway = launch(kitchen(workers=2))
     load = Load(gateway, "/pid", clients=4)
     for n in range(15):
-        wait_until(lambda: len(re.findall("^k: ready", gateway.err.text, re.M)) > n, "another worker")
+        wait_until(lambda: len(re.findall("^kitchen: ready", gateway.err.text, re.M)) > n, "another worker")
         time.sleep(0.05)
         kill(gateway)
     answers = load.stop().answers
@@ -173,7 +169,7 @@ def test_stopped_by_somebody_else_under_load(launch, mode):
     gateway = launch(kitchen(mode=mode))
     loads = [Load(gateway, "/pid", clients=2), Load(gateway, "/pid", clients=2, body=b"x" * 2000)]
     for n in range(15):
-        wait_until(lambda: len(re.findall("^k: ready", gateway.err.text, re.M)) > n, "another worker")
+        wait_until(lambda: len(re.findall("^kitchen: ready", gateway.err.text, re.M)) > n, "another worker")
         time.sleep(0.05)
         kill(gateway, signal.SIGTERM)
     for load in loads:
@@ -221,7 +217,7 @@ def test_lazy(launch):
 
 def test_eager(launch):
     gateway = launch(kitchen(start="eager", idle_timeout="off"))
-    gateway.err.wait("^k: ready")
+    gateway.err.wait("^kitchen: ready")
     pid = gateway.one_worker()
     assert gateway.get("/pid").text == str(pid)
 
@@ -229,7 +225,7 @@ def test_eager(launch):
 def test_check(launch):
     """Imported once at boot, in a process that is gone before the first request."""
     gateway = launch(kitchen(start="check"))
-    assert re.search(r"^k: imports in \d+ ms$", gateway.err.text, re.M)
+    assert re.search(r"^kitchen: imports in \d+ ms$", gateway.err.text, re.M)
     assert not gateway.workers
     assert gateway.get("/").status == 200
 
@@ -244,14 +240,14 @@ def test_check_of_an_app_that_cannot_be_imported(tmp_path):
 def test_eager_app_that_never_idles_comes_back_when_it_ends(launch):
     """It may have a thread of its own that works while nobody asks. One that ends soon after its start waits for a request."""
     gateway = launch(kitchen(start="eager", idle_timeout="off"))
-    gateway.err.wait("^k: ready")
+    gateway.err.wait("^kitchen: ready")
     time.sleep(5.1)
     for comes in True, False:
         old, start = gateway.one_worker(), len(gateway.err.text)
         os.kill(old, signal.SIGKILL)
-        gateway.err.wait(r"k: worker \d+ was killed by signal 9", start)
+        gateway.err.wait(r"^error: kitchen: worker \d+ was killed by signal 9", start)
         if comes:
-            gateway.err.wait("^k: ready", start)
+            gateway.err.wait("^kitchen: ready", start)
     time.sleep(0.5)
     assert not gateway.workers
     assert gateway.get("/x").status == 200

@@ -5,12 +5,8 @@ import time
 
 import pytest
 
-from gateway import app, wait_until
+from gateway import kitchen, wait_until
 from load import Load
-
-
-def kitchen(**keys):
-    return {"app:k": app("kitchen", **keys)}
 
 
 def test_drain_delay(launch):
@@ -58,7 +54,7 @@ def test_no_request_is_lost_while_a_balancer_looks_away(launch):
     """Clients that stop asking within the delay see no error at all."""
     gateway = launch({"timeouts": {"drain_delay": "700ms"}} | kitchen())
     load = Load(gateway, "/", clients=4)
-    gateway.err.wait("^k: ready")
+    gateway.err.wait("^kitchen: ready")
     gateway.send_signal(signal.SIGTERM)
     wait_until(lambda: gateway.get("/-/ready").status == 503, "not ready")
     assert load.stop().all_good() == load.sent

@@ -14,7 +14,7 @@ import time
 import pytest
 
 from fakeworker import install, journal
-from gateway import app, ini, proc_state, wait_until
+from gateway import app, ini, kitchen, proc_state, wait_until
 from inside import Inside
 from load import Load
 
@@ -29,10 +29,6 @@ def hup(gateway, words="^configuration loaded anew: "):
     start = len(gateway.err.text)
     gateway.send_signal(signal.SIGHUP)
     gateway.err.wait(words, start)
-
-
-def kitchen(**keys):
-    return {"app:k": app("kitchen", **keys)}
 
 
 def code(directory, version):

@@ -294,3 +294,8 @@ def run(directory, *args, environ=None, patience=PATIENCE):
 def app(module, **keys):
     """The keys of an app section for one of the tiny apps, run by this very interpreter."""
     return {"module": module, "directory": APPS, "python": sys.executable} | keys
+
+
+def kitchen(**keys):
+    """The sections of a gateway with one app, which does whatever a test wants (apps/kitchen.py)."""
+    return {"app:kitchen": app("kitchen", **keys)}
