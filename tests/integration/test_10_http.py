@@ -175,25 +175,6 @@ def test_an_idle_connection_is_closed(launch):
         assert connection.ended()
 
 
-def test_a_slow_head(launch):
-    gateway = launch(KITCHEN | {"timeouts": {"header": "300ms"}})
-    with gateway.connect() as connection:
-        connection.send(b"GET / HTTP/1.1\r\nHost:")
-        answer = connection.answer()
-        assert answer.status == 408 and answer.get("Connection") == "close"
-        assert connection.ended()
-    assert not gateway.workers
-
-
-def test_a_slow_body(launch):
-    gateway = launch(KITCHEN | {"timeouts": {"body": "300ms"}})
-    with gateway.connect() as connection:
-        connection.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab")
-        assert connection.answer().status == 408
-        assert connection.ended()
-    assert not gateway.workers
-
-
 def test_who_ends_half_of_a_connection_sees_that_the_answer_is_cut(gateway, tmp_path):
     """The end of his requests is the end of the exchange, but must not look like the end of an HTTP/1.0 answer."""
     with gateway.connect() as connection:
@@ -483,14 +464,6 @@ def test_unix_socket_is_of_the_group_that_serves(launch, tmp_path, keys, group):
     path = tmp_path / "http.sock"
     launch(KITCHEN | {"gateway": {"listen": f"unix:{path}"} | keys})
     assert (os.stat(path).st_gid, os.stat(path).st_mode & 0o777) == (group, 0o660)
-
-
-def test_stale_unix_socket_is_replaced(launch, tmp_path):
-    path = tmp_path / "http.sock"
-    with socket.socket(socket.AF_UNIX) as stale:
-        stale.bind(str(path))
-    gateway = launch(KITCHEN | {"gateway": {"listen": f"unix:{path}"}})
-    assert gateway.get("/x").status == 200
 
 
 def test_the_socket_of_a_successor_stays(launch, tmp_path):
