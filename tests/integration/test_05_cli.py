@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from gateway import APPS, Gateway, app, ini, run
+from gateway import APPS, Gateway, app, ini, needs_ipv6, run
+from webservers import free_port
 
 OK, USAGE, CANNOT_START, APP_BROKEN = 0, 2, 3, 4
 
@@ -16,13 +17,6 @@ OK, USAGE, CANNOT_START, APP_BROKEN = 0, 2, 3, 4
 def write(directory, text, name="gateway.ini"):
     (directory / name).write_text(text)
     return directory
-
-
-def free_port():
-    """On every address."""
-    with socket.socket() as probe:
-        probe.bind(("0.0.0.0", 0))
-        return probe.getsockname()[1]
 
 
 # --- words
@@ -317,7 +311,8 @@ def test_interrupt_is_a_clean_end(cli):
     gateway.stop(signal.SIGINT)
 
 
-@pytest.mark.parametrize("address, hint", [("127.0.0.1:%d", True), ("[::1]:%d", True), (":%d", False)])
+@pytest.mark.parametrize("address, hint", [("127.0.0.1:%d", True), pytest.param("[::1]:%d", True, marks=needs_ipv6),
+                                           (":%d", False)])
 def test_in_a_container_a_loopback_address_is_warned_of(launch, address, hint):
     """The address that it names has the port that was asked for."""
     port = free_port()

@@ -12,7 +12,7 @@ import time
 import httpx
 import pytest
 
-from gateway import ROOT, app, wait_until
+from gateway import ROOT, app, needs_ipv6, wait_until
 from measure import switches
 from rawhttp import chunked
 
@@ -437,9 +437,8 @@ def test_an_empty_line_before_the_request(gateway):
 # --- listeners
 
 
+@needs_ipv6
 def test_ipv6(launch):
-    if not socket.has_ipv6 or not os.path.exists("/proc/net/if_inet6"):
-        pytest.skip("no IPv6 on this machine")
     gateway = launch(KITCHEN | {"gateway": {"listen": "[::1]:0"}})
     assert gateway.urls[0].startswith("http://[::1]:")
     environ = json.loads(gateway.get("/environ").text)

@@ -13,7 +13,7 @@ import pytest
 
 import rawhttp
 from activated import Activated
-from gateway import BINARY, WRAPPER, app, clean_environ, ini
+from gateway import BINARY, WRAPPER, app, clean_environ, ini, needs_ipv6
 
 KITCHEN = {"app:kitchen": app("kitchen")}
 ALL = "x-forwarded-for x-forwarded-proto x-forwarded-host x-forwarded-prefix forwarded"
@@ -185,6 +185,7 @@ def test_a_unix_socket_as_a_peer(launch, tmp_path, trusted, address):
     assert environ(gateway, [("X-Forwarded-For", "192.0.2.1")])["REMOTE_ADDR"] == address
 
 
+@needs_ipv6
 def test_ipv6_peers(launch):
     gateway = launch(KITCHEN | {"gateway": {"listen": ":0", "trusted_proxies": "::1"}})
     port = gateway.address()[1]

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from gateway import app, run, wait_until
+from gateway import app, needs_ipv6, run, wait_until
 
 KITCHEN = {"app:kitchen": app("kitchen")}
 HEALTH, READY = "/-/health", "/-/ready"
@@ -32,6 +32,7 @@ def test_nobody_is_woken(launch, path):
     gateway.out.wait(rf'"GET {path} HTTP/1.1" 200 OK [0-9.]+ms -$')
 
 
+@needs_ipv6
 def test_every_listener(launch, tmp_path):
     gateway = launch(KITCHEN | {"gateway": {"listen": f"127.0.0.1:0 [::1]:0 unix:{tmp_path}/s"}})
     for index in range(3):

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import threading
 import time
 import uuid
 from pathlib import Path
+
+import pytest
 
 import rawhttp
 
@@ -25,6 +28,18 @@ PATIENCE = 60.0 if SLOW else 20.0
 
 BANNER = re.compile(r"^leangate \S+ on (.*?)  \(", re.M)
 COMPLAINT = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|==\d+==")
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="no IPv6 on this machine")
 
 
 def wait_until(condition, what, patience=PATIENCE):

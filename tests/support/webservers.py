@@ -23,8 +23,9 @@ def program(name):
 
 
 def free_port():
+    """On every address."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind(("0.0.0.0", 0))
         return probe.getsockname()[1]
 
 
