@@ -4,7 +4,6 @@ import hashlib
 import signal
 import sys
 import threading
-import time
 
 import httpx
 import pytest
@@ -270,10 +269,11 @@ def test_sigterm_finishes_streams_and_runs_the_shutdown(site):
 
     def follow():
         with client.stream("GET", "/stream", params={"lines": 300}) as stream:
-            read.extend(stream.iter_lines())
+            for line in stream.iter_lines():
+                read.append(line)
     follower = threading.Thread(target=follow)
     follower.start()
-    time.sleep(0.1)
+    wait_until(lambda: read, "the first line")
     gateway.send_signal(signal.SIGTERM)
     follower.join()
     assert len(read) == 300

@@ -314,8 +314,7 @@ def test_profile_tells_of_costly_pth_files(tmp_path):
     result = run(tmp_path, "profile", "hello", "--app-dir", APPS, "--python", tmp_path / "venv")
     assert result.returncode == 0, result.stderr
     cost = {name: float(ms) for name, ms in re.findall(r"/(\w+)\.pth costs every start of this Python (\d+\.\d) ms", result.stdout)}
-    assert 30 <= cost["slow"] < 300
-    assert cost.get("quick", 0) < 5, cost
+    assert cost["slow"] >= 30 and cost.get("quick", 0) < cost["slow"] / 2, cost
 
 
 def test_profile_tells_of_missing_bytecode(tmp_path):

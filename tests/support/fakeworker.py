@@ -348,6 +348,8 @@ def fork(peer):
         peer.answer()
     if act == "lingers":
         time.sleep(0.4)
+    while act == "stays" and not os.path.exists("cue"):
+        time.sleep(0.001)
     peer.connection.shutdown(socket.SHUT_RDWR)
 
 
