@@ -270,7 +270,7 @@ def test_a_body_that_breaks_off_is_never_whole(asgi, size, how):
     if how in ("short", "wrong record"):
         eventually(lambda: worker.stdout == "disconnect\n")
     else:
-        eventually(lambda: worker.sleeps)
+        eventually(worker.sleeps)
         assert worker.stdout in ("disconnect\n", "")  # seen before the app was called, it is not
     connection.close()
     assert worker.ask(path="/hello").body == b"hello"

@@ -2,14 +2,11 @@
 
 import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from fcgi_client import cgi_params, request
-from worker import PYTHON, WORKER_DIR, eventually
+from worker import PYTHON, WORKER_DIR, eventually, interpreters, number
 
 SMOKE = """
     import io, sys
@@ -46,26 +43,6 @@ ASGI = """
         await send({"type": "http.response.body"})
         assert await receive() == {"type": "http.disconnect"}
 """
-
-
-def interpreters():
-    """The interpreters of this machine: {version: path}. A version with "t" is free-threaded."""
-    found = {"%d.%d" % sys.version_info[:2]: sys.executable}
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    candidates = [*pyenv.glob("versions/*/bin/python"), *Path("/usr/bin").glob("python3.*"),
-                  *Path("/usr/local/bin").glob("python3.*"), *Path("/usr/bin").glob("pypy3*")]
-    for path in candidates:
-        if re.fullmatch(r"python(3\.\d+t?)?|pypy3", path.name):
-            script = "import sys; print('%s%d.%d%s' % ((sys.version_info[0] > 2 and sys.implementation.name != 'cpython' and " \
-                     "'pypy') or '', sys.version_info[0], sys.version_info[1], 't' in getattr(sys, 'abiflags', '') and 't' or ''))"
-            run = subprocess.run([path, "-c", script], capture_output=True, text=True)
-            if run.returncode == 0:
-                found.setdefault(run.stdout.strip(), str(path))
-    return found
-
-
-def number(version):
-    return tuple(int(part) for part in re.findall(r"\d+", version))
 
 
 FOUND = interpreters()
