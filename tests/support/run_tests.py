@@ -1,7 +1,8 @@
 """Runs the test runners that are named, one after the other, and adds up what they say.
 
 Every runner leaves JUnit files in build/reports/RUNNER/; a runner that ends badly without a failed test in its reports
-(it crashed, or found nothing to run) counts as one failed test. The last line is the total: `N passed, N failed`.
+(it crashed, or found nothing to run) counts as one failed test. A pattern that matches nothing is an error, too. The last line is
+the total: `N passed, N failed`.
 """
 
 import argparse
@@ -101,6 +102,7 @@ RUNNERS = {
     "integration-sanitised": integration("san/leangate"),
     "integration-valgrind": integration("leangate", VALGRIND, "valgrind"),
 }
+WHOLE = ("unit", "corpus")  # those that take no pattern
 
 
 def parse(report):
@@ -147,8 +149,11 @@ def main():
         for runner, (passed, failed) in results.items():
             print(f"  {runner}: {passed} passed, {failed} failed")
     passed, failed = (sum(column) for column in zip(*results.values()))
+    ran = any(sum(counts) for runner, counts in results.items() if not options.match or runner not in WHOLE)
+    if not ran:
+        print(f"no test was run by the pattern {options.match!r}")
     print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    return 0 if ran and not failed else 1
 
 
 if __name__ == "__main__":
