@@ -56,7 +56,8 @@ esac""")
 def test_without_apt_get_the_missing_packages_are_named(tmp_path):
     result = sh("need-packages", "build", "test", environ=tools(tmp_path))
     assert result.returncode == 1
-    for package in ("gcc", "libev-dev", "libinih-dev", "libfcgi-dev", "python3-dev", "libcmocka-dev", "python3-venv", "wrk"):
+    for package in ("gcc", "libev-dev", "libinih-dev", "libfcgi-dev", "python3-dev", "libcmocka-dev", "python3-venv", "wrk",
+                    "strace"):
         assert package in result.stderr.split(), package
 
 
