@@ -15,7 +15,7 @@ from pathlib import Path
 
 import record
 from peers import tool
-from serving import BINARY, FAIR, ROOT, Failed, free_port, get, leave_out, server, tree, wait_to_listen
+from serving import BINARY, FAIR, ROOT, Failed, free_port, free_ports, get, leave_out, server, tree, wait_to_listen
 from verdict import falls_short
 
 sys.path.insert(0, str(ROOT / "tests/support"))
@@ -78,9 +78,9 @@ def one_each(command):
         with contextlib.ExitStack() as running:
             pids = []
             for first in range(0, count, 8):  # a few at a time start side by side
-                started = [(free_port(), n) for n in range(first, min(first + 8, count))]
+                numbers = range(first, min(first + 8, count))
                 processes = [(port, running.enter_context(server(command(port, f"app{n}:app"), None, directory)))
-                             for port, n in started]
+                             for port, n in zip(free_ports(len(numbers)), numbers)]
                 for port, pid in processes:
                     wait_to_listen(port, 60)  # eight start at once
                     pids.append(pid)
