@@ -1,8 +1,9 @@
-"""What make does beside compiling: it refuses an unsafe libfcgi, names what is missing, and installs."""
+"""What make does beside compiling: it refuses an unsafe libfcgi, names what is missing, and installs; and what lint needs nothing for."""
 
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -112,3 +113,9 @@ def test_install_and_uninstall(tmp_path):
     make("install", *places)
     make("uninstall", *places)
     assert not [file for file in stage.rglob("*") if file.is_file()]
+
+
+@pytest.mark.parametrize("script", ["layers.py", "banned.py"])
+def test_who_includes_and_calls_what(script):
+    result = subprocess.run([sys.executable, ROOT / "tests/lint" / script], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr

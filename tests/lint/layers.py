@@ -1,7 +1,8 @@
 """Holds the levels of gateway/ and the walls between the folders: who may include whom.
 
-A file of gateway/ includes only lower levels and, within its level, rows below its own; level 0 is acyclic. The
-libraries know nothing of the program: fcgi/ and config/ include themselves, pyworker/ shares no C with the rest.
+A file of gateway/ includes only lower levels and, within its level, what stands below it in the table of docs/ARCHITECTURE.md;
+level 0 is acyclic. The libraries know nothing of the program: fcgi/ and config/ include themselves, pyworker/ shares no C with
+the rest.
 """
 
 import re
@@ -10,20 +11,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Reading order. Within a level from the upper row to the lower one.
-LEVELS = {
-    10: ["main"],
-    9: ["profile", "warm", "gateway", "gateway_loop", "gateway_end", "gateway_apps", "gateway_state", "reload", "banner", "privileges"],
-    8: ["listener"],
-    7: ["conn", "conn_proxy", "conn_head", "conn_body", "conn_answer", "conn_state", "conn_pool"],
-    6: ["router"],
-    5: ["status", "status_json", "status_metrics", "status_page", "status_view"],
-    4: ["app", "app_outcome", "app_supply", "app_state", "succession", "fleet", "tell", "roster"],
-    3: ["ignored", "remote", "queue", "worker_slots", "worker", "upstream", "upstream_answer", "upstream_state", "file", "file_find", "redirect", "script", "access"],
-    2: ["client", "encode", "cgi_reply", "cgi", "cgi_rows", "cgi_request", "request", "file_rules", "launch", "command", "cache", "spawn", "prefetch"],
-    1: ["backoff", "forwarded", "forwarded_hop", "proxy_protocol", "http_chunked", "http_head", "http_path", "http_reply", "http_date", "file_open", "file_type", "body", "control", "output", "reaper", "worker_fsm"],
-    0: ["buf", "task", "timeq", "log", "memory", "epoll", "net", "inherit", "notify", "stats", "json", "proc", "tail", "library", "list", "slice", "http_parse", "ascii", "version"],
-}
 FOLDERS = {
     "gateway": ["gateway", "fcgi", "config"],
     "fcgi": ["fcgi"],
@@ -31,8 +18,12 @@ FOLDERS = {
     "pyworker": ["pyworker"],
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
+ROW = re.compile(r"^\| (\d+) \| ([\w, ]+) \|", re.M)
 
-RANK = {name: (level, -row) for level, names in LEVELS.items() for row, name in enumerate(names)}
+# [(level, name)], in reading order.
+TABLE = [(int(level), name) for level, names in ROW.findall((ROOT / "docs/ARCHITECTURE.md").read_text())
+         for name in names.split(", ")]
+RANK = {name: (level, -row) for row, (level, name) in enumerate(TABLE)}
 
 
 def headers_of(path):
@@ -41,10 +32,13 @@ def headers_of(path):
 
 def complaints():
     level0 = {}
+    for _, name in TABLE:
+        if not list((ROOT / "gateway").glob(f"{name}.[ch]")):
+            yield f"docs/ARCHITECTURE.md: {name} is no file of gateway/"
     for folder, allowed in FOLDERS.items():
         for path in sorted((ROOT / folder).glob("*.[ch]")):
             if folder == "gateway" and path.stem not in RANK:
-                yield f"{folder}/{path.name}: stands on no level: add it to LEVELS"
+                yield f"{folder}/{path.name}: stands on no level: add it to the table of docs/ARCHITECTURE.md"
                 continue
             for header in headers_of(path):
                 target = Path(header).stem
