@@ -88,6 +88,8 @@ $(foreach t,$(conf_tests),$(eval UNIT_$(t) = $(CONFIG:%=config/%))$(eval UNIT_LI
 FUZZ_http_head     = gateway/http_head gateway/http_path
 FUZZ_http_chunked  = gateway/http_chunked
 FUZZ_forwarded     = gateway/forwarded gateway/forwarded_hop gateway/http_head config/network config/units
+FUZZ_http_date     = gateway/http_date
+FUZZ_file_rules    = gateway/file_rules gateway/http_date gateway/http_head gateway/http_reply gateway/buf
 FUZZ_proxy_protocol = gateway/proxy_protocol config/network config/units
 FUZZ_cgi_params    = gateway/cgi gateway/cgi_rows gateway/forwarded gateway/forwarded_hop config/network config/units gateway/http_head gateway/http_path gateway/http_reply gateway/buf fcgi/fcgi_record
 FUZZ_cgi_reply     = gateway/cgi_reply gateway/http_head gateway/http_reply gateway/buf
