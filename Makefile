@@ -338,7 +338,7 @@ define fuzz_target
 $(B)/fuzz/fuzz_$(1): tests/fuzz/fuzz_$(1).c $(FUZZ_$(1):%=%.c)
 	@mkdir -p $$(@D)
 	$$(call say,CLANG,$$@)
-	$$(Q)$$(CLANG) -O1 -g -fsanitize=fuzzer,address,undefined -std=gnu11 -D_GNU_SOURCE= -Igateway -Ifcgi -Iconfig -o $$@ $$^ $(FUZZ_LIBS_$(1))
+	$$(Q)$$(CLANG) -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -std=gnu11 -D_GNU_SOURCE= -Igateway -Ifcgi -Iconfig -o $$@ $$^ $(FUZZ_LIBS_$(1))
 endef
 $(foreach target,$(fuzz_targets),$(eval $(call fuzz_target,$(target))))
 
