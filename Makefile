@@ -1,7 +1,8 @@
 # leangate: one Makefile, not recursive. Everything it makes is in build/; `make help` lists the targets.
 #
-# Variants stand side by side: build/ (release), build/san/ (ASan + UBSan; what the unit tests link, too) and
-# build/static/ (STATIC=1). CFLAGS, CPPFLAGS, LDFLAGS and CC are the user's; what the code needs is kept apart from them.
+# Variants stand side by side: build/ (release), build/san/ and build/pysan/ (ASan + UBSan: the program, whose objects the unit
+# tests link, too, and the worker) and build/static/ (STATIC=1). CFLAGS, CPPFLAGS, LDFLAGS and CC are the user's; what the code
+# needs is kept apart from them.
 
 PREFIX     ?= /usr/local
 # The program finds its worker in ../lib/leangate: these two stay together.
@@ -124,6 +125,7 @@ say = $(if $(V),@:,@printf '  %-8s %s\n' $(1) $(2))
 
 program_objects = $(IDLE:%=gateway/%) $(CONFIG:%=config/%) $(FCGI:%=fcgi/%) $(GATEWAY:%=gateway/%)
 worker          = $(B)/pyworker/_pyworker.abi3.so $(PYWORKER_PY:%=$(B)/pyworker/%.py)
+pysan           = $(worker:$(B)/%=$(B)/pysan/%)
 program         = $(if $(STATIC),$(B)/static/leangate,$(B)/leangate)
 unit_tests      = $(sort $(patsubst UNIT_%,%,$(filter-out UNIT_LIBS_%,$(filter UNIT_%,$(.VARIABLES)))))
 test_programs   = $(B)/test/libhttp_head.so $(B)/test/libfaults.so $(B)/torture/leangate
@@ -151,13 +153,13 @@ run: ## install what is missing, build, and serve ./gateway.ini in the foregroun
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@exec $(program)
 
-test: ## install what the tests need, build everything, run all tests (T=pattern: only those of the Python tests)
+test: ## install what the tests need, build everything, with ASan and UBSan, too, run all tests (T=pattern: only those of the Python tests)
 	@tests/support/need-packages build test
 	@tests/support/need-servers $(B)/servers
 	@tests/support/need-venv $(PYTHON) $(B)/venv
 	@$(MAKE) --no-print-directory -j$(JOBS) all san $(unit_tests:%=$(B)/unit/test_%) $(replays) $(test_programs)
 	@$(PYTHON) tests/support/run_tests.py --build $(B) --unit '$(unit_tests)' --fuzz '$(fuzz_targets)' --match '$(T)' \
-		unit corpus worker integration integration-sanitised
+		--asan "$$($(CC) -print-file-name=libasan.so)" unit corpus worker worker-sanitised integration integration-sanitised
 
 test-unit: $(unit_tests:%=$(B)/unit/test_%) ## the unit tests alone
 	@$(PYTHON) tests/support/run_tests.py --build $(B) --unit '$(unit_tests)' unit
@@ -165,7 +167,7 @@ test-unit: $(unit_tests:%=$(B)/unit/test_%) ## the unit tests alone
 test-corpus: $(replays) ## the fuzz targets over their committed corpora, without fuzzing
 	@$(PYTHON) tests/support/run_tests.py --build $(B) --fuzz '$(fuzz_targets)' corpus
 
-san: $(B)/san/leangate $(worker) ## the program with ASan and UBSan: build/san/leangate
+san: $(B)/san/leangate $(worker) $(pysan) ## with ASan and UBSan: the program, build/san/leangate, and the worker, build/pysan
 
 torture: ## let each call of malloc, accept, fork, write, ... fail in turn, once, over a short scenario
 	@tests/support/need-packages build test
@@ -296,26 +298,32 @@ $(B)/san/pyworker $(B)/static/pyworker $(B)/torture/pyworker:
 
 # --- the worker ----------------------------------------------------------------------------------------------------
 
-$(B)/obj/pyworker/%.o: pyworker/%.c | check-libfcgi
-	@mkdir -p $(@D)
-	$(call say,CC,$@)
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(py_cflags) $(py_includes) $(fcgi_cflags) -c -o $@ $<
+# $(1) directory, $(2) flags to compile, $(3) flags to link
+define worker_variant
+$(1)/obj/pyworker/%.o: pyworker/%.c | check-libfcgi
+	@mkdir -p $$(@D)
+	$$(call say,CC,$$@)
+	$$(Q)$$(CC) $(2) $$(py_cflags) $$(py_includes) $$(fcgi_cflags) -c -o $$@ $$<
 
-$(B)/pyworker/_pyworker.abi3.so: $(PYWORKER_C:%=$(B)/obj/pyworker/%.o)
-	@mkdir -p $(@D)
-	$(call say,LINK,$@)
-	$(Q)$(CC) $(CFLAGS) $(py_ldflags) $(LDFLAGS) -o $@ $^ $(fcgi_libs)
+$(1)/pyworker/_pyworker.abi3.so: $$(PYWORKER_C:%=$(1)/obj/pyworker/%.o)
+	@mkdir -p $$(@D)
+	$$(call say,LINK,$$@)
+	$$(Q)$$(CC) $(3) $$(py_ldflags) $$(LDFLAGS) -o $$@ $$^ $$(fcgi_libs)
 
-$(B)/pyworker/%.py: pyworker/%.py
-	@mkdir -p $(@D)
-	$(call say,COPY,$@)
-	$(Q)cp $< $@
-	$(Q)$(PYTHON) -m py_compile $@
+$(1)/pyworker/%.py: pyworker/%.py
+	@mkdir -p $$(@D)
+	$$(call say,COPY,$$@)
+	$$(Q)cp $$< $$@
+	$$(Q)$$(PYTHON) -m py_compile $$@
+
+-include $$(PYWORKER_C:%=$(1)/obj/pyworker/%.d)
+endef
+
+$(eval $(call worker_variant,$(B),$$(CPPFLAGS) $$(CFLAGS),$$(CFLAGS)))
+$(eval $(call worker_variant,$(B)/pysan,$$(san_cflags),$$(san_cflags)))
 
 check-libfcgi:
 	@tests/support/check-libfcgi
-
--include $(PYWORKER_C:%=$(B)/obj/pyworker/%.d)
 
 # --- unit tests and fuzz targets -----------------------------------------------------------------------------------
 

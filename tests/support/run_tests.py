@@ -94,10 +94,17 @@ def integration(binary, wrapper="", marker=""):
     return run
 
 
+def run_worker_sanitised(options, reports):
+    """The worker's C with ASan and UBSan, in an interpreter that has neither: so ASan is loaded before it."""
+    return run_pytest(options, reports, "worker", {
+        "LEANGATE_WORKER_DIR": str(options.build / "pysan"), "LEANGATE_TEST_PRELOAD": options.asan, "LEANGATE_TEST_REPORTS": str(reports)})
+
+
 RUNNERS = {
     "unit": run_unit,
     "corpus": run_corpus,
     "worker": lambda options, reports: run_pytest(options, reports, "worker", {}),
+    "worker-sanitised": run_worker_sanitised,
     "integration": integration("leangate"),
     "integration-sanitised": integration("san/leangate"),
     "integration-valgrind": integration("leangate", VALGRIND, "valgrind"),
@@ -130,6 +137,7 @@ def main():
     parser.add_argument("--build", type=Path, required=True)
     parser.add_argument("--unit", default="", help="names of the unit tests")
     parser.add_argument("--fuzz", default="", help="names of the fuzz targets")
+    parser.add_argument("--asan", default="", help="the compiler's libasan.so, for worker-sanitised")
     parser.add_argument("--match", default="", help="pytest's -k")
     parser.add_argument("runners", nargs="+", choices=RUNNERS)
     options = parser.parse_args()

@@ -16,8 +16,10 @@ from fcgi_client import Connection
 ROOT = Path(__file__).resolve().parents[2]
 WORKER_DIR = str((ROOT / os.environ.get("LEANGATE_WORKER_DIR", "build")).resolve())
 PYTHON = os.environ.get("LEANGATE_TEST_PYTHON", sys.executable)
-# A sanitised or checked run is slower; figures do not hold there.
+# libasan in a sanitised run, which is slower; figures do not hold there.
 PRELOAD = os.environ.get("LEANGATE_TEST_PRELOAD", "")
+# Where ASan writes what it finds, a file for each process, for the standard error is the app's; GCC's UBSan knows nothing else.
+REPORTS = Path(os.environ.get("LEANGATE_TEST_REPORTS", ROOT / "build/reports"))
 PATIENCE = 20 if not PRELOAD else 60  # seconds
 CRASHES = [-number for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)]
 
@@ -119,7 +121,9 @@ class Worker:
     def environ(more):
         environ = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         if PRELOAD:
-            environ.update(LD_PRELOAD=PRELOAD, PYTHONMALLOC="malloc", ASAN_OPTIONS="detect_leaks=0")
+            # an interpreter does not free all of its memory at its end: no leak is looked for
+            environ.update(LD_PRELOAD=PRELOAD, PYTHONMALLOC="malloc", UBSAN_OPTIONS="print_stacktrace=1",
+                           ASAN_OPTIONS=f"detect_leaks=0:allocator_may_return_null=1:log_path={REPORTS}/sanitiser")
         environ.update(more)
         return environ
 

@@ -3,7 +3,7 @@
 import pytest
 
 from asgi_app import FRAME
-from worker import PRELOAD, Worker
+from worker import PRELOAD, REPORTS, Worker
 
 
 def pytest_collection_modifyitems(config, items):
@@ -11,6 +11,18 @@ def pytest_collection_modifyitems(config, items):
         left_out = [item for item in items if item.get_closest_marker("release")]
         items[:] = [item for item in items if not item.get_closest_marker("release")]
         config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture(autouse=True)
+def no_report(tmp_path):
+    """Whatever comes of a test: no process of it has made ASan or UBSan speak."""
+    yield
+    texts = [file.read_text(errors="replace") for file in tmp_path.glob("*/err") if PRELOAD]
+    texts = [text for text in texts if "runtime error:" in text]
+    for report in REPORTS.glob("sanitiser.*") if PRELOAD else ():
+        texts.append(report.read_text())
+        report.rename(report.with_name(f"told-{report.name}"))
+    assert not texts, "\n".join(texts)
 
 
 @pytest.fixture

@@ -285,6 +285,7 @@ def test_receive_and_send_can_be_tasks(asgi):
     assert worker.stderr == ""
 
 
+@pytest.mark.release
 def test_debug_keeps_nothing_of_a_traceback_that_comes_too_late(asgi):
     worker = asgi("""
     async def late(scope, receive, send):

@@ -85,7 +85,6 @@ def test_peers_that_leave(serve, seed):
         assert good.ask("POST", "/", b"end").body == b"end"
     assert worker.stop() == 0
     assert set(re.findall(r"^\w*Error:.*", worker.stderr, re.M)) <= {"KeyError: 'mine'"}, worker.stderr
-    assert "runtime error" not in worker.stderr and "AddressSanitizer" not in worker.stderr
 
 
 @pytest.mark.release

@@ -10,7 +10,7 @@ import textwrap
 import pytest
 
 from fcgi_client import request
-from worker import PYTHON, WORKER_DIR, Worker, eventually
+from worker import PRELOAD, PYTHON, WORKER_DIR, Worker, eventually
 
 TELL = """
     import json, os, sys
@@ -526,3 +526,10 @@ def test_what_is_looked_at_is_not_used(serve, tmp_path, what, options):
     assert worker.message() == "" and worker.wait() == 0
     assert what == "object" or not (worker.directory / "loaded").exists()
     assert all(os.path.exists(option) for option in options if option.startswith(str(tmp_path)))
+
+
+def test_the_extension_is_the_one_that_this_run_is_about(serve):
+    """A sanitised run without a sanitised worker would find nothing."""
+    with open("/proc/%d/maps" % serve().process.pid) as file:
+        maps = file.read()
+    assert WORKER_DIR + "/pyworker/_pyworker.abi3.so" in maps and ("/libubsan" in maps) == bool(PRELOAD)

@@ -216,7 +216,7 @@ def test_a_connection_without_a_request_costs_a_copy_and_no_more(copies):
 # --- copies that die ---
 
 @pytest.mark.parametrize("death", ["os._exit(0)", "os._exit(9)", "os.kill(os.getpid(), 9)", "os.abort()",
-                                   "ctypes.string_at(0)"])
+                                   pytest.param("ctypes.string_at(0)", marks=pytest.mark.release)])
 def test_a_copy_that_dies_takes_its_request_alone(copies, death):
     worker = copies("""
         import ctypes, os, resource

@@ -21,6 +21,8 @@ from hypothesis import strategies as st
 
 from worker import PYTHON, ROOT, WORKER_DIR, Worker, interpreters, number
 
+pytestmark = pytest.mark.release  # Python alone: a sanitiser has nothing to see
+
 IMPORTING = str(ROOT / "tests/support/importing.py")
 SITE = [path for path in sys.path if path.endswith("site-packages")]
 FRAMEWORKS = ["flask", "fastapi", "django", "sqlalchemy", "requests"]
