@@ -12,7 +12,6 @@
 #include "http_path.h"
 #include "log.h"
 #include "stats.h"
-#include "version.h"
 
 enum {
     ID_MADE = 32,           /* hex digits of an id of our own */
@@ -252,7 +251,7 @@ bool request_head(struct request *r, unsigned status, const char *reason, size_t
         .head_request = request_method_is(r, "HEAD"),
         .minor = r->head.minor,
         .keep_alive = r->keep_alive,
-        .server = r->conf->server_header ? "leangate/" LEANGATE_VERSION : NULL,
+        .server = r->conf->server_header ? "leangate" : NULL,
         .id_name = has_id ? r->conf->request_id : NULL,
         .id = r->id,
         .timing = timed ? timing : NULL,

@@ -568,3 +568,23 @@ def test_access_log(gateway):
     assert re.search(r"\d+(\.\d+)? ?ms", line) and "kitchen" in line
     gateway.get("/nothing%22%0a\x7e")
     gateway.out.wait(r'"GET /nothing%22%0a~ HTTP/1\.1" 200')
+
+
+def test_access_log_on_stderr(launch):
+    gateway = launch(KITCHEN | {"log": {"access": "stderr"}})
+    gateway.get("/x")
+    gateway.err.wait(r'"GET /x HTTP/1\.1" 200 ')
+    gateway.stop()
+    assert gateway.out.text == ""
+
+
+def test_the_server_header(launch):
+    gateway = launch(KITCHEN | {"gateway": {"server_header": "on"}})
+    assert [gateway.get(target).get("Server") for target in ("/x", "/-/health")] == ["leangate", "leangate"]
+
+
+def test_a_header_that_is_dropped_is_told_of_once(gateway):
+    for name in "X_Under", "X_Under", "x_under":
+        assert gateway.get("/x", fields=[(name, "1")]).status == 200
+    gateway.stop()
+    assert gateway.err.text.count('header "X_Under" from 127.0.0.1 dropped') == gateway.err.text.count(" dropped: ") == 1
