@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 
 import pytest
@@ -319,3 +320,28 @@ def test_in_a_container_a_loopback_address_is_warned_of(launch, address, hint):
     g = launch({"gateway": {"listen": address % port}, "app:hello": app("hello")}, environ={"KUBERNETES_SERVICE_HOST": "10.0.0.1"})
     g.err.wait("asleep")  # which is said after it
     assert (f"try --bind :{port}\n" in g.err.text) == hint
+
+
+def test_what_others_can_see_is_warned_of(launch):
+    sections = {"app:hello": app("hello", debug="on")}
+    for address, hints in ("0.0.0.0", 1), ("127.0.0.1", 0):
+        gateway = launch(sections | {"gateway": {"listen": f"{address}:0"}, "status": {"listen": f"{address}:0"}})
+        gateway.err.wait("asleep")  # which is said after it
+        assert gateway.err.text.count("warning: debug is on and not only this machine can connect") == hints
+        assert gateway.err.text.count("warning: the status listener is open to other machines") == hints
+
+
+def test_a_function_that_makes_the_app(cli, tmp_path):
+    (tmp_path / "makes.py").write_text("def create():\n    import hello\n    return hello.application\n")
+    gateway = cli("makes:create", "--factory", "--bind", "127.0.0.1:0")
+    assert gateway.get("/").text == "Hello world\n"
+    gateway.stop()
+
+
+def test_a_venv_beside_the_app_is_used(launch, tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / ".venv"], check=True)
+    (tmp_path / "prefix.py").write_text("import sys\ndef app(environ, start_response):\n    start_response('200 OK', [])\n"
+                                        "    return [sys.prefix.encode()]\n")
+    gateway = launch({"app:prefix": {"module": "prefix:app", "directory": tmp_path}})
+    gateway.err.wait(r"^  /  prefix:app  \.venv python 3\.\d+  asleep")
+    assert gateway.get("/").text == str(tmp_path / ".venv")

@@ -506,3 +506,24 @@ def test_a_directory_that_takes_no_socket_is_named_as_the_reason(tmp_path):
         result = subprocess.run([*powerless, *WRAPPER, BINARY], cwd=tmp_path, env=clean_environ(), capture_output=True, text=True)
         assert result.returncode == 3
         assert re.search(rf"\[gateway\] listen: cannot listen on unix:{place}/{name}: {words}$", result.stderr, re.M), result.stderr
+
+
+# --- other names of ids
+
+
+def test_no_request_ids(launch):
+    """What the client says of it is a header as any other."""
+    gateway = launch(KITCHEN | {"log": {"request_id": "off"}})
+    for fields, seen in ([], None), ([("X-Request-ID", "own")], "own"):
+        answer = gateway.get("/environ", fields=fields)
+        assert answer.get("X-Request-ID") is None and json.loads(answer.text).get("HTTP_X_REQUEST_ID") == seen
+
+
+def test_request_ids_of_another_name(launch):
+    gateway = launch(KITCHEN | {"log": {"request_id": "X-Trace"}})
+    answer = gateway.get("/environ", fields=[("X-Trace", "given"), ("X-Request-ID", "own")])
+    seen = json.loads(answer.text)
+    assert (answer.get("X-Trace"), answer.get("X-Request-ID")) == ("given", None)
+    assert (seen["HTTP_X_TRACE"], seen["HTTP_X_REQUEST_ID"]) == ("given", "own")
+    answer = gateway.get("/environ")
+    assert answer.get("X-Trace") == json.loads(answer.text)["HTTP_X_TRACE"] != "given"

@@ -106,3 +106,17 @@ def test_server_timing_beside_the_apps_own(launch):
 
 def test_server_timing_is_off(launch):
     assert launch(KITCHEN).get("/").get("Server-Timing") is None
+
+
+# --- queue_timeout
+
+
+def test_the_time_in_the_queue_begins_with_the_first_worker(launch):
+    """Also for those who have waited longer than that for its start."""
+    gateway = launch({"app:slow": app("slowstart", env="SECONDS=0.8", queue_timeout="400ms", concurrency=1)})
+    connections = [gateway.connect() for _ in range(3)]
+    for connection in connections:
+        connection.request("GET", "/")
+    for connection in connections:
+        assert connection.answer().text == "at last\n"
+        connection.close()

@@ -1,6 +1,7 @@
 """The status listener: what the gateway tells about itself and its apps, however they are."""
 
 import os
+import re
 import signal
 import socket
 import time
@@ -8,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from gateway import PATIENCE, app, ini, proc_file, run, wait_until
+from gateway import PATIENCE, ROOT, app, ini, proc_file, run, wait_until
 from inside import Inside
 
 STATUS = {"status": {"listen": "127.0.0.1:0"}}
@@ -456,3 +457,19 @@ def test_the_page(launch):
     assert not {"script", "img", "link", "iframe"} & set(page.tags) and "http" not in answer.text.partition("<body")[2]
     assert str(gateway.one_worker()) in page.text and "kitchen" in page.text
     assert all(f"app{n}" in page.text for n in range(20)) and "/app7" in page.text
+
+
+# --- what is written about it
+
+
+def test_the_queries_ask_for_what_there_is(launch):
+    """Those of docs/STATUS.md; Prometheus answers nothing to a name that is wrong."""
+    queries = (ROOT / "docs/STATUS.md").read_text().partition("| wanted | query |")[2].partition("\n\n")[0]
+    names = set(re.findall(r"leangate_\w+", queries))
+    reasons = set(re.search(r'reason=~"([^"]+)"', queries)[1].split(r"\|"))
+    gateway = launch(KITCHEN)
+    assert gateway.get("/").status == 200
+    with Inside(gateway) as inside:
+        samples = inside.metrics()
+    assert len(names) > 5 and names <= set(samples)
+    assert len(reasons) > 2 and reasons <= {dict(pairs)["reason"] for pairs in samples["leangate_worker_exits_total"]}

@@ -528,3 +528,16 @@ def test_who_waits_in_the_queue_keeps_the_worker(launch, tmp_path):
     load = Load(gateway, "/", clients=6, requests=1).join()
     assert load.all_good() == load.sent == 6 and len(load.texts) == 1
     gateway.err.wait("^naps: stopped after 100ms idle")
+
+
+def test_output_of_several_apps(launch):
+    """Tagged, for else nobody knows whose it is; unless somebody asks for it as it is."""
+    apps = kitchen() | {"app:other": app("hello", path="/other")}
+    gateway = launch(apps)
+    gateway.get("/print")
+    gateway.out.wait(r"^kitchen\[\d+\]: a line on stdout$")
+    gateway.err.wait(r"^kitchen\[\d+\]: a line on stderr$")
+    gateway = launch(apps | {"log": {"worker": "raw"}})
+    gateway.get("/print")
+    gateway.out.wait("^a line on stdout$")
+    gateway.err.wait("^a line on stderr$")

@@ -278,3 +278,19 @@ def test_what_came_before_its_deadline_counts_also_when_it_is_read_after_it(laun
             gateway.send_signal(signal.SIGCONT)
             assert not in_time or connection.answer().status == 200
     assert len(gateway.workers) == 1
+
+
+# --- no time limit
+
+
+def test_off_waits_for_ever(launch, tmp_path):
+    gateway = launch({"app": {"stream_timeout": "200ms", "queue_timeout": "200ms"},
+                      "app:k": app("kitchen", concurrency=1, stream_timeout="off", queue_timeout="off")})
+    with gateway.connect() as streams, gateway.connect() as waits:
+        streams.request("GET", f"/drip?file={tmp_path}/go")
+        assert streams.head().status == 200
+        waits.request("GET", "/x")
+        time.sleep(0.6)
+        (tmp_path / "go").touch()
+        assert b"".join(streams.chunks()) == b"firstsecond"
+        assert waits.answer().text == "GET /x"

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 
 import pytest
 
@@ -582,3 +583,17 @@ def test_phpmyadmin_on_demand(on_demand):
     gateway = on_demand(idle_timeout="1s", **pma())
     check_login_page(gateway)
     gateway.no_worker()
+
+
+# --- concurrency
+
+
+def test_how_many_requests_a_server_is_given_at_once(launch):
+    """16, where nobody says another number."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server, ExitStack() as stack:
+        gateway = launch({"app:silent": {"address": f"127.0.0.1:{server.getsockname()[1]}"}})
+        for _ in range(20):
+            stack.enter_context(gateway.connect()).request("GET", "/")
+        wait_until(lambda: sockets(gateway) == 1 + 20 + 16, "its connections")
+        with pytest.raises(AssertionError):
+            wait_until(lambda: sockets(gateway) > 1 + 20 + 16, "more than that", 0.2)

@@ -908,3 +908,8 @@ def test_a_log_whose_disk_is_away_for_a_while(launch, tmp_path):
     assert gateway.get("/four").status == 200
     wait_until(lambda: "/four" in log.read_text(), "the line")
     assert re.findall("GET /([a-z]+)", log.read_text()) == ["one", "two", "three", "four"]
+
+
+def test_body_size_off(launch):
+    gateway = launch({"app:kitchen": app("kitchen", body_size="off")})
+    assert gateway.post("/unread", bytes(11 << 20)).status == 200  # more than the default

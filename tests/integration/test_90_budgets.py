@@ -8,7 +8,7 @@ import time
 import pytest
 
 import rawhttp
-from gateway import app, wait_until
+from gateway import app, proc_file, proc_state, wait_until
 from measure import memory, switches
 
 pytestmark = pytest.mark.release
@@ -233,3 +233,15 @@ def test_ten_thousand_idle_connections(launch, many_descriptors):
           f"closed {after_first} kB; again {open_second} and {after_second} kB")
     assert (open_first - before) * 1024 <= 512 * count
     assert open_second - open_first <= NOISE and after_second - after_first <= NOISE
+
+
+def test_the_sleep_of_an_idle_gateway_has_no_end(launch):
+    """None that the tests above would wait for: libev alone wakes up once a minute."""
+    gateway = launch(THREE_APPS)
+    wait_until(lambda: proc_state(gateway.pid) == "S", "sleep")
+    try:
+        call = proc_file(gateway.pid, "syscall").split()
+        timeout_ms = int(call[4], 16) & 0xffffffff
+    except (IndexError, ValueError):
+        pytest.skip("its system call cannot be seen")
+    assert timeout_ms > 130_000, call

@@ -1277,3 +1277,11 @@ def test_an_asgi_file_that_fails_behind_its_answer_is_shut_down(files):
     """)
     assert get(worker, "a.py").body == b"fine"
     assert worker.stdout == "lifespan.startup\nlifespan.shutdown\n" and "ValueError: behind it" in worker.stderr
+
+
+def test_one_at_a_time_in_mode_persistent(spawn, tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "s.py").write_text(HEAD)
+    for spec, start in (str(tmp_path / "d"), "READY files persistent 1 "), (str(tmp_path / "d" / "s.py"), "READY cgi persistent 1 "):
+        worker = spawn(None, spec, ["--mode", "persistent"])
+        assert worker.message() == "START" and worker.message().startswith(start)
