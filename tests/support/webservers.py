@@ -82,9 +82,26 @@ class Nginx(WebServer):
 
     def configuration(self, backend):
         where = f"unix:{backend}" if isinstance(backend, str) else "%s:%d" % backend
-        user = "user root;" if os.geteuid() == 0 else ""  # its workers open the socket
         common = next(path for path in (UNPACKED / "etc/nginx/fastcgi_params", Path("/etc/nginx/fastcgi_params"))
                       if path.exists())
+        return self.around(f"""
+                upstream app {{ server {where}; keepalive 4; }}
+                server {{
+                    listen 127.0.0.1:{self.port};
+                    server_name localhost;
+                    client_max_body_size 64m;
+                    location / {{
+                        include {common};
+                        fastcgi_param SCRIPT_NAME "";
+                        fastcgi_param PATH_INFO $uri;
+                        fastcgi_keep_conn on;
+                        fastcgi_pass app;
+                    }}
+                }}
+        """)
+
+    def around(self, servers):
+        user = "user root;" if os.geteuid() == 0 else ""  # its workers open the socket
         temporary = "\n".join(f"{kind}_temp_path {self.directory}/{kind};" for kind in
                               ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
         return f"""
@@ -95,19 +112,7 @@ class Nginx(WebServer):
             http {{
                 access_log off;
                 {temporary}
-                client_max_body_size 64m;
-                upstream app {{ server {where}; keepalive 4; }}
-                server {{
-                    listen 127.0.0.1:{self.port};
-                    server_name localhost;
-                    location / {{
-                        include {common};
-                        fastcgi_param SCRIPT_NAME "";
-                        fastcgi_param PATH_INFO $uri;
-                        fastcgi_keep_conn on;
-                        fastcgi_pass app;
-                    }}
-                }}
+                {servers}
             }}
         """
 
