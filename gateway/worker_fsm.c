@@ -19,87 +19,31 @@ enum {
     WAIT_ = WORKER_DO_START_TIMER /* for the other requests, at most stop_timeout */
 };
 
-#define STAY(state)                                                                                          \
-    {                                                                                                        \
-        state, 0                                                                                             \
-    }
+/* A row per event, a column per state. An EXIT in STARTING leaves the state as it is: it tells the app that
+ * the worker never was ready. READY and FAILED in TERM have crossed our STOP; a second READY is not our
+ * worker's protocol. request_timeout runs from READY on, and in TERM stop_timeout runs already. */
+enum { S = WORKER_STARTING, R = WORKER_READY, D = WORKER_DRAINING, T = WORKER_TERM, K = WORKER_KILL };
 
-static const struct worker_step table[WORKER_STATES][WORKER_EVENTS] = {
-    [WORKER_STARTING] =
-        {
-                           [WORKER_ON_READY] = {WORKER_READY, READY_},
-                           [WORKER_ON_FAILED] = {WORKER_TERM, FAILED_},
-                           [WORKER_ON_EXIT] = {WORKER_STARTING, GONE_},            /* the state tells the app that it never was ready */
-            [WORKER_ON_EMPTY] = STAY(WORKER_STARTING),
-                           [WORKER_ON_BROKEN] = {WORKER_KILL, KILL_},
-                           [WORKER_ON_IDLE] = STAY(WORKER_STARTING),
-                           [WORKER_ON_RETIRE] = {WORKER_TERM, STOP_},
-                           [WORKER_ON_STOP] = {WORKER_TERM, STOP_},
-                           [WORKER_ON_START_TIMEOUT] = {WORKER_KILL, KILL_ | WORKER_DO_TELL_FAILED},
-                           [WORKER_ON_REQUEST_TIMEOUT] = STAY(WORKER_STARTING), /* that clock runs from READY on */
-            [WORKER_ON_STOP_TIMEOUT] = STAY(WORKER_STARTING),
-                           },
-    [WORKER_READY] =
-        {
-                           [WORKER_ON_READY] = {WORKER_KILL, KILL_},                                                      /* twice: not our worker's protocol */
-            [WORKER_ON_FAILED] = {WORKER_KILL, KILL_},
-                           [WORKER_ON_EXIT] = {WORKER_READY, GONE_},
-                           [WORKER_ON_EMPTY] = STAY(WORKER_READY),
-                           [WORKER_ON_BROKEN] = {WORKER_KILL, KILL_},
-                           [WORKER_ON_IDLE] = {WORKER_TERM, STOP_},
-                           [WORKER_ON_RETIRE] = {WORKER_DRAINING, 0},
-                           [WORKER_ON_STOP] = {WORKER_TERM, STOP_},
-                           [WORKER_ON_START_TIMEOUT] = STAY(WORKER_READY),
-                           [WORKER_ON_REQUEST_TIMEOUT] = {WORKER_DRAINING, WAIT_},
-                           [WORKER_ON_STOP_TIMEOUT] = STAY(WORKER_READY),
-                           },
-    [WORKER_DRAINING] =
-        {
-                           [WORKER_ON_READY] = {WORKER_KILL, KILL_},
-                           [WORKER_ON_FAILED] = {WORKER_KILL, KILL_},
-                           [WORKER_ON_EXIT] = {WORKER_DRAINING, GONE_},
-                           [WORKER_ON_EMPTY] = {WORKER_TERM, STOP_},
-                           [WORKER_ON_BROKEN] = {WORKER_KILL, KILL_},
-                           [WORKER_ON_IDLE] = {WORKER_TERM, STOP_},
-                           [WORKER_ON_RETIRE] = STAY(WORKER_DRAINING),
-                           [WORKER_ON_STOP] = {WORKER_TERM, STOP_},
-                           [WORKER_ON_START_TIMEOUT] = STAY(WORKER_DRAINING),
-                           [WORKER_ON_REQUEST_TIMEOUT] = {WORKER_DRAINING, WAIT_},
-                           [WORKER_ON_STOP_TIMEOUT] = {WORKER_KILL, KILL_},
-                           },
-    [WORKER_TERM] =
-        {
-                           [WORKER_ON_READY] = STAY(WORKER_TERM),                /* crossed our STOP */
-            [WORKER_ON_FAILED] = STAY(WORKER_TERM), /* likewise */
-            [WORKER_ON_EXIT] = {WORKER_TERM, GONE_},
-                           [WORKER_ON_EMPTY] = STAY(WORKER_TERM),
-                           [WORKER_ON_BROKEN] = {WORKER_KILL, KILL_},
-                           [WORKER_ON_IDLE] = STAY(WORKER_TERM),
-                           [WORKER_ON_RETIRE] = STAY(WORKER_TERM),
-                           [WORKER_ON_STOP] = STAY(WORKER_TERM),
-                           [WORKER_ON_START_TIMEOUT] = STAY(WORKER_TERM),
-                           [WORKER_ON_REQUEST_TIMEOUT] = STAY(WORKER_TERM),               /* stop_timeout runs already */
-            [WORKER_ON_STOP_TIMEOUT] = {WORKER_KILL, KILL_},
-                           },
-    [WORKER_KILL] =
-        {
-                           [WORKER_ON_READY] = STAY(WORKER_KILL),
-                           [WORKER_ON_FAILED] = STAY(WORKER_KILL),
-                           [WORKER_ON_EXIT] = {WORKER_KILL, GONE_},
-                           [WORKER_ON_EMPTY] = STAY(WORKER_KILL),
-                           [WORKER_ON_BROKEN] = STAY(WORKER_KILL),
-                           [WORKER_ON_IDLE] = STAY(WORKER_KILL),
-                           [WORKER_ON_RETIRE] = STAY(WORKER_KILL),
-                           [WORKER_ON_STOP] = STAY(WORKER_KILL),
-                           [WORKER_ON_START_TIMEOUT] = STAY(WORKER_KILL),
-                           [WORKER_ON_REQUEST_TIMEOUT] = STAY(WORKER_KILL),
-                           [WORKER_ON_STOP_TIMEOUT] = STAY(WORKER_KILL),
-                           },
+/* clang-format off */
+static const struct worker_step table[WORKER_EVENTS][WORKER_STATES] = {
+    /*                               STARTING                            READY        DRAINING     TERM         KILL */
+    [WORKER_ON_READY]           = {{R, READY_},                        {K, KILL_},  {K, KILL_},  {T, 0},      {K, 0}},
+    [WORKER_ON_FAILED]          = {{T, FAILED_},                       {K, KILL_},  {K, KILL_},  {T, 0},      {K, 0}},
+    [WORKER_ON_EXIT]            = {{S, GONE_},                         {R, GONE_},  {D, GONE_},  {T, GONE_},  {K, GONE_}},
+    [WORKER_ON_EMPTY]           = {{S, 0},                             {R, 0},      {T, STOP_},  {T, 0},      {K, 0}},
+    [WORKER_ON_BROKEN]          = {{K, KILL_},                         {K, KILL_},  {K, KILL_},  {K, KILL_},  {K, 0}},
+    [WORKER_ON_IDLE]            = {{S, 0},                             {T, STOP_},  {T, STOP_},  {T, 0},      {K, 0}},
+    [WORKER_ON_RETIRE]          = {{T, STOP_},                         {D, 0},      {D, 0},      {T, 0},      {K, 0}},
+    [WORKER_ON_STOP]            = {{T, STOP_},                         {T, STOP_},  {T, STOP_},  {T, 0},      {K, 0}},
+    [WORKER_ON_START_TIMEOUT]   = {{K, KILL_ | WORKER_DO_TELL_FAILED}, {R, 0},      {D, 0},      {T, 0},      {K, 0}},
+    [WORKER_ON_REQUEST_TIMEOUT] = {{S, 0},                             {D, WAIT_},  {D, WAIT_},  {T, 0},      {K, 0}},
+    [WORKER_ON_STOP_TIMEOUT]    = {{S, 0},                             {R, 0},      {K, KILL_},  {K, KILL_},  {K, 0}},
 };
+/* clang-format on */
 
 struct worker_step worker_fsm(enum worker_state state, enum worker_event event)
 {
-    return table[state][event];
+    return table[event][state];
 }
 
 const char *worker_state_name(enum worker_state state)
