@@ -81,6 +81,13 @@ static bool read_small(int fd, const struct file_rules_verdict *v)
     return true;
 }
 
+static bool put_head(struct request *r, uint16_t status, const struct fields *f, int64_t length)
+{
+    const struct http_reply reply = {
+        .status = status, .fields = f->text, .fields_len = f->len, .content_length = length};
+    return request_head(r, &reply);
+}
+
 /* 200 and 206. False: the descriptor was not taken over. */
 static bool transmit(struct request *r, const struct file_found *found, const struct fields *f,
                      const struct file_rules_verdict *v)
@@ -92,7 +99,7 @@ static bool transmit(struct request *r, const struct file_found *found, const st
         request_fail(r, 503, "the file changes just now");
         return false;
     }
-    if (!request_head(r, v->status, NULL, 0, f->text, f->len, (int64_t)v->length, false, false))
+    if (!put_head(r, v->status, f, (int64_t)v->length))
         return false;
     if (body && !small)
         request_file(r, found->fd, v->first, v->length);
@@ -119,7 +126,7 @@ static bool answer(struct request *r, const struct file_found *found)
         return false;
     case 304:
         add_validators(&f, found, now);
-        if (request_head(r, 304, NULL, 0, f.text, f.len, -1, false, false))
+        if (put_head(r, 304, &f, -1))
             request_end(r);
         return false;
     default:

@@ -26,20 +26,19 @@ static bool put_path(struct buf *b, const char *path, size_t len)
 
 static bool put_location(struct buf *b, const struct request *r)
 {
-    static const char name[] = "Location: ";
     const char *root = r->app_conf->root_path;
     const char *in = r->in.data;
     struct slice query = r->head.query;
-    bool prefixed = r->prefix.len > 0
-                        ? buf_put(b, name, sizeof(name) - 1) && buf_put(b, in + r->prefix.off, r->prefix.len)
-                        : buf_put(b, name, sizeof(name) - 1) && put_path(b, root, strlen(root));
-    return prefixed && put_path(b, request_path(r), r->path_len) && buf_putc(b, '/') &&
+    return buf_puts(b, "Location: ") &&
+           (r->prefix.len > 0 ? buf_put(b, in + r->prefix.off, r->prefix.len)
+                              : put_path(b, root, strlen(root))) &&
+           put_path(b, request_path(r), r->path_len) && buf_putc(b, '/') &&
            (query.len == 0 || (buf_putc(b, '?') && buf_put(b, in + query.off, query.len))) &&
            buf_put(b, "\r\n", 2);
 }
 
 /* GET and HEAD as browsers and caches have it since ever, all else so that its method stays. */
-static unsigned status_of(const struct request *r)
+static uint16_t status_of(const struct request *r)
 {
     return request_method_is(r, "GET") || request_method_is(r, "HEAD") ? 301 : 308;
 }
@@ -48,10 +47,14 @@ static void handle_start(struct request *r)
 {
     struct buf fields;
     buf_init(&fields, LOCATION_MAX);
-    if (!put_location(&fields, r))
+    if (!put_location(&fields, r)) {
         request_fail(r, 414, NULL);
-    else if (request_head(r, status_of(r), NULL, 0, fields.data, fields.len, 0, false, false))
-        request_end(r);
+    } else {
+        const struct http_reply reply = {
+            .status = status_of(r), .fields = fields.data, .fields_len = fields.len, .content_length = 0};
+        if (request_head(r, &reply))
+            request_end(r);
+    }
     buf_free(&fields);
 }
 

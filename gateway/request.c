@@ -228,42 +228,30 @@ static void cut_short(struct request *r)
     request_cut(r);
 }
 
-bool request_head(struct request *r, unsigned status, const char *reason, size_t reason_len,
-                  const char *fields, size_t fields_len, int64_t content_length, bool has_date,
-                  bool has_server)
+bool request_head(struct request *r, const struct http_reply *given)
 {
     char timing[TIMING_MAX];
+    struct http_reply reply = *given;
     request_identify(r);
     r->headed = timeq_clock();
-    bool timed = r->conf->server_timing && r->app != NULL;
-    if (timed)
+    if (r->conf->server_timing && r->app != NULL) {
         describe_timing(r, timing);
-    bool has_id = r->conf->request_id[0] != '\0';
-    struct http_reply reply = {
-        .status = (uint16_t)status,
-        .reason = reason,
-        .reason_len = reason_len,
-        .fields = fields,
-        .fields_len = fields_len,
-        .content_length = content_length,
-        .has_date = has_date,
-        .has_server = has_server,
-        .head_request = request_method_is(r, "HEAD"),
-        .minor = r->head.minor,
-        .keep_alive = r->keep_alive,
-        .server = r->conf->server_header ? "leangate" : NULL,
-        .id_name = has_id ? r->conf->request_id : NULL,
-        .id = r->id,
-        .timing = timed ? timing : NULL,
-        .now = time(NULL),
-    };
-    r->status = (uint16_t)status;
+        reply.timing = timing;
+    }
+    reply.head_request = request_method_is(r, "HEAD");
+    reply.minor = r->head.minor;
+    reply.keep_alive = r->keep_alive;
+    reply.server = r->conf->server_header ? "leangate" : NULL;
+    reply.id_name = r->conf->request_id[0] != '\0' ? r->conf->request_id : NULL;
+    reply.id = r->id;
+    reply.now = time(NULL);
+    r->status = reply.status;
     if (!http_reply_head(&r->out.mem, &reply, &r->framing, &r->keep_alive)) {
         cut_short(r);
         return false;
     }
     r->head_sent = true;
-    r->answer_left = r->framing == HTTP_FRAMING_LENGTH ? content_length : -1;
+    r->answer_left = r->framing == HTTP_FRAMING_LENGTH ? reply.content_length : -1;
     task_wake(r->conn);
     return true;
 }
@@ -393,11 +381,14 @@ void request_refuse(struct request *r, unsigned status, const char *detail, cons
     char fields[256];
     int n = snprintf(fields, sizeof(fields), "Content-Type: text/%s; charset=utf-8\r\n%s%s",
                      html ? "html" : "plain", status == 503 ? "Retry-After: 1\r\n" : "", extra);
-    if (n < 0 || (size_t)n >= sizeof(fields) || !http_reply_error_body(&page, status, detail, r->id, html))
+    if (n < 0 || (size_t)n >= sizeof(fields) || !http_reply_error_body(&page, status, detail, r->id, html)) {
         cut_short(r);
-    else if (request_head(r, status, NULL, 0, fields, (size_t)n, page.len, false, false) &&
-             request_body(r, page.data, page.len))
-        request_end(r);
+    } else {
+        const struct http_reply reply = {
+            .status = (uint16_t)status, .fields = fields, .fields_len = (size_t)n, .content_length = page.len};
+        if (request_head(r, &reply) && request_body(r, page.data, page.len))
+            request_end(r);
+    }
     buf_free(&page);
 }
 

@@ -164,11 +164,9 @@ struct request_phases request_phases(const struct request *r);
 /* Gives it its id, if it has none yet. */
 void request_identify(struct request *r);
 
-/* The head of the answer. fields: validated lines without framing and hop-by-hop fields. content_length -1:
- * unknown. False: no memory; the answer is cut. */
-bool request_head(struct request *r, unsigned status, const char *reason, size_t reason_len,
-                  const char *fields, size_t fields_len, int64_t content_length, bool has_date,
-                  bool has_server);
+/* The head of the answer: `given` says its status, reason, fields, content_length, has_date and has_server;
+ * the rest is the request's, and put in here. False: no memory; the answer is cut. */
+bool request_head(struct request *r, const struct http_reply *given);
 
 /* A piece of the answer's body. More than the promised length is dropped. False: no room or no space, the
  * answer is cut and the handler is to stop. */

@@ -23,14 +23,15 @@ static const char plain[] = "Content-Type: text/plain; charset=utf-8\r\nCache-Co
 
 /* ---- short answers ---- */
 
-static void answer(struct request *r, unsigned status, const char *more, const char *text)
+static void answer(struct request *r, uint16_t status, const char *more, const char *text)
 {
     char fields[sizeof(plain) + 64];
     size_t len = sizeof(plain) - 1, n = strlen(more);
     memcpy(fields, plain, len);
     memcpy(fields + len, more, n);
-    if (request_head(r, status, NULL, 0, fields, len + n, (int64_t)strlen(text), false, false) &&
-        request_body(r, text, strlen(text)))
+    const struct http_reply reply = {
+        .status = status, .fields = fields, .fields_len = len + n, .content_length = (int64_t)strlen(text)};
+    if (request_head(r, &reply) && request_body(r, text, strlen(text)))
         request_end(r);
 }
 
@@ -57,7 +58,7 @@ static void say_method(struct request *r)
 /* OPTIONS *: asked about the server as a whole (RFC 9110 9.3.7). */
 static void say_here(struct request *r)
 {
-    if (request_head(r, 204, NULL, 0, "", 0, -1, false, false))
+    if (request_head(r, &(struct http_reply){.status = 204, .fields = "", .content_length = -1}))
         request_end(r);
 }
 
@@ -133,9 +134,11 @@ static void begin(struct request *r)
                      "X-Content-Type-Options: nosniff\r\n"
                      "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\n",
                      format_of(r)->type);
+    struct http_reply reply = {
+        .status = 200, .fields = fields, .fields_len = (size_t)n, .content_length = -1};
     if (n < 0 || (size_t)n >= sizeof(fields))
         request_fail(r, 500, NULL);
-    else if (!request_head(r, 200, NULL, 0, fields, (size_t)n, -1, false, false))
+    else if (!request_head(r, &reply))
         return;
     else if (request_method_is(r, "HEAD"))
         request_end(r);

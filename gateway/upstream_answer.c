@@ -37,6 +37,22 @@ static bool ends_head(const struct buf *head, size_t had)
     return false;
 }
 
+/* What the worker has said becomes the head of the answer. False: as request_head(). */
+static bool pass_head(struct upstream *up, const struct cgi_reply *said, const struct buf *fields)
+{
+    const struct http_reply reply = {
+        .status = said->status,
+        .reason = said->reason.len > 0 ? up->head.data + said->reason.off : NULL,
+        .reason_len = said->reason.len,
+        .fields = fields->data,
+        .fields_len = fields->len,
+        .content_length = said->content_length,
+        .has_date = said->has_date,
+        .has_server = said->has_server,
+    };
+    return request_head(up->request, &reply);
+}
+
 /* The answer's first bytes, until its header block is whole. Returns how many bytes of data belong to the
  * head; the request may have failed afterwards (up->request is NULL). */
 static size_t take_head(struct upstream *up, const char *data, size_t len)
@@ -61,9 +77,7 @@ static size_t take_head(struct upstream *up, const char *data, size_t len)
         refuse_head(up, parsed == HTTP_MORE ? "its head is larger than response_headers" : reply.error);
     else if (fields.len > (uint64_t)up->owner.conf->response_memory) /* lines gain blanks and CRs */
         refuse_head(up, "its head is larger than response_memory");
-    else if (!request_head(r, reply.status, reply.reason.len > 0 ? up->head.data + reply.reason.off : NULL,
-                           reply.reason.len, fields.data, fields.len, reply.content_length, reply.has_date,
-                           reply.has_server))
+    else if (!pass_head(up, &reply, &fields))
         upstream_orphan(up);
     upstream_shrink(up, &up->head);
     upstream_shrink(up, &fields);
