@@ -63,12 +63,10 @@ static void handle_cancel(struct request *r)
     task_wake(&app->task); /* what was to start for it, or to make room, is not needed any more */
     if (up == NULL)
         return;
-    if (up->state == UPSTREAM_BUSY) {
+    if (up->state == UPSTREAM_BUSY)
         upstream_orphan(up);
-    } else { /* its result waits to be looked at */
-        up->request = NULL;
-        r->up = NULL;
-    }
+    else
+        upstream_detach(up); /* its result waits to be looked at */
 }
 
 const struct handler app_handler = {handle_start, handle_resume, handle_cancel};

@@ -92,8 +92,7 @@ static void take_result(struct app *app, struct worker *w, struct upstream *up)
     tell_result(w, up, result);
     w->served += result == UPSTREAM_DONE;
     if (r != NULL) {
-        r->up = NULL;
-        up->request = NULL;
+        upstream_detach(up);
         settle_request(app, w, r, result);
     }
     settle_worker(w, up, result);
@@ -137,8 +136,7 @@ static void take_back(struct app *app, struct worker *w)
             continue;
         (void)upstream_take_result(up);
         upstream_orphan(up);
-        up->request = NULL;
-        r->up = NULL;
+        upstream_detach(up);
         if (r->head_sent)
             request_cut(r);
         else

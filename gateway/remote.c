@@ -79,8 +79,7 @@ static void take_result(const struct remote *remote, struct queue *queue, struct
     tell_result(remote, up, result);
     if (r == NULL)
         return;
-    r->up = NULL;
-    up->request = NULL;
+    upstream_detach(up);
     if (result == UPSTREAM_UNREACHED)
         r->sent = 0; /* nobody took it */
     if (r->head_sent)

@@ -134,8 +134,7 @@ int upstream_start(struct upstream *up, struct request *r, bool ready)
         r->sent = timeq_clock();
     send_more(up);
     if (kept && was_closed(up)) {
-        up->request = NULL;
-        r->up = NULL;
+        upstream_detach(up);
         r->sent = 0;
         upstream_settle(up, UPSTREAM_CLOSED, UPSTREAM_NOTHING);
         errno = EPIPE;

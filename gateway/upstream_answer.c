@@ -137,8 +137,7 @@ static void take_end(struct upstream *up, const struct fcgi_event *event)
         return;
     }
     if (r != NULL) {
-        r->up = NULL;
-        up->request = NULL;
+        upstream_detach(up);
         if (!r->head_sent) {
             log_error("%s ended a request without an answer (id %s)", up->owner.app->name, r->id);
             request_fail(r, 502, NULL);

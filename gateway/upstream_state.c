@@ -127,8 +127,7 @@ void upstream_release(struct upstream *up, enum upstream_state next)
         upstream_send_no_more(up);
         shutdown(up->fd, SHUT_WR);
     }
-    up->request->up = NULL;
-    up->request = NULL;
+    upstream_detach(up);
     up->state = next;
     up->paused = false;
     upstream_watch_clock(up);

@@ -93,6 +93,14 @@ struct upstream {
     bool paused;           /* not read from: the client is slower */
 };
 
+/* The slot and its request know nothing of each other any more; nothing to do where there is none. */
+static inline void upstream_detach(struct upstream *up)
+{
+    if (up->request != NULL)
+        up->request->up = NULL;
+    up->request = NULL;
+}
+
 /* Whether the connection goes on after a request. */
 bool upstream_goes_on(const struct upstream *up);
 
