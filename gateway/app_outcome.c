@@ -8,22 +8,20 @@
 #include "upstream.h"
 
 enum {
-    REFUSALS = 5,       /* workers that may answer OVERLOADED to one request */
-    DEATHS_UNREADY = 2, /* workers that may end before READY under one request */
-    DEATHS_READY = 2    /* the same with READY, for methods that may be sent again */
+    REFUSALS = 5, /* workers that may answer OVERLOADED to one request */
+    DEATHS = 2    /* workers that may end under one request; starts in a row that may end without a word */
 };
 
 static const double STEADY = 5; /* seconds after READY: one that ends sooner would do so again */
 
 /* ---- what became of a request ---- */
 
-/* The worker was lost under a request that has no answer yet. A copy had begun it, and is lost with it. */
+/* The worker was lost under a request that has no answer yet. Before READY nothing was begun; after it only
+ * what may be begun twice is sent again, and never what a copy had. */
 static void lost(struct app *app, struct worker *w, struct request *r)
 {
-    bool ready = w->ready != 0;
-    r->died++;
-    bool again = ready ? request_repeats(r) && r->died < DEATHS_READY : r->died < DEATHS_UNREADY;
-    if (again && !(ready && w->link == UPSTREAM_COPY))
+    bool repeats = w->ready == 0 || (w->link != UPSTREAM_COPY && request_repeats(r));
+    if (++r->died < DEATHS && repeats)
         app_enqueue(app, r, true);
     else
         queue_fail(&app->queue, r, 502, NULL);
@@ -161,7 +159,7 @@ static void on_failed(struct app *app, struct worker *w)
 static void on_stillborn(struct app *app)
 {
     app->checked = true;
-    if (++app->stillborn >= DEATHS_UNREADY || app->queue.count == 0)
+    if (++app->stillborn >= DEATHS || app->queue.count == 0)
         app_give_up(app, 502, "its process ended before it was ready");
 }
 
