@@ -101,13 +101,15 @@ static bool not_a_number(const struct target *t, const char *text)
                    (row->type == TABLE_SIZE && units_size_guess(text, guess));
     if (guessed)
         return FAIL(t, "\"%s\" is not %s (try %s)", text, what, guess);
+    const char *example = *row->standard != '\0'     ? row->standard
+                          : row->type == TABLE_OCTAL ? "0022"
+                                                     : "1024";
     if (strcmp(text, "off") == 0)
-        return FAIL(t, "cannot be off (try %s)", row->standard);
+        return FAIL(t, "cannot be off (try %s)", example);
     const char *units = row->type == TABLE_TIME   ? " in ms, s, m or h"
                         : row->type == TABLE_SIZE ? " in bytes, k, m or g"
                                                   : "";
-    return FAIL(t, "\"%s\" is not %s%s (try %s)", text, what, units,
-                *row->standard != '\0' ? row->standard : "0022");
+    return FAIL(t, "\"%s\" is not %s%s (try %s)", text, what, units, example);
 }
 
 static bool take_number(const struct target *t, const char *text)
