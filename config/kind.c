@@ -18,60 +18,56 @@ enum role {
     PROCESS = PYTHON | COMMAND
 };
 
-/* What is said of a key that is for others. */
-static const struct {
+/* Who a key is for, and what is said of it to others. */
+static const struct audience {
     unsigned roles;
     const char *words;
-} names[] = {
-    {CGI,                 "kind = cgi"                                                           },
-    {FILES,               "kind = files"                                                         },
-    {FASTCGI,             "kind = fastcgi"                                                       },
-    {FILES | FASTCGI,     "kind = files or fastcgi"                                              },
-    {LOADED,              "kind = auto, wsgi or asgi"                                            },
-    {AUTO | ASGI | FILES, "kind = auto, asgi or files"                                           },
-    {PYTHON,              "Python, and kind = fastcgi runs something else"                       },
-    {PROCESS,             "a process that leangate starts, and the one at `address` runs already"},
-};
+} everybody = {~0u, ""}, for_cgi = {CGI, "kind = cgi"}, for_files = {FILES, "kind = files"},
+  for_fastcgi = {FASTCGI, "kind = fastcgi"}, for_paths = {FILES | FASTCGI, "kind = files or fastcgi"},
+  for_loaded = {LOADED, "kind = auto, wsgi or asgi"},
+  for_lifespan = {AUTO | ASGI | FILES, "kind = auto, asgi or files"},
+  for_python = {PYTHON, "Python, and kind = fastcgi runs something else"},
+  for_process = {PROCESS, "a process that leangate starts, and the one at `address` runs already"};
 
 /* Keys that are not for all. */
 static const struct {
     const char *key;
-    unsigned roles;
+    const struct audience *audience;
 } owned[] = {
-    {"module",              LOADED             },
-    {"factory",             LOADED             },
-    {"script",              CGI                },
-    {"root",                FILES              },
-    {"index",               FILES | FASTCGI    },
-    {"extensions",          FILES | FASTCGI    },
-    {"address",             FASTCGI            },
-    {"command",             FASTCGI            },
-    {"script_filename",     FASTCGI            },
-    {"lifespan",            AUTO | ASGI | FILES},
-    {"python",              PYTHON             },
-    {"mode",                PYTHON             },
-    {"preload",             PYTHON             },
-    {"reload",              PYTHON             },
-    {"bytecode",            PYTHON             },
-    {"prefetch",            PYTHON             },
-    {"import_cache",        PYTHON             },
-    {"debug",               PYTHON             },
-    {"workers",             PROCESS            },
-    {"idle_timeout",        PROCESS            },
-    {"start",               PROCESS            },
-    {"start_timeout",       PROCESS            },
-    {"stop_timeout",        PROCESS            },
-    {"max_requests",        PROCESS            },
-    {"max_rss",             PROCESS            },
-    {"max_age",             PROCESS            },
-    {"ignore_idle",         PROCESS            },
-    {"limit_address_space", PROCESS            },
-    {"limit_files",         PROCESS            },
-    {"limit_processes",     PROCESS            },
-    {"env",                 PROCESS            },
-    {"env_file",            PROCESS            },
-    {"clear_env",           PROCESS            },
-    {"umask",               PROCESS            },
+    {"module",              &for_loaded  },
+    {"factory",             &for_loaded  },
+    {"script",              &for_cgi     },
+    {"root",                &for_files   },
+    {"index",               &for_paths   },
+    {"extensions",          &for_paths   },
+    {"address",             &for_fastcgi },
+    {"command",             &for_fastcgi },
+    {"script_filename",     &for_fastcgi },
+    {"lifespan",            &for_lifespan},
+    {"python",              &for_python  },
+    {"mode",                &for_python  },
+    {"preload",             &for_python  },
+    {"reload",              &for_python  },
+    {"bytecode",            &for_python  },
+    {"prefetch",            &for_python  },
+    {"import_cache",        &for_python  },
+    {"debug",               &for_python  },
+    {"workers",             &for_process },
+    {"idle_timeout",        &for_process },
+    {"start",               &for_process },
+    {"start_timeout",       &for_process },
+    {"stop_timeout",        &for_process },
+    {"max_requests",        &for_process },
+    {"max_rss",             &for_process },
+    {"max_age",             &for_process },
+    {"ignore_idle",         &for_process },
+    {"limit_address_space", &for_process },
+    {"limit_files",         &for_process },
+    {"limit_processes",     &for_process },
+    {"env",                 &for_process },
+    {"env_file",            &for_process },
+    {"clear_env",           &for_process },
+    {"umask",               &for_process },
 };
 
 /* What an app is made of: the key that is given says its kind where that is auto. */
@@ -183,36 +179,28 @@ static bool complete(struct loader *l, struct draft *draft)
     return complete_fastcgi(l, draft);
 }
 
-static const char *name_of(unsigned roles)
-{
-    size_t i = 0;
-    while (names[i].roles != roles)
-        i++;
-    return names[i].words;
-}
-
 static unsigned role_of(const struct conf_app *app)
 {
     bool started = app->kind == CONF_KIND_FASTCGI && *app->command != '\0';
     return started ? (unsigned)COMMAND : 1u << app->kind;
 }
 
-/* Who a key is for; ~0: all. Looked up once: there may be a thousand apps. */
-static unsigned roles_of(const struct table_row *row)
+/* Looked up once: there may be a thousand apps. */
+static const struct audience *audience_of(const struct table_row *row)
 {
-    static unsigned known[TABLE_MAX];
-    unsigned *roles = &known[table_index(row)];
-    for (size_t i = 0; *roles == 0 && i < sizeof(owned) / sizeof(owned[0]); i++)
+    static const struct audience *known[TABLE_MAX];
+    const struct audience **found = &known[table_index(row)];
+    for (size_t i = 0; *found == NULL && i < sizeof(owned) / sizeof(owned[0]); i++)
         if (strcmp(owned[i].key, row->key) == 0)
-            *roles = owned[i].roles;
-    if (*roles == 0)
-        *roles = ~0u;
-    return *roles;
+            *found = owned[i].audience;
+    if (*found == NULL)
+        *found = &everybody;
+    return *found;
 }
 
 bool kind_uses(const struct conf_app *app, const struct table_row *row)
 {
-    return (roles_of(row) & role_of(app)) != 0;
+    return (audience_of(row)->roles & role_of(app)) != 0;
 }
 
 /* What [app] says to others is not said to this app. */
@@ -238,7 +226,7 @@ static bool refuse_foreign(struct loader *l, const struct draft *draft)
         if (row->section == TABLE_APP && !kind_uses(&draft->app, row) && wrote(l, draft, row) &&
             given(draft, row)) {
             struct place place = load_draft_place(l, draft, row);
-            return load_fail_at(l, &place, draft, row, "is for %s", name_of(roles_of(row)));
+            return load_fail_at(l, &place, draft, row, "is for %s", audience_of(row)->words);
         }
     }
     return true;
