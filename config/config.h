@@ -26,6 +26,13 @@ enum conf_kind {
     CONF_KIND_FILES,
     CONF_KIND_FASTCGI
 };
+/* As the file has it: "wsgi", "asgi", ... */
+static inline const char *conf_kind_name(int kind)
+{
+    static const char names[][8] = {"auto", "wsgi", "asgi", "cgi", "files", "fastcgi"};
+    return names[kind];
+}
+
 enum conf_mode { CONF_MODE_AUTO, CONF_MODE_PERSISTENT, CONF_MODE_FORK };
 enum conf_lifespan { CONF_LIFESPAN_AUTO, CONF_LIFESPAN_ON, CONF_LIFESPAN_OFF };
 enum conf_cache { CONF_CACHE_AUTO, CONF_CACHE_OFF };

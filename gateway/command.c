@@ -73,11 +73,10 @@ static size_t put_cache(struct command *c, size_t n)
 
 static void put_options(struct command *c, const struct conf_app *app, size_t n)
 {
-    static const char *const kinds[] = {"auto", "wsgi", "asgi", "cgi", "files"};
     static const char *const modes[] = {"auto", "persistent", "fork"};
     static const char *const lifespans[] = {"auto", "on", "off"};
     c->argv[n++] = "--kind";
-    c->argv[n++] = kinds[app->kind];
+    c->argv[n++] = conf_kind_name(app->kind);
     if (app->mode != CONF_MODE_AUTO) {
         c->argv[n++] = "--mode";
         c->argv[n++] = modes[app->mode];

@@ -23,20 +23,9 @@ static const struct {
 
 static bool parse_kind(const char *word, enum conf_kind *kind)
 {
-    static const struct {
-        const char *word;
-        enum conf_kind kind;
-    } kinds[] = {
-        {"wsgi",  CONF_KIND_WSGI },
-        {"asgi",  CONF_KIND_ASGI },
-        {"cgi",   CONF_KIND_CGI  },
-        {"files", CONF_KIND_FILES}
-    };
-    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-        *kind = kinds[i].kind;
-        if (strcmp(kinds[i].word, word) == 0)
+    for (*kind = CONF_KIND_WSGI; *kind <= CONF_KIND_FILES; ++*kind)
+        if (strcmp(conf_kind_name(*kind), word) == 0)
             return true;
-    }
     return false;
 }
 

@@ -101,7 +101,7 @@ static bool put_app(struct buf *out, const struct conf_app *conf, const struct a
 {
     const struct stats *s = app != NULL ? app->stats : &never_called;
     return buf_puts(out, "{\"name\":") && json_string(out, conf->name, strlen(conf->name)) &&
-           put_text(out, "kind", status_view_kind(conf)) &&
+           put_text(out, "kind", conf_kind_name(conf->kind)) &&
            put_text(out, "state", status_view_states[status_view_state(app)]) &&
            put_list(out, "domains", &conf->domain) && put_list(out, "paths", &conf->path) &&
            buf_printf(out, ",\"queue\":{\"now\":%u,\"highest\":%u,\"limit\":%lld},\"in_flight\":%u",

@@ -36,14 +36,6 @@ uint32_t status_view_in_flight(const struct app *app)
     return n;
 }
 
-const char *status_view_kind(const struct conf_app *app)
-{
-    static const char *const names[] = {
-        [CONF_KIND_AUTO] = "auto", [CONF_KIND_WSGI] = "wsgi",   [CONF_KIND_ASGI] = "asgi",
-        [CONF_KIND_CGI] = "cgi",   [CONF_KIND_FILES] = "files", [CONF_KIND_FASTCGI] = "fastcgi"};
-    return names[app->kind];
-}
-
 const struct worker *status_view_nth(const struct app *app, uint32_t n)
 {
     struct list *node, *after;

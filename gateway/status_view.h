@@ -56,9 +56,6 @@ const char *status_view_worker(const struct worker *w);
 /* Requests that are with its workers, or with the server at its address, now. */
 uint32_t status_view_in_flight(const struct app *app);
 
-/* "wsgi", "asgi", ... */
-const char *status_view_kind(const struct conf_app *app);
-
 /* The n-th worker, NULL behind the last. */
 const struct worker *status_view_nth(const struct app *app, uint32_t n);
 
