@@ -26,6 +26,7 @@ enum conf_kind {
     CONF_KIND_FILES,
     CONF_KIND_FASTCGI
 };
+
 /* As the file has it: "wsgi", "asgi", ... */
 static inline const char *conf_kind_name(int kind)
 {
@@ -75,7 +76,7 @@ struct conf_app {
     int mode;                      /* enum conf_mode */
     struct conf_list preload;      /* names of modules */
     int64_t workers;
-    int64_t concurrency; /* CONF_AUTO: the worker's choice; FASTCGI: 16 */
+    int64_t concurrency; /* CONF_AUTO: the worker's choice; FASTCGI: conf_fastcgi_concurrency() */
     int64_t idle_timeout;
     int start; /* enum conf_start */
     int64_t start_timeout;
@@ -107,6 +108,12 @@ struct conf_app {
     int64_t limit_files;
     int64_t limit_processes;
 };
+
+/* Connections at once to a FastCGI program of others, which cannot tell how many it serves. */
+static inline uint32_t conf_fastcgi_concurrency(const struct conf_app *app)
+{
+    return app->concurrency != CONF_AUTO ? (uint32_t)app->concurrency : 16;
+}
 
 struct conf {
     /* [gateway] */

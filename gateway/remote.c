@@ -11,10 +11,7 @@
 #include "units.h"
 #include "upstream.h"
 
-enum {
-    CONCURRENCY = 16, /* connections at once, where the app says nothing */
-    DEATHS = 2        /* connections that may end under one request, if its method may be sent again */
-};
+enum { DEATHS = 2 }; /* connections that may end under one request, if its method may be sent again */
 
 struct remote {
     struct upstream_owner owner;
@@ -165,7 +162,7 @@ struct remote *remote_new(struct ev_loop *loop, const struct conf *conf, const s
     }
     list_init(&remote->slots);
     list_init(&remote->done);
-    remote->max = app->concurrency != CONF_AUTO ? (uint32_t)app->concurrency : CONCURRENCY;
+    remote->max = conf_fastcgi_concurrency(app);
     remote->owner = (struct upstream_owner){
         .loop = loop,
         .conf = conf,

@@ -14,10 +14,9 @@
 #include "proc.h"
 
 enum {
-    MESSAGES = 16,            /* control messages of one turn */
-    MESSAGES_DRAIN = 256,     /* the same when the process has ended */
-    FASTCGI_CONCURRENCY = 16, /* of what is not pyworker and cannot tell */
-    NOTES_MAX = 100           /* NOTEs of one worker that are logged */
+    MESSAGES = 16,        /* control messages of one turn */
+    MESSAGES_DRAIN = 256, /* the same when the process has ended */
+    NOTES_MAX = 100       /* NOTEs of one worker that are logged */
 };
 
 static const double STACKS_PAUSE = 0.2; /* seconds between two requests for its stacks */
@@ -140,7 +139,7 @@ static void on_exec(struct worker *w)
     const struct conf_app *app = w->owner.app;
     const struct control_message ready = {
         .kind = CONF_KIND_FASTCGI,
-        .concurrency = app->concurrency != CONF_AUTO ? (uint32_t)app->concurrency : FASTCGI_CONCURRENCY,
+        .concurrency = conf_fastcgi_concurrency(app),
     };
     if (app->kind == CONF_KIND_FASTCGI && w->state == WORKER_STARTING)
         on_ready(w, &ready);
