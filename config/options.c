@@ -17,90 +17,83 @@ enum effect {
     SET_PORT,
     SET_FILE,
     SET_DEV,
-    ACT,    /* what to do, no value */
-    REFUSE, /* a sentence instead */
-    REFUSE_TLS
+    ACT_CHECK, /* what to do, no value */
+    ACT_DUMP,
+    ACT_VERSION,
+    ACT_HELP,
+    HAS_NO, /* refused: `means` says why */
+    NEEDS_NO
 };
 
 struct special {
     const char *flag;
     enum effect effect;
-    const char *means; /* a flag of the table, or the sentence */
-    enum conf_action action;
+    const char *means;
 };
 
+/* clang-format off */
 static const struct special specials[] = {
-    {"-c",                          SET_FILE,    NULL,                                                                               CONF_RUN    },
-    {"--config",                    SET_FILE,    NULL,                                                                               CONF_RUN    },
-    {"-t",                          ACT,         NULL,                                                                               CONF_CHECK  },
-    {"-T",                          ACT,         NULL,                                                                               CONF_DUMP   },
-    {"-V",                          ACT,         NULL,                                                                               CONF_VERSION},
-    {"--version",                   ACT,         NULL,                                                                               CONF_VERSION},
-    {"-h",                          ACT,         NULL,                                                                               CONF_HELP   },
-    {"--help",                      ACT,         NULL,                                                                               CONF_HELP   },
-    {"-b",                          SET_KEY,     "--listen",                                                                         CONF_RUN    },
-    {"--bind",                      SET_KEY,     "--listen",                                                                         CONF_RUN    },
-    {"--uds",                       SET_UNIX,    "--listen",                                                                         CONF_RUN    },
-    {"--host",                      SET_HOST,    NULL,                                                                               CONF_RUN    },
-    {"--port",                      SET_PORT,    NULL,                                                                               CONF_RUN    },
-    {"-w",                          SET_KEY,     "--workers",                                                                        CONF_RUN    },
-    {"--app-dir",                   SET_KEY,     "--directory",                                                                      CONF_RUN    },
-    {"-e",                          SET_KEY,     "--env",                                                                            CONF_RUN    },
-    {"--chdir",                     SET_KEY,     "--directory",                                                                      CONF_RUN    },
-    {"--timeout",                   SET_SECONDS, "--request-timeout",                                                                CONF_RUN    },
-    {"--keep-alive",                SET_SECONDS, "--timeouts-keepalive",                                                             CONF_RUN    },
-    {"--timeout-keep-alive",        SET_SECONDS, "--timeouts-keepalive",                                                             CONF_RUN    },
-    {"--graceful-timeout",          SET_SECONDS, "--timeouts-drain",                                                                 CONF_RUN    },
-    {"--timeout-graceful-shutdown", SET_SECONDS, "--timeouts-drain",                                                                 CONF_RUN    },
-    {"-k",                          REFUSE,      "leangate needs no -k: it has one kind of worker, started when a request needs it",
-     CONF_RUN                                                                                                                                    },
-    {"--worker-class",              REFUSE,
-     "leangate needs no --worker-class: it has one kind of worker, started when a request needs it",                                 CONF_RUN    },
-    {"--loop",                      REFUSE,      "leangate needs no --loop: the event loop is its own",                              CONF_RUN    },
-    {"--http",                      REFUSE,      "leangate needs no --http: the HTTP parser is its own",                             CONF_RUN    },
-    {"--ws",                        REFUSE,      "leangate needs no --ws: it serves no websockets",                                  CONF_RUN    },
-    {"--daemon",                    REFUSE,      "leangate has no --daemon: systemd or a container keeps it running",                CONF_RUN    },
-    {"--pid",                       REFUSE,      "leangate has no --pid: whoever starts it knows its process",                       CONF_RUN    },
-    {"--proxy-headers",             REFUSE,      "leangate needs no --proxy-headers: --trusted-proxies says whom it believes",
-     CONF_RUN                                                                                                                                    },
-    {"--access-logfile",            REFUSE,      "leangate has no --access-logfile: it is --log-access here",                        CONF_RUN    },
-    {"--no-access-log",             REFUSE,      "leangate has no --no-access-log: it is --log-access off here",                     CONF_RUN    },
-    {"--error-logfile",             REFUSE,      "leangate has no --error-logfile: it is --log-error here",                          CONF_RUN    },
-    {"-u",                          SET_KEY,     "--user",                                                                           CONF_RUN    },
-    {"-g",                          SET_KEY,     "--group",                                                                          CONF_RUN    },
-    {"-D",                          REFUSE,      "leangate has no -D: systemd or a container keeps it running",                      CONF_RUN    },
-    {"-p",                          REFUSE,      "leangate has no -p: a port is --port, and whoever starts it knows its process",    CONF_RUN    },
-    {"--max-requests-jitter",       REFUSE,
-     "leangate needs no --max-requests-jitter: a fresh worker is ready before the old one goes",                                     CONF_RUN    },
-    {"--worker-tmp-dir",            REFUSE,      "leangate needs no --worker-tmp-dir: no worker is watched by a file",
-     CONF_RUN                                                                                                                                    },
-    {"--capture-output",            REFUSE,
-     "leangate needs no --capture-output: what workers print is in the log (--log-worker)",                                          CONF_RUN    },
-    {"--access-logformat",          REFUSE,      "leangate has no --access-logformat: there is --log-format",                        CONF_RUN    },
-    {"--check-config",              REFUSE,      "leangate has no --check-config: it is -t here",                                    CONF_RUN    },
-    {"--print-config",              REFUSE,      "leangate has no --print-config: it is -T here",                                    CONF_RUN    },
-    {"--pythonpath",                REFUSE,      "leangate has no --pythonpath: it is --env PYTHONPATH=... here",                    CONF_RUN    },
-    {"--reload-dir",                REFUSE,
-     "leangate needs no --reload-dir: --reload looks at every module that was imported",                                             CONF_RUN    },
-    {"--worker-connections",        REFUSE,      "leangate has no --worker-connections: it is --concurrency here",
-     CONF_RUN                                                                                                                                    },
-    {"--limit-concurrency",         REFUSE,
-     "leangate has no --limit-concurrency: it is --concurrency here, and --queue for what waits",                                    CONF_RUN    },
-    {"--no-server-header",          REFUSE,      "leangate needs no --no-server-header: it sends none",                              CONF_RUN    },
-    {"--log-config",                REFUSE,      "leangate has no --log-config: there are --log-level and --log-format",
-     CONF_RUN                                                                                                                                    },
-    {"--ssl-*",                     REFUSE_TLS,  NULL,                                                                               CONF_RUN    },
-    {"--keyfile",                   REFUSE_TLS,  NULL,                                                                               CONF_RUN    },
-    {"--certfile",                  REFUSE_TLS,  NULL,                                                                               CONF_RUN    },
-    {"--interface",                 REFUSE,      "leangate needs no --interface: it is --kind here, and auto is the default",
-     CONF_RUN                                                                                                                                    },
-    {"--log-file",                  REFUSE,      "leangate has no --log-file: it is --log-error here",                               CONF_RUN    },
-    {"--fd",                        SET_FD,      "--listen",                                                                         CONF_RUN    },
-    {"--dev",                       SET_DEV,     NULL,                                                                               CONF_RUN    },
-    {"--threads",                   SET_KEY,     "--concurrency",                                                                    CONF_RUN    },
-    {"--limit-max-requests",        SET_KEY,     "--max-requests",                                                                   CONF_RUN    },
-    {"--forwarded-allow-ips",       SET_COMMAS,  "--trusted-proxies",                                                                CONF_RUN    },
+    {"-c",                          SET_FILE,    NULL},
+    {"--config",                    SET_FILE,    NULL},
+    {"-t",                          ACT_CHECK,   NULL},
+    {"-T",                          ACT_DUMP,    NULL},
+    {"-V",                          ACT_VERSION, NULL},
+    {"--version",                   ACT_VERSION, NULL},
+    {"-h",                          ACT_HELP,    NULL},
+    {"--help",                      ACT_HELP,    NULL},
+    {"-b",                          SET_KEY,     "--listen"},
+    {"--bind",                      SET_KEY,     "--listen"},
+    {"--uds",                       SET_UNIX,    "--listen"},
+    {"--host",                      SET_HOST,    NULL},
+    {"--port",                      SET_PORT,    NULL},
+    {"-w",                          SET_KEY,     "--workers"},
+    {"--app-dir",                   SET_KEY,     "--directory"},
+    {"-e",                          SET_KEY,     "--env"},
+    {"--chdir",                     SET_KEY,     "--directory"},
+    {"--timeout",                   SET_SECONDS, "--request-timeout"},
+    {"--keep-alive",                SET_SECONDS, "--timeouts-keepalive"},
+    {"--timeout-keep-alive",        SET_SECONDS, "--timeouts-keepalive"},
+    {"--graceful-timeout",          SET_SECONDS, "--timeouts-drain"},
+    {"--timeout-graceful-shutdown", SET_SECONDS, "--timeouts-drain"},
+    {"-k",                          NEEDS_NO,    "it has one kind of worker, started when a request needs it"},
+    {"--worker-class",              NEEDS_NO,    "it has one kind of worker, started when a request needs it"},
+    {"--loop",                      NEEDS_NO,    "the event loop is its own"},
+    {"--http",                      NEEDS_NO,    "the HTTP parser is its own"},
+    {"--ws",                        NEEDS_NO,    "it serves no websockets"},
+    {"--daemon",                    HAS_NO,      "systemd or a container keeps it running"},
+    {"--pid",                       HAS_NO,      "whoever starts it knows its process"},
+    {"--proxy-headers",             NEEDS_NO,    "--trusted-proxies says whom it believes"},
+    {"--access-logfile",            HAS_NO,      "it is --log-access here"},
+    {"--no-access-log",             HAS_NO,      "it is --log-access off here"},
+    {"--error-logfile",             HAS_NO,      "it is --log-error here"},
+    {"-u",                          SET_KEY,     "--user"},
+    {"-g",                          SET_KEY,     "--group"},
+    {"-D",                          HAS_NO,      "systemd or a container keeps it running"},
+    {"-p",                          HAS_NO,      "a port is --port, and whoever starts it knows its process"},
+    {"--max-requests-jitter",       NEEDS_NO,    "a fresh worker is ready before the old one goes"},
+    {"--worker-tmp-dir",            NEEDS_NO,    "no worker is watched by a file"},
+    {"--capture-output",            NEEDS_NO,    "what workers print is in the log (--log-worker)"},
+    {"--access-logformat",          HAS_NO,      "there is --log-format"},
+    {"--check-config",              HAS_NO,      "it is -t here"},
+    {"--print-config",              HAS_NO,      "it is -T here"},
+    {"--pythonpath",                HAS_NO,      "it is --env PYTHONPATH=... here"},
+    {"--reload-dir",                NEEDS_NO,    "--reload looks at every module that was imported"},
+    {"--worker-connections",        HAS_NO,      "it is --concurrency here"},
+    {"--limit-concurrency",         HAS_NO,      "it is --concurrency here, and --queue for what waits"},
+    {"--no-server-header",          NEEDS_NO,    "it sends none"},
+    {"--log-config",                HAS_NO,      "there are --log-level and --log-format"},
+    {"--ssl-*",                     HAS_NO,      "TLS ends in a proxy in front of it"},
+    {"--keyfile",                   HAS_NO,      "TLS ends in a proxy in front of it"},
+    {"--certfile",                  HAS_NO,      "TLS ends in a proxy in front of it"},
+    {"--interface",                 NEEDS_NO,    "it is --kind here, and auto is the default"},
+    {"--log-file",                  HAS_NO,      "it is --log-error here"},
+    {"--fd",                        SET_FD,      "--listen"},
+    {"--dev",                       SET_DEV,     NULL},
+    {"--threads",                   SET_KEY,     "--concurrency"},
+    {"--limit-max-requests",        SET_KEY,     "--max-requests"},
+    {"--forwarded-allow-ips",       SET_COMMAS,  "--trusted-proxies"},
 };
+/* clang-format on */
 
 /* One option while it is read: its name, the value in the same argument, the arguments behind it. */
 struct reading {
@@ -233,14 +226,20 @@ static bool set_special(struct reading *r, const struct special *special)
         return set_text(r, &r->loader->file);
     case SET_DEV:
         return set_dev(r);
-    case ACT:
-        return act(r, special->action);
-    case REFUSE:
-        return load_fail(r->loader, "%s", special->means);
-    case REFUSE_TLS:
+    case ACT_CHECK:
+        return act(r, CONF_CHECK);
+    case ACT_DUMP:
+        return act(r, CONF_DUMP);
+    case ACT_VERSION:
+        return act(r, CONF_VERSION);
+    case ACT_HELP:
+        return act(r, CONF_HELP);
+    case HAS_NO:
+    case NEEDS_NO:
         break;
     }
-    return load_fail(r->loader, "leangate has no %s: TLS ends in a proxy in front of it", r->name);
+    return load_fail(r->loader, "leangate %s no %s: %s", special->effect == HAS_NO ? "has" : "needs", r->name,
+                     special->means);
 }
 
 static bool unknown(struct loader *l, const char *name)
