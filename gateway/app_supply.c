@@ -166,6 +166,33 @@ static bool slot_failed(const struct roster *roster)
     return false;
 }
 
+static void retry_soon(struct app *app)
+{
+    timeq_start(timeq_get(UPSTREAM_RETRY_MS), &app->retry, &app->task);
+}
+
+/* A slot could not be given the request. True: go on, with it or with the next one. */
+static bool not_given(struct app *app, struct request *r, struct worker *w, int code)
+{
+    bool shortage = net_is_shortage(code);
+    /* The process lives: the next round connects the slot anew. (A dying one may still listen.) */
+    if (code == EPIPE && proc_resident(w->child.pid) > 0)
+        return true;
+    if (code == EAGAIN || (shortage && worker_serving(w) > 0)) { /* a slot will be free, at the latest */
+        retry_soon(app);
+        return false;
+    }
+    if (shortage) {
+        log_error("%s: no connection to worker %d: %s (id %s)", app->app_conf->name, (int)w->child.pid,
+                  strerror(code), r->id);
+        queue_fail(&app->queue, r, 503, NULL);
+        return true;
+    }
+    log_debug("%s: worker %d cannot be reached: %s", app->app_conf->name, (int)w->child.pid, strerror(code));
+    worker_lost(w);
+    return w->news == 0; /* else the app hears that first: its start has failed, maybe */
+}
+
 /* Gives one request to a slot. False: nothing more can be handed out now. */
 static bool hand_out(struct app *app, struct request *r)
 {
@@ -173,39 +200,20 @@ static bool hand_out(struct app *app, struct request *r)
     struct upstream *up = roster_slot(&app->roster, &w);
     if (up == NULL) {
         if (slot_failed(&app->roster))
-            timeq_start(timeq_get(UPSTREAM_RETRY_MS), &app->retry, &app->task);
+            retry_soon(app);
         return grow(app, r);
     }
-    if (upstream_start(up, r, w->state == WORKER_READY) == 0) {
-        r->worker = w->child.pid;
-        if (w->state != WORKER_READY) {
-            r->cold = true;
-            r->spawned = w->spawned;
-            r->ready = 0; /* r->sent will be that */
-        }
-        w->given++;
-        queue_take(&app->queue, r);
-        return true;
+    if (upstream_start(up, r, w->state == WORKER_READY) == -1)
+        return not_given(app, r, w, errno);
+    r->worker = w->child.pid;
+    if (w->state != WORKER_READY) {
+        r->cold = true;
+        r->spawned = w->spawned;
+        r->ready = 0; /* `sent` will be the time of READY */
     }
-    int code = errno;
-    bool short_of = net_is_shortage(code);
-    if (code == EPIPE && proc_resident(w->child.pid) > 0)
-        return true; /* it lives, and its slot is connected anew: one that dies may still listen */
-    if (code == EAGAIN ||
-        (short_of && worker_serving(w) > 0)) { /* one of its slots will be free, at the latest */
-        timeq_start(timeq_get(UPSTREAM_RETRY_MS), &app->retry, &app->task);
-    } else if (short_of) {
-        log_error("%s: no connection to worker %d: %s (id %s)", app->app_conf->name, (int)w->child.pid,
-                  strerror(code), r->id);
-        queue_fail(&app->queue, r, 503, NULL);
-        return true;
-    } else {
-        log_debug("%s: worker %d cannot be reached: %s", app->app_conf->name, (int)w->child.pid,
-                  strerror(code));
-        worker_lost(w);
-        return w->news == 0; /* else the app hears that first: its start has failed, maybe */
-    }
-    return false;
+    w->given++;
+    queue_take(&app->queue, r);
+    return true;
 }
 
 void app_supply(struct app *app)
