@@ -106,17 +106,16 @@ void tell_failure(const struct worker *w, struct stats *stats, const char *text)
     stats_error(stats, time(NULL), text);
 }
 
-/* How a process has ended, and for what. */
-static enum stats_counter judge(const struct worker *w, char how[HOW_MAX])
+static bool killed_here(const struct worker *w)
+{
+    return w->state == WORKER_KILL && WIFSIGNALED(w->child.status) && WTERMSIG(w->child.status) == SIGKILL;
+}
+
+/* How its process has ended. */
+static void describe_end(const struct worker *w, char how[HOW_MAX])
 {
     int status = w->child.status;
-    bool killed = w->state == WORKER_KILL && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
-    /* one that is DRAINING has refused a request, or is replaced: it may go before it is told to */
-    bool asked = w->state == WORKER_TERM || w->state == WORKER_KILL || w->state == WORKER_DRAINING;
-    /* nobody has taught a server of others what to do at a SIGTERM, and there was no other word for it;
-     * php-cgi exits with what the last script that failed said; but not with a request in its hands */
-    bool obeyed = status == 0 || (w->owner.app->kind == CONF_KIND_FASTCGI &&
-                                  ((WIFEXITED(status) && !w->lost) || WTERMSIG(status) == SIGTERM));
+    bool killed = killed_here(w);
     bool dying = w->lost && !w->hung_up; /* when it was killed here */
     if (w->stop_expired)
         snprintf(how, HOW_MAX, "did not stop within stop_timeout and was killed");
@@ -129,22 +128,36 @@ static enum stats_counter judge(const struct worker *w, char how[HOW_MAX])
     else
         snprintf(how, HOW_MAX, "exited with status %d%s", WEXITSTATUS(status),
                  w->ready == 0 ? " before it was ready" : "");
+}
+
+/* What it has ended for. */
+static enum stats_counter reason_of(const struct worker *w)
+{
+    int status = w->child.status;
+    /* one that is DRAINING has refused a request, or is replaced: it may go before it is told to */
+    bool asked = w->state == WORKER_TERM || w->state == WORKER_KILL || w->state == WORKER_DRAINING;
+    /* A FastCGI program of others cannot be told STOP, only SIGTERM, so dying of that is obedience; and so is
+     * any exit status, for php-cgi exits with that of the last script that failed; but not with a request in
+     * its hands. */
+    bool obeyed = status == 0 || (w->owner.app->kind == CONF_KIND_FASTCGI &&
+                                  ((WIFEXITED(status) && !w->lost) || WTERMSIG(status) == SIGTERM));
+    bool ended = w->why != 0; /* by its owner: then a connection that it has closed is no surprise */
     if (w->stop_expired)
         return STATS_EXIT_STOP_TIMEOUT;
     if (w->failure != NULL)
         return STATS_EXIT_FAILED;
     if (w->start_expired)
         return STATS_EXIT_START_TIMEOUT;
-    bool left = w->why != 0; /* then a connection that it has closed is no surprise */
-    if ((w->lost && !left) || !(killed || (asked && obeyed)))
+    if ((w->lost && !ended) || !(killed_here(w) || (asked && obeyed)))
         return STATS_EXIT_CRASHED;
-    return w->why != 0 ? (enum stats_counter)w->why : STATS_EXIT_BROKEN;
+    return ended ? (enum stats_counter)w->why : STATS_EXIT_BROKEN;
 }
 
 void tell_exit(struct worker *w, struct stats *stats)
 {
     char how[HOW_MAX], text[HOW_MAX + 32];
-    enum stats_counter reason = judge(w, how);
+    enum stats_counter reason = reason_of(w);
+    describe_end(w, how);
     bool failed = w->failure != NULL || w->start_expired; /* which was told already */
     bool unasked = reason == STATS_EXIT_CRASHED || reason == STATS_EXIT_STOP_TIMEOUT;
     if (w->memory_most > stats->memory_most)
