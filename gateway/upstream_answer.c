@@ -67,7 +67,7 @@ static size_t take_head(struct upstream *up, const char *data, size_t len)
         r->sent = timeq_clock();
     if (!buf_put(&up->head, data, len < room ? len : room)) {
         refuse_head(up, "no memory for its head");
-        upstream_shrink(up, &up->head);
+        upstream_empty(up, &up->head);
         return len;
     }
     if (len < room && !ends_head(&up->head, had))
@@ -79,8 +79,8 @@ static size_t take_head(struct upstream *up, const char *data, size_t len)
         refuse_head(up, "its head is larger than response_memory");
     else if (!pass_head(up, &reply, &fields))
         upstream_orphan(up);
-    upstream_shrink(up, &up->head);
-    upstream_shrink(up, &fields);
+    upstream_empty(up, &up->head);
+    upstream_empty(up, &fields);
     return parsed == HTTP_DONE ? reply.size - had : len;
 }
 

@@ -74,7 +74,7 @@ void upstream_watch_clock(struct upstream *up)
     timeq_start(timeq_get(ms), &up->deadline, &up->task);
 }
 
-void upstream_shrink(const struct upstream *up, struct buf *b)
+void upstream_empty(const struct upstream *up, struct buf *b)
 {
     b->len = 0;
     if (b->cap > KEEP_CAPACITY || buf_allocated() >= (uint64_t)up->owner.conf->buffers)
@@ -94,8 +94,8 @@ void upstream_settle(struct upstream *up, enum upstream_state next, enum upstrea
     up->state = next;
     up->paused = false;
     up->sent = 0;
-    upstream_shrink(up, &up->send);
-    upstream_shrink(up, &up->head);
+    upstream_empty(up, &up->send);
+    upstream_empty(up, &up->head);
     timeq_stop(&up->deadline);
     upstream_update(up);
     if (next == UPSTREAM_CLOSED && up->fd != -1) {

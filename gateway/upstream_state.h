@@ -121,7 +121,7 @@ void upstream_watch_clock(struct upstream *up);
 bool upstream_will_be_slow(const struct upstream *up);
 
 /* Empties a buffer; a large one, and any while memory is short, is given back. */
-void upstream_shrink(const struct upstream *up, struct buf *b);
+void upstream_empty(const struct upstream *up, struct buf *b);
 
 /* Has the owner look at a result. */
 void upstream_tell(struct upstream *up, enum upstream_result result);
