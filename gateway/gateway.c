@@ -141,7 +141,7 @@ static enum gateway_exit build(struct gateway *g, struct conf *conf, const struc
         return GATEWAY_INTERNAL;
     gateway_loop_watch(g);
     ev_set_syserr_cb(on_trouble); /* what only the start needs it has */
-    return GATEWAY_DRAINED;
+    return GATEWAY_OK;
 }
 
 static void destroy(struct gateway *g)
@@ -192,7 +192,7 @@ static enum gateway_exit bind_all(struct gateway *g)
             return GATEWAY_CANNOT_START;
         }
     inherit_forget();
-    return GATEWAY_DRAINED;
+    return GATEWAY_OK;
 }
 
 enum gateway_exit gateway_check(struct conf *conf)
@@ -200,11 +200,11 @@ enum gateway_exit gateway_check(struct conf *conf)
     struct gateway g;
     enum gateway_exit status = build(&g, conf, NULL);
     conf_unref(conf);
-    if (status == GATEWAY_DRAINED && !privileges_drop(g.pool.conf))
+    if (status == GATEWAY_OK && !privileges_drop(g.pool.conf))
         status = GATEWAY_CANNOT_START;
-    if (status == GATEWAY_DRAINED)
-        status = gateway_apps_check(&g, true) ? GATEWAY_DRAINED : GATEWAY_APP_BROKEN;
-    if (status == GATEWAY_DRAINED) {
+    if (status == GATEWAY_OK)
+        status = gateway_apps_check(&g, true) ? GATEWAY_OK : GATEWAY_APP_BROKEN;
+    if (status == GATEWAY_OK) {
         banner_warn(g.pool.conf);
         log_info("%s: ok", g.pool.conf->file[0] != '\0' ? g.pool.conf->file : g.pool.conf->apps[0].name);
     }
@@ -235,21 +235,21 @@ enum gateway_exit gateway_run(struct conf *conf, const struct conf_input *input)
     struct gateway g;
     enum gateway_exit status = build(&g, conf, input);
     conf_unref(conf);
-    if (status == GATEWAY_DRAINED)
+    if (status == GATEWAY_OK)
         notify_open();
-    if (status == GATEWAY_DRAINED && !privileges_take_group(g.pool.conf))
+    if (status == GATEWAY_OK && !privileges_take_group(g.pool.conf))
         status = GATEWAY_CANNOT_START;
-    if (status == GATEWAY_DRAINED)
+    if (status == GATEWAY_OK)
         status = bind_all(&g);
-    if (status == GATEWAY_DRAINED && !privileges_drop(g.pool.conf))
+    if (status == GATEWAY_OK && !privileges_drop(g.pool.conf))
         status = GATEWAY_CANNOT_START;
-    if (status == GATEWAY_DRAINED) {
+    if (status == GATEWAY_OK) {
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* no core, no ptrace: requests of all apps pass through here */
         if (!gateway_apps_check(&g, false))
             status = GATEWAY_APP_BROKEN;
     }
-    if (status == GATEWAY_DRAINED && g.signal_count == 0)
+    if (status == GATEWAY_OK && g.signal_count == 0)
         serve(&g);
     destroy(&g);
     prctl(PR_SET_DUMPABLE, 1, 0, 0, 0); /* a leak checker at exit needs it */

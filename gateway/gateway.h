@@ -6,7 +6,7 @@
 
 /* Exit codes; part of the interface. */
 enum gateway_exit {
-    GATEWAY_DRAINED = 0,
+    GATEWAY_OK = 0,
     GATEWAY_INTERNAL = 1,
     GATEWAY_USAGE = 2,
     GATEWAY_CANNOT_START = 3,

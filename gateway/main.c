@@ -17,13 +17,13 @@ static enum gateway_exit act(enum conf_action action, struct conf *conf, const s
     switch (action) {
     case CONF_VERSION:
         puts("leangate " LEANGATE_VERSION);
-        return GATEWAY_DRAINED;
+        return GATEWAY_OK;
     case CONF_HELP:
         conf_help(stdout);
-        return GATEWAY_DRAINED;
+        return GATEWAY_OK;
     case CONF_DUMP: /* written by conf_load */
         conf_unref(conf);
-        return GATEWAY_DRAINED;
+        return GATEWAY_OK;
     case CONF_PROFILE:
         return profile_run(conf);
     case CONF_CHECK:
@@ -68,7 +68,7 @@ int main(int argc, char **argv)
     else
         status = act(action, conf, &input);
     free(cwd);
-    if (fflush(stdout) != 0 && status == GATEWAY_DRAINED)
+    if (fflush(stdout) != 0 && status == GATEWAY_OK)
         status = GATEWAY_INTERNAL;
     return (int)status;
 }

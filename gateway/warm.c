@@ -41,7 +41,7 @@ enum gateway_exit warm_run(struct conf *conf)
     conf_ref(conf);
     enum gateway_exit status = gateway_check(conf);
     char *library = library_find();
-    for (uint32_t i = 0; status == GATEWAY_DRAINED && library != NULL && i < conf->app_count; i++)
+    for (uint32_t i = 0; status == GATEWAY_OK && library != NULL && i < conf->app_count; i++)
         if (!left_all(conf, &conf->apps[i], library))
             status = GATEWAY_CANNOT_START;
     free(library);
