@@ -182,7 +182,7 @@ bool app_over(const struct app *app)
            (app->remote == NULL || !remote_busy(app->remote));
 }
 
-void app_warm(struct app *app)
+void app_start_early(struct app *app)
 {
     app->wanted = app->remote == NULL;
     if (app->remote != NULL)

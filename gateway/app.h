@@ -33,7 +33,7 @@ void app_retire(struct app *app);
 bool app_over(const struct app *app);
 
 /* Starts a worker although nobody waits (start = eager or check). */
-void app_warm(struct app *app);
+void app_start_early(struct app *app);
 
 /* With shared->stopping set: stops the workers, those that are free at once, the others when they are done;
  * all of them at once when `now`. */

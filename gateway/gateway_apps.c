@@ -10,7 +10,7 @@ void gateway_apps_start(struct gateway *g)
         if (pool->apps[i] == NULL)
             pool->apps[i] = app_new(pool->app_shared, pool->conf, &pool->conf->apps[i], NULL);
         if (pool->apps[i] != NULL)
-            app_warm(pool->apps[i]);
+            app_start_early(pool->apps[i]);
     }
 }
 
@@ -43,7 +43,7 @@ static bool check_app(struct gateway *g, uint32_t index)
     if (app == NULL)
         return false;
     app->checking = true;
-    app_warm(app);
+    app_start_early(app);
     while (!app->checked && g->signal_count == 0) {
         gateway_work(g);
         if (!app->checked)
