@@ -134,11 +134,13 @@ static void own(struct draft *draft, const char *key)
     draft->lines[table_app_index(table_find(TABLE_APP, key))] = 1;
 }
 
-/* `profile -c FILE NAME` is about an app of that file; notes which. */
-static bool is_profiled(struct loader *l)
+/* `profile -c FILE NAME` is about an app of that file; notes which. False: it is about none. */
+static bool take_profiled(struct loader *l)
 {
+    if (l->action != CONF_PROFILE)
+        return false;
     for (const struct draft *draft = l->drafts; draft != NULL; draft = draft->next)
-        if (l->action == CONF_PROFILE && strcmp(draft->app.name, l->app) == 0)
+        if (strcmp(draft->app.name, l->app) == 0)
             l->conf->profiled_app = draft->app.name;
     return l->conf->profiled_app != NULL;
 }
@@ -154,7 +156,7 @@ bool argument_app(struct loader *l)
 {
     char name[APP_NAME_MAX];
     struct conf_app app;
-    if (l->app == NULL || is_profiled(l))
+    if (l->app == NULL || take_profiled(l))
         return true;
     if (is_misspelt(l))
         return load_fail(l, "there is no [app:%s]; one that there is: %s", l->app, l->drafts->app.name);

@@ -273,7 +273,7 @@ static bool option(struct reading *r, const char *arg)
 }
 
 /* Words that stand before APP and say what to do with it. An app of that name is written profile:app. */
-static bool is_word(struct loader *l, const char *arg)
+static bool take_word(struct loader *l, const char *arg)
 {
     static const struct {
         const char *word;
@@ -294,7 +294,7 @@ static bool positional(struct loader *l, const char *arg)
 {
     if (*arg == '\0') /* an unset variable in quotes; as a path it would be the current directory */
         return load_fail(l, "\"\" is not an app (leangate . serves this directory)");
-    if (l->app == NULL && is_word(l, arg))
+    if (l->app == NULL && take_word(l, arg))
         return true;
     if (l->action == CONF_PROFILE && arg[0] == '/' && (l->app != NULL || l->file != NULL)) {
         const char *kept = arena_copy(l->arena, arg, strlen(arg));
