@@ -52,28 +52,25 @@ static bool scaled(const char *text, const struct unit *units, size_t count, int
     size_t digits = leading_number(text, 10, &number);
     if (digits == 0)
         return false;
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(text + digits, units[i].name) == 0)
-            return !__builtin_mul_overflow(number, units[i].factor, value);
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(text + digits, units[i].name) != 0)
+            continue;
+        if (number > INT64_MAX / units[i].factor)
+            return false;
+        *value = number * units[i].factor;
+        return true;
+    }
     return false;
 }
 
 bool units_time(const char *text, int64_t *ms)
 {
-    int64_t value;
-    bool good = scaled(text, time_units, COUNT(time_units), &value);
-    if (good)
-        *ms = value;
-    return good;
+    return scaled(text, time_units, COUNT(time_units), ms);
 }
 
 bool units_size(const char *text, int64_t *bytes)
 {
-    int64_t value;
-    bool good = scaled(text, size_units, COUNT(size_units), &value);
-    if (good)
-        *bytes = value;
-    return good;
+    return scaled(text, size_units, COUNT(size_units), bytes);
 }
 
 static bool whole_number(const char *text, int base, int64_t *value)
