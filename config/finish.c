@@ -102,10 +102,7 @@ static bool complete_section(struct loader *l, enum table_section section, struc
         const struct table_row *row = &table_rows[i];
         if (row->section != section || row->type != TABLE_LIST || (row->flags & TABLE_EMPTY) != 0)
             continue;
-        void *base = draft != NULL          ? (void *)&draft->app
-                     : section == TABLE_APP ? (void *)&l->defaults
-                                            : l->conf;
-        const struct conf_list *list = value_field(base, row);
+        const struct conf_list *list = value_find(l, draft, row);
         if (list->count == 0) {
             struct place place = draft != NULL ? load_draft_place(l, draft, row) : l->places[i];
             return load_fail_at(l, &place, draft, row, "needs a value (try %s)", row->standard);

@@ -100,6 +100,8 @@ bool value_append(struct loader *l, struct conf_list *list, const char *item);
 /* A row's field inside `base`, which is the struct that offset counts in, and its size. */
 void *value_field(void *base, const struct table_row *row);
 size_t value_size(const struct table_row *row);
+/* A row's field in a draft; without one in [app] or in the configuration, as its section is. */
+void *value_find(struct loader *l, struct draft *draft, const struct table_row *row);
 /* A scalar as it would be written. The text is in `room` or in the field. */
 const char *value_text(const void *base, const struct table_row *row, char room[TABLE_NAME]);
 

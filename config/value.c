@@ -21,12 +21,16 @@ void *value_field(void *base, const struct table_row *row)
     return (char *)base + row->offset;
 }
 
+void *value_find(struct loader *l, struct draft *draft, const struct table_row *row)
+{
+    if (draft != NULL)
+        return value_field(&draft->app, row);
+    return row->section == TABLE_APP ? value_field(&l->defaults, row) : value_field(l->conf, row);
+}
+
 static void *target_field(const struct target *t)
 {
-    if (t->draft != NULL)
-        return value_field(&t->draft->app, t->row);
-    return t->row->section == TABLE_APP ? value_field(&t->loader->defaults, t->row)
-                                        : value_field(t->loader->conf, t->row);
+    return value_find(t->loader, t->draft, t->row);
 }
 
 size_t value_size(const struct table_row *row)
