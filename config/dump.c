@@ -1,7 +1,6 @@
 /* dump.c - -T: the effective configuration as a file that can be loaded again, with who set each value. */
 #include "load.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "reader.h"
@@ -12,16 +11,10 @@
 /* Where a value comes from, as a comment. */
 static void print_source(FILE *out, const struct place *place)
 {
-    switch (place->layer) {
-    case LAYER_FILE:
+    if (place->layer == LAYER_FILE)
         (void)fprintf(out, "; %s:%u\n", place->name, place->line);
-        break;
-    case LAYER_DEFAULT:
-    case LAYER_VARIABLE:
-    case LAYER_FLAG:
+    else
         (void)fprintf(out, "; %s\n", place->name);
-        break;
-    }
 }
 
 /* Whether a file could hold the value: flags and variables hold more than a line does. `before`: what stands

@@ -100,10 +100,13 @@ static bool on_section(void *arg, uint32_t line, const char *name)
 
 /* ---- keys ---- */
 
-static const char *label(struct source *s, char room[APP_NAME_MAX + 8])
+/* "[app:hello] "; "" before the first section. */
+static const char *label(const struct source *s, char room[APP_NAME_MAX + 8])
 {
-    (void)snprintf(room, APP_NAME_MAX + 8, "%s%s%s", table_section_name(s->section),
-                   s->draft != NULL ? ":" : "", s->draft != NULL ? s->draft->app.name : "");
+    room[0] = '\0';
+    if (s->section != TABLE_SECTIONS)
+        (void)snprintf(room, APP_NAME_MAX + 8, "[%s%s%s] ", table_section_name(s->section),
+                       s->draft != NULL ? ":" : "", s->draft != NULL ? s->draft->app.name : "");
     return room;
 }
 
@@ -113,21 +116,21 @@ static bool unknown_key(struct source *s, const char *key)
     (void)label(s, section);
     struct suggest suggest;
     suggest_init(&suggest, key);
-    const struct table_row *elsewhere = NULL, *other = NULL; /* no key is in more than two sections */
+    const struct table_row *elsewhere[2]; /* no key is in more sections */
+    size_t n = 0;
     for (size_t i = 0; i < table_count; i++)
         if (table_rows[i].section == s->section)
             (void)suggest_offer(&suggest, table_rows[i].key);
-        else if (strcmp(table_rows[i].key, key) == 0)
-            *(elsewhere == NULL ? &elsewhere : &other) = &table_rows[i];
-    if (elsewhere != NULL) {
-        return load_fail_at(s->loader, &s->place, NULL, NULL,
-                            "[%s] unknown key \"%s\", it belongs to [%s%s%s]", section, key,
-                            table_section_name(elsewhere->section), other != NULL ? "] or [" : "",
-                            other != NULL ? table_section_name(other->section) : "");
+        else if (n < 2 && strcmp(table_rows[i].key, key) == 0)
+            elsewhere[n++] = &table_rows[i];
+    if (n > 0) {
+        return load_fail_at(s->loader, &s->place, NULL, NULL, "%sunknown key \"%s\", it belongs to [%s%s%s]",
+                            section, key, table_section_name(elsewhere[0]->section), n > 1 ? "] or [" : "",
+                            n > 1 ? table_section_name(elsewhere[1]->section) : "");
     }
     if (suggest.best == NULL)
-        return load_fail_at(s->loader, &s->place, NULL, NULL, "[%s] unknown key \"%s\"", section, key);
-    return load_fail_at(s->loader, &s->place, NULL, NULL, "[%s] unknown key \"%s\", did you mean \"%s\"?",
+        return load_fail_at(s->loader, &s->place, NULL, NULL, "%sunknown key \"%s\"", section, key);
+    return load_fail_at(s->loader, &s->place, NULL, NULL, "%sunknown key \"%s\", did you mean \"%s\"?",
                         section, key, suggest.best);
 }
 
@@ -165,12 +168,10 @@ static bool on_key(void *arg, uint32_t line, const char *key, const char *value,
 static void on_wrong(void *arg, uint32_t line, const char *key, const char *what)
 {
     struct source *s = arg;
-    char section[APP_NAME_MAX + 8] = "";
+    char section[APP_NAME_MAX + 8];
     s->place.line = line;
-    bool named = s->section != TABLE_SECTIONS;
-    (void)load_fail_at(s->loader, &s->place, NULL, NULL, "%s%s%s%s%s%s", named ? "[" : "",
-                       named ? label(s, section) : "", named ? "] " : "", key, *key != '\0' ? ": " : "",
-                       what);
+    (void)load_fail_at(s->loader, &s->place, NULL, NULL, "%s%s%s%s", label(s, section), key,
+                       *key != '\0' ? ": " : "", what);
 }
 
 static bool read_source(struct source *s, FILE *file)
