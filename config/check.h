@@ -33,7 +33,6 @@ check_function check_domain;        /* a host name, *.example.com; lower case */
 check_function check_path;          /* /prefix, without a slash at its end */
 check_function check_root_path;     /* the same, and "" */
 check_function check_module;        /* module:attribute, module, file.py:attribute */
-check_function check_directory;     /* absolute */
 check_function check_python;       /* as written; typed: absolute where it is a path or a directory in base */
 check_function check_env;          /* NAME=value */
 check_function check_static;       /* "/prefix directory", the directory like check_in_directory's */
@@ -49,7 +48,7 @@ check_function check_preload;         /* a module */
  * unix:/path. */
 const char *check_wrong(struct check *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 const char *check_keep(struct check *c, const char *text);
-const char *check_keep_absolute(struct check *c, const char *path);
+check_function check_keep_absolute;
 check_function check_unix;
 bool check_has_control(const char *text);
 

@@ -104,11 +104,6 @@ const char *check_module(struct check *c, const char *text)
     return check_keep(c, text);
 }
 
-const char *check_directory(struct check *c, const char *text)
-{
-    return check_keep_absolute(c, text);
-}
-
 const char *check_python(struct check *c, const char *text)
 {
     if (check_has_control(text))

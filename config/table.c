@@ -137,7 +137,7 @@ const struct table_row table_rows[] = {
      "fastcgi: started on demand, listening socket on fd 0"},
     {APP(script_filename), TABLE_TEXT, APP_AT(script_filename), "", 0, 0, NULL, check_script_filename,
      TABLE_EMPTY, "fastcgi: SCRIPT_FILENAME, like /srv/www$path"},
-    {APP(directory), TABLE_TEXT, APP_AT(directory), ".", 0, 0, NULL, check_directory, 0,
+    {APP(directory), TABLE_TEXT, APP_AT(directory), ".", 0, 0, NULL, check_keep_absolute, 0,
      "working directory, first on sys.path"},
     {APP(python), TABLE_TEXT, APP_AT(python), "auto", 0, 0, NULL, check_python, 0,
      "interpreter or venv; auto: .venv, venv, python3"},
