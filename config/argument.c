@@ -5,8 +5,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define APP_NAME_MAX 64
-
 /* Where the part of APP begins that names it: "mysite.wsgi:application" is "wsgi", "src/shop app.py" is
  * "shop app", a directory by its last segment; *len is its length. */
 static const char *name_part(const struct conf_app *app, size_t *len)

@@ -14,8 +14,6 @@
 #define HOST_MAX 253 /* RFC 1035 2.3.4, without the final dot */
 #define USER_MAX 32
 #define UNIX_MAX 107 /* sun_path without its NUL */
-#define NAME_SET "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_"
-#define DIGITS   "0123456789"
 
 const char *check_wrong(struct check *c, const char *format, ...)
 {
@@ -26,16 +24,19 @@ const char *check_wrong(struct check *c, const char *format, ...)
     return NULL;
 }
 
+const char *check_kept(struct check *c, const char *copy)
+{
+    return copy != NULL ? copy : check_wrong(c, "out of memory");
+}
+
 const char *check_keep(struct check *c, const char *text)
 {
-    const char *copy = arena_copy(c->arena, text, strlen(text));
-    return copy != NULL ? copy : check_wrong(c, "out of memory");
+    return check_kept(c, arena_copy(c->arena, text, strlen(text)));
 }
 
 const char *check_keep_absolute(struct check *c, const char *path)
 {
-    const char *absolute = check_absolute(c->arena, c->base, path);
-    return absolute != NULL ? absolute : check_wrong(c, "out of memory");
+    return check_kept(c, check_absolute(c->arena, c->base, path));
 }
 
 static bool only(const char *text, const char *set)
@@ -46,7 +47,7 @@ static bool only(const char *text, const char *set)
 bool check_has_control(const char *text)
 {
     for (; *text != '\0'; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+        if (check_is_control(*text))
             return true;
     return false;
 }
@@ -93,13 +94,13 @@ bool check_is_port(const char *text)
 
 bool check_is_host(const char *host, size_t len)
 {
-    return len > 0 && len <= HOST_MAX && strspn(host, NAME_SET DIGITS ".-") >= len;
+    return len > 0 && len <= HOST_MAX && strspn(host, CHECK_LETTERS CHECK_DIGITS ".-") >= len;
 }
 
 bool check_is_v6(const char *host, size_t len)
 {
     return len >= 4 && host[0] == '[' && host[len - 1] == ']' &&
-           strspn(host + 1, DIGITS "abcdefABCDEF:.") == len - 2 && memchr(host, ':', len) != NULL;
+           strspn(host + 1, CHECK_DIGITS "abcdefABCDEF:.") == len - 2 && memchr(host, ':', len) != NULL;
 }
 
 /* No resolver: it would cost more memory than the gateway. */
@@ -127,8 +128,7 @@ const char *check_unix(struct check *c, const char *text)
         return NULL;
     if (strlen(absolute) > UNIX_MAX)
         return check_wrong(c, "\"%s\" is longer than the %d bytes of a socket's path", text, UNIX_MAX);
-    const char *whole = arena_join(c->arena, "unix:", absolute, "");
-    return whole != NULL ? whole : check_wrong(c, "out of memory");
+    return check_kept(c, arena_join(c->arena, "unix:", absolute, ""));
 }
 
 /* 0 to 2 are the gateway's own. */
@@ -189,7 +189,7 @@ bool check_is_loopback(const char *listen)
 
 const char *check_user(struct check *c, const char *text)
 {
-    if (strlen(text) > USER_MAX || !only(text, NAME_SET DIGITS ".-") || text[0] == '-')
+    if (strlen(text) > USER_MAX || !only(text, CHECK_LETTERS CHECK_DIGITS ".-") || text[0] == '-')
         return check_wrong(c, "\"%s\" is not a name or a number", text);
     return check_keep(c, text);
 }
@@ -253,7 +253,7 @@ const char *check_request_id(struct check *c, const char *text)
     if (strcmp(text, "off") == 0)
         return "";
     /* No underscore, though a token may have one: a header with it is dropped on its way to the app. */
-    if (strlen(text) > 64 || text[strcspn(text, "_")] != '\0' || !only(text, NAME_SET DIGITS "-"))
+    if (strlen(text) > 64 || text[strcspn(text, "_")] != '\0' || !only(text, CHECK_LETTERS CHECK_DIGITS "-"))
         return check_wrong(c, "\"%s\" is not a header name of letters, digits and \"-\", or off", text);
     return check_keep(c, text);
 }

@@ -50,7 +50,17 @@ const char *check_wrong(struct check *c, const char *format, ...) __attribute__(
 const char *check_keep(struct check *c, const char *text);
 check_function check_keep_absolute;
 check_function check_unix;
+const char *check_kept(struct check *c, const char *copy); /* NULL: there was no memory for it */
 bool check_has_control(const char *text);
+
+static inline bool check_is_control(char c)
+{
+    return (unsigned char)c < 0x20 || c == 0x7f;
+}
+
+/* What names are made of. */
+#define CHECK_LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_"
+#define CHECK_DIGITS  "0123456789"
 
 /* Whether the text may be a host's name or IPv4 address; an IPv6 address in its brackets. */
 bool check_is_host(const char *host, size_t len);

@@ -4,8 +4,6 @@
 
 #include "check.h"
 
-#define NAME_SET      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_"
-#define DIGITS        "0123456789"
 #define FILE_NAME_MAX 255
 #define WORDS_MAX     32 /* of a command */
 
@@ -52,8 +50,7 @@ static const char *url_prefix(struct check *c, const char *text, const char *roo
     size_t len = strlen(text);
     if (len == 1)
         return root;
-    const char *copy = arena_copy(c->arena, text, text[len - 1] == '/' ? len - 1 : len);
-    return copy != NULL ? copy : check_wrong(c, "out of memory");
+    return check_kept(c, arena_copy(c->arena, text, text[len - 1] == '/' ? len - 1 : len));
 }
 
 const char *check_path(struct check *c, const char *text)
@@ -77,7 +74,7 @@ static bool is_dotted(const char *text, size_t len)
     bool start = true;
     for (size_t i = 0; i < len; i++) {
         unsigned char ch = (unsigned char)text[i];
-        bool letter = ch >= 0x80 || strchr(NAME_SET, ch) != NULL;
+        bool letter = ch >= 0x80 || strchr(CHECK_LETTERS, ch) != NULL;
         bool digit = ch >= '0' && ch <= '9';
         if (!(letter || (digit && !start) || (ch == '.' && !start)))
             return false;
@@ -119,7 +116,7 @@ const char *check_python(struct check *c, const char *text)
 
 bool check_variable_name(const char *name, size_t len)
 {
-    return len > 0 && strspn(name, NAME_SET DIGITS) >= len && (name[0] < '0' || name[0] > '9');
+    return len > 0 && strspn(name, CHECK_LETTERS CHECK_DIGITS) >= len && (name[0] < '0' || name[0] > '9');
 }
 
 const char *check_env(struct check *c, const char *text)
@@ -152,8 +149,7 @@ const char *check_static(struct check *c, const char *text)
     if (check_has_control(directory))
         return check_wrong(c, "\"%s\": the directory is not a path", prefix);
     directory = c->typed ? check_keep_absolute(c, directory) : directory;
-    const char *both = directory != NULL ? arena_join(c->arena, prefix, " ", directory) : NULL;
-    return both != NULL ? both : check_wrong(c, "out of memory");
+    return check_kept(c, directory != NULL ? arena_join(c->arena, prefix, " ", directory) : NULL);
 }
 
 /* ---- kinds ---- */
@@ -169,7 +165,7 @@ const char *check_index(struct check *c, const char *text)
 const char *check_extension(struct check *c, const char *text)
 {
     const char *name = text + (text[0] == '.' ? 1 : 0);
-    if (*name == '\0' || strlen(name) > 16 || name[strspn(name, NAME_SET DIGITS "-")] != '\0')
+    if (*name == '\0' || strlen(name) > 16 || name[strspn(name, CHECK_LETTERS CHECK_DIGITS "-")] != '\0')
         return check_wrong(c, "\"%s\" is not an extension (.py)", text);
     return *text == '.' ? check_keep(c, text) : check_wrong(c, "\"%s\" has no dot (try .%s)", text, text);
 }

@@ -28,7 +28,7 @@ static bool fits(const struct table_row *row, const char *value, size_t before)
     if (len > 0 && (value[0] == ' ' || value[len - 1] == ' ' || strstr(value, " ;") != NULL))
         return false;
     for (size_t i = 0; i < len; i++)
-        if ((unsigned char)value[i] < 0x20 || value[i] == 0x7f || (word && value[i] == ' '))
+        if (check_is_control(value[i]) || (word && value[i] == ' '))
             return false;
     return true;
 }
@@ -38,7 +38,7 @@ static void print_misfit(FILE *out, const char *key, const char *value)
 {
     (void)fprintf(out, "; %s = ", key);
     for (; *value != '\0'; value++)
-        (void)fputc((unsigned char)*value < 0x20 || *value == 0x7f ? '?' : *value, out);
+        (void)fputc(check_is_control(*value) ? '?' : *value, out);
     (void)fprintf(out, "  ; cannot stand in a file\n");
 }
 

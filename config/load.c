@@ -26,7 +26,7 @@ __attribute__((format(printf, 2, 3))) static void add(struct conf_error *error, 
 static void one_line(char *text)
 {
     for (; *text != '\0'; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+        if (check_is_control(*text))
             *text = '?';
 }
 

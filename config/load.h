@@ -15,6 +15,8 @@
 #include "config.h"
 #include "table.h"
 
+#define APP_NAME_MAX 64
+
 enum layer { LAYER_DEFAULT, LAYER_FILE, LAYER_VARIABLE, LAYER_FLAG };
 
 /* Where a value stands. Strings live as long as the loader. */

@@ -9,7 +9,6 @@
 #include "reader.h"
 #include "suggest.h"
 
-#define APP_NAME_MAX  64
 #define INCLUDE_DEPTH 8
 #define FILES_MAX     10000 /* all files together: globs that include each other */
 
@@ -32,8 +31,7 @@ static bool include(struct source *parent, struct loader *l, const struct place 
 
 static bool is_app_name(const char *name, size_t len)
 {
-    static const char set[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
-    return len > 0 && len <= APP_NAME_MAX && strspn(name, set) >= len;
+    return len > 0 && len <= APP_NAME_MAX && strspn(name, CHECK_LETTERS CHECK_DIGITS "-.") >= len;
 }
 
 struct draft *sections_draft(struct loader *l, const struct place *place, const char *name, size_t len)
