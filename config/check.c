@@ -1,7 +1,6 @@
 /* check.c - the shapes of values, see check.h. */
 #include "check.h"
 
-#include <arpa/inet.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -11,7 +10,7 @@
 #include "network.h"
 #include "units.h"
 
-#define HOST_MAX 253 /* RFC 1035 2.3.4, without the final dot */
+#define HOST_MAX 253 /* RFC 1035 2.3.4: as text the 255 octets on the wire are 253, without the final dot */
 #define USER_MAX 32
 #define UNIX_MAX 107 /* sun_path without its NUL */
 
@@ -103,19 +102,23 @@ bool check_is_v6(const char *host, size_t len)
            strspn(host + 1, CHECK_DIGITS "abcdefABCDEF:.") == len - 2 && memchr(host, ':', len) != NULL;
 }
 
+static bool is_localhost(const char *host, size_t len)
+{
+    return len == strlen("localhost") && memcmp(host, "localhost", len) == 0;
+}
+
+/* False: it is a name. */
+static bool parse_host(const char *host, size_t len, struct network *address)
+{
+    bool v6 = check_is_v6(host, len);
+    return network_address(host + (v6 ? 1 : 0), len - (v6 ? 2 : 0), address);
+}
+
 /* No resolver: it would cost more memory than the gateway. */
 bool check_is_numeric(const char *host, size_t len)
 {
-    char text[INET6_ADDRSTRLEN];
-    unsigned char address[sizeof(struct in6_addr)];
-    bool v6 = check_is_v6(host, len);
-    host += v6 ? 1 : 0;
-    len -= v6 ? 2 : 0;
-    if (len >= sizeof(text))
-        return false;
-    memcpy(text, host, len);
-    text[len] = '\0';
-    return strcmp(text, "localhost") == 0 || inet_pton(v6 ? AF_INET6 : AF_INET, text, address) == 1;
+    struct network address;
+    return is_localhost(host, len) || parse_host(host, len, &address);
 }
 
 const char *check_unix(struct check *c, const char *text)
@@ -184,7 +187,15 @@ const char *check_status_listen(struct check *c, const char *text)
 
 bool check_is_loopback(const char *listen)
 {
-    return starts_with(listen, "127.") || starts_with(listen, "localhost:") || starts_with(listen, "[::1]:");
+    static const uint8_t v6[16] = {[15] = 1};
+    struct network address;
+    const char *colon = strrchr(listen, ':');
+    size_t len = colon != NULL ? (size_t)(colon - listen) : 0;
+    if (is_localhost(listen, len))
+        return true;
+    if (!parse_host(listen, len, &address))
+        return false;
+    return address.width == 32 ? address.bytes[0] == 127 : memcmp(address.bytes, v6, sizeof(v6)) == 0;
 }
 
 const char *check_user(struct check *c, const char *text)

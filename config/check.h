@@ -73,7 +73,8 @@ bool check_variable_name(const char *name, size_t len);
 /* Whether the first `len` bytes of a module name a file.py. */
 bool check_is_script(const char *module, size_t len);
 
-/* Whether a listen value is TCP on a loopback address; whether text is a port. */
+/* Whether a listen value is TCP on a loopback address, so that only this machine reaches it; whether text is
+ * a port. */
 bool check_is_loopback(const char *listen);
 bool check_is_port(const char *text);
 

@@ -8,9 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "check.h"
 #include "listener.h"
 #include "log.h"
-#include "net.h"
 #include "units.h"
 #include "version.h"
 
@@ -69,7 +69,7 @@ static void give_hints(const struct conf *conf)
     const char *port = NULL; /* with its colon */
     for (uint32_t i = 0; i < conf->listen.count; i++) {
         const char *spec = conf->listen.items[i];
-        bool is_unix = strncmp(spec, "unix:", 5) == 0, inside = net_is_loopback(spec);
+        bool is_unix = strncmp(spec, "unix:", 5) == 0, inside = check_is_loopback(spec);
         unix_socket = unix_socket || is_unix;
         outside = outside || (!is_unix && !inside);
         port = inside ? strrchr(spec, ':') : port;
@@ -79,7 +79,7 @@ static void give_hints(const struct conf *conf)
     if (outside && debug)
         log_warning("debug is on and not only this machine can connect: everybody gets to see tracebacks");
     if (conf->status_listen[0] != '\0' && strncmp(conf->status_listen, "unix:", 5) != 0 &&
-        !net_is_loopback(conf->status_listen))
+        !check_is_loopback(conf->status_listen))
         log_warning("the status listener is open to other machines: it shows routes, errors and output");
     if (!outside && !unix_socket && port != NULL && in_container())
         log_warning("inside a container 127.0.0.1 is reached by nobody else: try --bind %s", port);

@@ -1,5 +1,5 @@
-/* net.c - see net.h. Addresses are numeric ("localhost" and "*" are the exceptions): a resolver would cost
- * the gateway more memory than everything else in it. */
+/* net.c - see net.h. Addresses are numeric ("localhost" is the exception): a resolver would cost the gateway
+ * more memory than everything else in it. */
 #include "net.h"
 
 #include <arpa/inet.h>
@@ -46,9 +46,7 @@ static bool tcp_address(const char *spec, struct net_address *a, bool *dual)
     *dual = false;
     if (!split(spec, host, &port))
         return false;
-    const char *name = strcmp(host, "localhost") == 0 ? "127.0.0.1"
-                       : strcmp(host, "*") == 0       ? "0.0.0.0"
-                                                      : host;
+    const char *name = strcmp(host, "localhost") == 0 ? "127.0.0.1" : host;
     if (*name == '\0' || inet_pton(AF_INET6, name, &a->to.v6.sin6_addr) == 1) {
         *dual = *name == '\0';
         a->to.v6.sin6_family = AF_INET6;
@@ -225,17 +223,6 @@ void net_url(int fd, char url[NET_URL_MAX])
     net_own_address(fd, address, port);
     bool v6 = strchr(address, ':') != NULL;
     snprintf(url, NET_URL_MAX, "http://%s%s%s:%s", v6 ? "[" : "", address, v6 ? "]" : "", port);
-}
-
-bool net_is_loopback(const char *spec)
-{
-    struct net_address a;
-    bool dual;
-    if (strncmp(spec, "unix:", 5) == 0 || !tcp_address(spec, &a, &dual) || dual)
-        return false;
-    if (a.to.any.sa_family == AF_INET)
-        return (ntohl(a.to.v4.sin_addr.s_addr) >> 24) == 127;
-    return IN6_IS_ADDR_LOOPBACK(&a.to.v6.sin6_addr);
 }
 
 bool net_is_shortage(int error)

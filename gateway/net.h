@@ -44,9 +44,6 @@ void net_url(int fd, char url[NET_URL_MAX]);
 void net_peer_address(const struct sockaddr *peer, socklen_t len, char address[NET_ADDRESS_MAX],
                       char port[8]);
 
-/* Whether the specification names a TCP socket that only this machine reaches. */
-bool net_is_loopback(const char *spec);
-
 /* Whether it was for want of memory or descriptors that a call about a socket failed: another time it may go.
  */
 bool net_is_shortage(int error);
