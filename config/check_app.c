@@ -4,6 +4,7 @@
 
 #include "check.h"
 
+#define PREFIX_MAX    4096 /* the router counts in 16 bits */
 #define FILE_NAME_MAX 255
 #define WORDS_MAX     32 /* of a command */
 
@@ -41,6 +42,8 @@ static const char *url_prefix(struct check *c, const char *text, const char *roo
 {
     if (text[0] != '/')
         return check_wrong(c, "\"%s\" does not begin with / (try /%s)", text, text);
+    if (strlen(text) > PREFIX_MAX)
+        return check_wrong(c, "is longer than %d bytes", PREFIX_MAX);
     if (strstr(text, "//") != NULL || has_dot_segment(text))
         return check_wrong(c, "\"%s\" has an empty or a dot segment", text);
     if (text[strcspn(text, "?# \t")] != '\0' || check_has_control(text))

@@ -277,6 +277,19 @@ static void test_other_servers_flags(void **state)
     assert_list(&fx.conf->listen, "[::1]:8000");
 }
 
+/* The router counts in 16 bits: of a longer path it would take the front alone, which may be another app's. */
+static void test_a_path_has_a_limit(void **state)
+{
+    (void)state;
+    char path[4096 + 2];
+    memset(path, 'a', sizeof(path));
+    path[0] = '/';
+    path[4097] = '\0';
+    assert_fails(load(ARGS("main:app", "--path", path), NULL), "--path: is longer than 4096 bytes");
+    path[4096] = '\0';
+    assert_loads(load(ARGS("main:app", "--path", path), NULL));
+}
+
 static void test_switches(void **state)
 {
     (void)state;
@@ -341,6 +354,7 @@ int main(void)
         cmocka_unit_test(test_app_argument_with_file),
         cmocka_unit_test(test_usage_errors),
         cmocka_unit_test(test_other_servers_flags),
+        cmocka_unit_test(test_a_path_has_a_limit),
         cmocka_unit_test(test_switches),
         cmocka_unit_test(test_actions),
         cmocka_unit_test(test_include_layers),
