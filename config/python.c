@@ -40,13 +40,17 @@ __attribute__((format(printf, 2, 3))) static void tried(struct search *s, const 
     va_end(args);
 }
 
+/* errno says why not. */
 __attribute__((format(printf, 2, 3))) static bool put(char *path, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
     int len = vsnprintf(path, PATH_ROOM, format, args);
     va_end(args);
-    return len >= 0 && len < PATH_ROOM;
+    if (len < PATH_ROOM)
+        return len >= 0;
+    errno = ENAMETOOLONG;
+    return false;
 }
 
 static bool is_directory(const char *path)
@@ -80,9 +84,7 @@ static enum found in_venv(struct search *s, const char *directory)
 {
     static const char *const names[] = {"python", "python3"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if (!put(s->path, "%s/bin/%s", directory, names[i]))
-            errno = ENAMETOOLONG;
-        else if (runnable(s->path))
+        if (put(s->path, "%s/bin/%s", directory, names[i]) && runnable(s->path))
             return FOUND;
     tried(s, "%s/bin/python (%s)", directory, strerror(errno));
     return exists(directory, "pyvenv.cfg") ? BROKEN : NOT_FOUND;
