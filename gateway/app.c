@@ -116,7 +116,10 @@ void app_free(struct app *app)
 
 void app_expect(struct app *app, bool arriving)
 {
-    app->expected += arriving ? 1 : -1u;
+    if (arriving)
+        app->expected++;
+    else
+        app->expected--;
     if (app->retired)
         task_wake(app->shared->idle);
 }

@@ -22,7 +22,7 @@
 /* What all apps share. */
 struct app_shared {
     struct ev_loop *loop;
-    const char *library; /* the directory that holds the package pyworker */
+    char *library; /* the directory that holds the package pyworker; the gateway's */
     struct fleet fleet;
     bool fell_asleep;  /* the last worker of an app went; for the gateway to see and clear */
     bool stopping;     /* the gateway ends: a worker with nothing to do is stopped */

@@ -142,11 +142,13 @@ static bool content_length(const struct cgi_request *r, struct cgi_value *v)
 {
     size_t at = sizeof(v->digits);
     uint64_t n = r->body_len;
+    if (!r->has_body)
+        return false;
     do {
         v->digits[--at] = (char)('0' + n % 10);
         n /= 10;
     } while (n > 0);
-    return r->has_body && set(v, v->digits + at, sizeof(v->digits) - at);
+    return set(v, v->digits + at, sizeof(v->digits) - at);
 }
 
 static bool document_root(const struct cgi_request *r, struct cgi_value *v)

@@ -168,11 +168,7 @@ static void destroy(struct gateway *g)
     router_free(g->pool.router);
     forwarded_free(g->pool.forwarded);
     conf_unref(g->pool.conf);
-    union {
-        const char *in;
-        char *out;
-    } library = {.in = g->shared.library}; /* ours, handed out as const */
-    free(library.out);
+    free(g->shared.library);
 }
 
 /* ---- start ---- */

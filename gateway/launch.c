@@ -47,11 +47,6 @@ static void close_ends(struct ends *e)
 
 static int open_ends(struct ends *e)
 {
-    *e = (struct ends){
-        {-1, -1},
-        {-1, -1},
-        {-1, -1}
-    };
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, e->control) == -1)
         return -1;
     if (pipe2(e->out, O_CLOEXEC) == -1 || pipe2(e->err, O_CLOEXEC) == -1)

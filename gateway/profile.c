@@ -30,10 +30,10 @@ static const struct conf_app *choose(const struct conf *conf)
 static const char **arguments(const struct conf *conf, const struct conf_app *app,
                               const struct command *command, const char *library, const char *directory)
 {
-    size_t count = FIXED + conf->profiled.count, n = 0;
-    while (command->argv[count - FIXED - conf->profiled.count] != NULL)
-        count++;
-    const char **argv = calloc(count, sizeof(*argv));
+    size_t words = 0, n = 0;
+    while (command->argv[words] != NULL)
+        words++;
+    const char **argv = calloc(FIXED + conf->profiled.count + words, sizeof(*argv));
     if (argv == NULL)
         return NULL;
     argv[n++] = command->program;

@@ -157,9 +157,8 @@ static void __attribute__((noreturn, format(printf, 1, 2))) refuse(const char *f
     va_start(ap, format);
     int n = vsnprintf(text + head, sizeof(text) - head, format, ap);
     va_end(ap);
-    if (n > 0) /* nothing is left to do if even this fails: the exit says enough */
-        (void)!(send(CONTROL_FD, text, strlen(text), MSG_NOSIGNAL) == -1 &&
-                dprintf(STDERR_FILENO, "leangate: %s\n", text + head) > 0);
+    if (n > 0 && send(CONTROL_FD, text, strlen(text), MSG_NOSIGNAL) == -1)
+        (void)dprintf(STDERR_FILENO, "leangate: %s\n", text + head); /* if this fails the exit says enough */
     _exit(EXIT_CANNOT_RUN);
 }
 

@@ -20,6 +20,7 @@ enum stats_counter {
     STATS_5XX,
     STATS_GONE,
     STATS_COLD,
+    STATS_OF_APPS = STATS_COLD, /* from here on: of apps alone */
     STATS_QUEUE_FULL,
     STATS_QUEUE_TIMEOUT,
     STATS_CANNOT_START,

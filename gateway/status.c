@@ -104,7 +104,7 @@ static void go_on(struct request *r)
 {
     const struct status_format *format = format_of(r);
     struct buf batch;
-    unsigned cost = r->conf == r->facts->conf, spent = 0;
+    unsigned cost = r->conf == r->facts->conf ? 1 : 0, spent = 0; /* 0 ends it as a step without room does */
     if (body_left(&r->out) >= BATCH_BYTES) { /* the client has not taken the last one yet */
         r->starved = true;
         return;

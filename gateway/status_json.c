@@ -84,7 +84,7 @@ static bool put_gateway(struct buf *out, const struct status_facts *facts)
                       (unsigned long long)memory.pss, (unsigned long long)memory.private) &&
            buf_printf(out, ",\"buffers\":%llu,\"spool\":%llu},\"unrouted\":{\"app\":null",
                       (unsigned long long)buf_allocated(), (unsigned long long)body_spooled()) &&
-           put_rows(out, stats_rows, STATS_COLD, stats_unrouted.counts) && buf_puts(out, "},\"apps\":[");
+           put_rows(out, stats_rows, STATS_OF_APPS, stats_unrouted.counts) && buf_puts(out, "},\"apps\":[");
 }
 
 /* ---- one app ---- */
@@ -170,7 +170,7 @@ static bool put_past(struct buf *out, const struct app *app, const struct reques
 static unsigned step_worker(struct buf *out, const struct app *app, struct request_place *place)
 {
     const struct worker *w = status_view_nth(app, place->item);
-    if (app == NULL || w == NULL) {
+    if (w == NULL) {
         place->part = PART_PAST;
         return 1;
     }

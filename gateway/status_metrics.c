@@ -197,7 +197,7 @@ static bool begin_metric(struct buf *out, uint32_t part)
     }
     int row = (int)part - PART_COUNTERS;
     return put_head(out, stats_rows[row].metric, "counter", stats_rows[row].help) &&
-           (row >= STATS_COLD || put_counter(out, row, "-", &stats_unrouted));
+           (row >= STATS_OF_APPS || put_counter(out, row, "-", &stats_unrouted));
 }
 
 static bool put_app(struct buf *out, uint32_t part, const struct app *app)

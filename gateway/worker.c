@@ -252,8 +252,10 @@ static void run(struct task *task)
         start_timer(w, STACKS_MS);
         return;
     }
-    w->start_expired = w->start_expired || starting;
-    w->stop_expired = w->stop_expired || !starting;
+    if (starting)
+        w->start_expired = true;
+    else
+        w->stop_expired = true;
     worker_event(w, starting ? WORKER_ON_START_TIMEOUT : WORKER_ON_STOP_TIMEOUT);
 }
 
