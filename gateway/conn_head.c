@@ -42,13 +42,6 @@ void conn_head_wake_waiting(struct conn_pool *pool)
 
 /* ---- what a head leads to ---- */
 
-static struct app *app_for(struct conn_pool *pool, uint32_t index)
-{
-    if (pool->apps[index] == NULL)
-        pool->apps[index] = app_new(pool->app_shared, pool->conf, &pool->conf->apps[index], NULL);
-    return pool->apps[index];
-}
-
 static void ask_for_body(struct conn *c)
 {
     static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -145,7 +138,7 @@ static void answer_by_path(struct conn *c, struct app *app)
 static void answer_routed(struct conn *c, uint32_t index)
 {
     struct request *r = c->request;
-    struct app *app = app_for(c->pool, index);
+    struct app *app = conn_pool_app(c->pool, index);
     r->stats = app != NULL ? stats_ref(app->stats) : NULL;
     r->files = file_rules_find(r->app_conf, request_path(r), r->path_len);
     if (r->files != NULL)

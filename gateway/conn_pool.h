@@ -36,6 +36,14 @@ struct conn_pool {
     struct task *closed; /* woken when a connection is gone */
 };
 
+/* The app, which is made when it is first asked for; NULL: no memory for it. */
+static inline struct app *conn_pool_app(struct conn_pool *pool, uint32_t index)
+{
+    if (pool->apps[index] == NULL)
+        pool->apps[index] = app_new(pool->app_shared, pool->conf, &pool->conf->apps[index], NULL);
+    return pool->apps[index];
+}
+
 /* Where connections came in: the listener's, and of each of its connections, which may outlive it. */
 struct conn_origin {
     uint32_t refs;

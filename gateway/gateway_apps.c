@@ -5,12 +5,10 @@ void gateway_apps_start(struct gateway *g)
 {
     struct conn_pool *pool = &g->pool;
     for (uint32_t i = 0; i < pool->conf->app_count; i++) {
-        if (pool->conf->apps[i].start != CONF_START_EAGER)
-            continue;
-        if (pool->apps[i] == NULL)
-            pool->apps[i] = app_new(pool->app_shared, pool->conf, &pool->conf->apps[i], NULL);
-        if (pool->apps[i] != NULL)
-            app_start_early(pool->apps[i]);
+        bool eager = pool->conf->apps[i].start == CONF_START_EAGER;
+        struct app *app = eager ? conn_pool_app(pool, i) : NULL;
+        if (app != NULL)
+            app_start_early(app);
     }
 }
 
