@@ -199,11 +199,37 @@ static bool parse_head(struct conn *c)
     return false;
 }
 
+/* Bytes that nobody has parsed: they came behind the last request, or behind a PROXY header. */
+static bool has_unparsed(const struct conn *c)
+{
+    const struct request *r = c->request;
+    return r != NULL && r->in.len > 0 && r->head.scanned == 0 && r->head.line == 0;
+}
+
+/* n bytes have come. False: there is no room for them, and the state is another one. */
+static bool take_bytes(struct conn *c, size_t n)
+{
+    if (c->request == NULL) {
+        if (!conn_state_open(c))
+            return false;
+        conn_state_move(c, CONN_HEAD);
+    } else if (n > c->request->in.cap - c->request->in.len && memory_short(c->pool)) {
+        conn_state_refuse(c, 503, NULL); /* it was let in for its first bytes, and holds what it has */
+        return false;
+    }
+    if (buf_put(&c->request->in, memory_scratch, n))
+        return true;
+    if (buf_full(&c->request->in, n))
+        conn_state_refuse(c, 431, NULL);
+    else
+        refuse_for_memory(c);
+    return false;
+}
+
 bool conn_head_step(struct conn *c)
 {
     size_t n;
-    if (c->request != NULL && c->request->in.len > 0 && c->request->head.scanned == 0 &&
-        c->request->head.line == 0 && parse_head(c)) /* a request that came behind the last one */
+    if (has_unparsed(c) && parse_head(c))
         return true;
     if (c->request == NULL && c->readable && memory_short(c->pool)) {
         conn_state_move(c, CONN_WAIT);
@@ -212,27 +238,6 @@ bool conn_head_step(struct conn *c)
     }
     int got = conn_state_receive(c, memory_scratch, CONN_READ, &n);
     if (got <= 0)
-        c->waits = 0; /* nothing had come: it was accepted just now */
-    if (got < 0)
-        conn_state_abandon(c);
-    else if (got == 0 && c->state == CONN_IDLE && c->pool->draining)
-        conn_state_move(c, CONN_CLOSED);
-    if (got <= 0)
-        return c->state == CONN_CLOSED;
-    if (c->request == NULL) {
-        if (!conn_state_open(c))
-            return true;
-        conn_state_move(c, CONN_HEAD);
-    } else if (n > c->request->in.cap - c->request->in.len && memory_short(c->pool)) {
-        conn_state_refuse(c, 503, NULL); /* it was let in for its first bytes, and holds what it has */
-        return true;
-    }
-    if (!buf_put(&c->request->in, memory_scratch, n)) {
-        if (buf_full(&c->request->in, n))
-            conn_state_refuse(c, 431, NULL);
-        else
-            refuse_for_memory(c);
-        return true;
-    }
-    return parse_head(c);
+        return conn_state_nothing(c, got);
+    return !take_bytes(c, n) || parse_head(c);
 }

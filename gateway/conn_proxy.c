@@ -22,12 +22,8 @@ bool conn_proxy_step(struct conn *c)
     struct proxy_protocol header;
     size_t n;
     int got = conn_state_receive(c, memory_scratch, PROXY_PROTOCOL_MAX, &n);
-    if (got < 0)
-        conn_state_abandon(c);
-    else if (got == 0 && c->pool->draining)
-        conn_state_move(c, CONN_CLOSED);
     if (got <= 0)
-        return c->state == CONN_CLOSED;
+        return conn_state_nothing(c, got);
     if (c->request == NULL && !conn_state_open(c))
         return true;
     if (!buf_put(&c->request->in, memory_scratch, n)) {

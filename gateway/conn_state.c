@@ -52,10 +52,20 @@ int conn_state_receive(struct conn *c, char *data, size_t size, size_t *got)
         return 0;
     if (n <= 0)
         return -1;
-    c->touched =
-        c->touched || c->state != CONN_EXCHANGE; /* what follows a request moves nothing of its answer */
+    if (c->state != CONN_EXCHANGE) /* what follows a request moves nothing of its answer */
+        c->touched = true;
     *got = (size_t)n;
     return 1;
+}
+
+bool conn_state_nothing(struct conn *c, int got)
+{
+    c->waits = 0; /* nothing had come: it was accepted just now */
+    if (got < 0)
+        conn_state_abandon(c);
+    else if (c->pool->draining && home_of(c) == &c->pool->idle)
+        conn_state_move(c, CONN_CLOSED);
+    return c->state == CONN_CLOSED;
 }
 
 /* No memory is taken for what follows a request, or requests that wait would hold more than [limits] buffers

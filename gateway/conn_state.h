@@ -59,6 +59,10 @@ void conn_state_move(struct conn *c, enum conn_state state);
 /* Reads what there is. 1: *got bytes, 0: nothing now, -1: the client is gone. */
 int conn_state_receive(struct conn *c, char *data, size_t size, size_t *got);
 
+/* conn_state_receive() has brought nothing, as `got` says: closes it where the client is gone, or where it is
+ * between requests and no more are waited for. Whether to go on at once. */
+bool conn_state_nothing(struct conn *c, int got);
+
 /* How much may be read behind a request while it is answered. */
 size_t conn_state_spare(const struct conn *c);
 
