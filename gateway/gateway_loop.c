@@ -163,19 +163,22 @@ static void on_prepare(EV_P_ ev_prepare *prepare, int events)
 
 void gateway_loop_watch(struct gateway *g)
 {
-    static const int numbers[GATEWAY_SIGNALS] = {SIGTERM, SIGINT, SIGQUIT};
+    static const struct {
+        int number;
+        void (*callback)(EV_P_ ev_signal *signal, int events);
+    } signals[GATEWAY_SIGNALS] = {
+        {SIGTERM, on_signal},
+        {SIGINT,  on_signal},
+        {SIGQUIT, on_signal},
+        {SIGUSR1, on_reopen},
+        {SIGHUP,  on_hup   },
+    };
     task_init(&g->task, run);
     for (int i = 0; i < GATEWAY_SIGNALS; i++) {
-        ev_signal_init(&g->signals[i], on_signal, numbers[i]);
+        ev_signal_init(&g->signals[i], signals[i].callback, signals[i].number);
         g->signals[i].data = g;
         ev_signal_start(g->loop, &g->signals[i]);
     }
-    ev_signal_init(&g->reopen, on_reopen, SIGUSR1);
-    g->reopen.data = g;
-    ev_signal_start(g->loop, &g->reopen);
-    ev_signal_init(&g->hup, on_hup, SIGHUP);
-    g->hup.data = g;
-    ev_signal_start(g->loop, &g->hup);
     ev_idle_init(&g->more, on_idle);
     ev_prepare_init(&g->prepare, on_prepare);
     g->prepare.data = g;
@@ -186,8 +189,6 @@ void gateway_loop_unwatch(struct gateway *g)
 {
     for (int i = 0; i < GATEWAY_SIGNALS; i++)
         ev_signal_stop(g->loop, &g->signals[i]);
-    ev_signal_stop(g->loop, &g->reopen);
-    ev_signal_stop(g->loop, &g->hup);
     ev_prepare_stop(g->loop, &g->prepare);
     ev_idle_stop(g->loop, &g->more);
 }

@@ -19,7 +19,7 @@
 #include "task.h"
 #include "timeq.h"
 
-enum { GATEWAY_SIGNALS = 3 };
+enum { GATEWAY_SIGNALS = 5 };
 
 struct gateway {
     struct ev_loop *loop;
@@ -38,8 +38,6 @@ struct gateway {
     double active;               /* when there was something to do last, on timeq_now's clock */
     uint64_t requests;           /* as many were over then */
     ev_signal signals[GATEWAY_SIGNALS];
-    ev_signal reopen; /* SIGUSR1 */
-    ev_signal hup;
     ev_prepare prepare;
     ev_idle more;              /* active while tasks are left: the loop looks for events but does not sleep */
     struct timeq_entry pause;  /* before memory is given back again */
