@@ -24,8 +24,9 @@ enum {
     CHILD_FDS = 4 /* what the worker inherits, and the reader does not need */
 };
 
-/* The list, terminated; NULL: there is none, or it is not this user's own. */
-static char *read_list(const char *path)
+/* The list, each of its lines terminated, and where it ends; NULL: there is none, or it is not this user's
+ * own. */
+static char *read_list(const char *path, const char **end)
 {
     struct stat st;
     char *text = NULL;
@@ -37,7 +38,11 @@ static char *read_list(const char *path)
         text = malloc((size_t)st.st_size + 1);
     if (text != NULL) {
         ssize_t n = read(fd, text, (size_t)st.st_size);
-        text[n > 0 ? n : 0] = '\0';
+        size_t len = n > 0 ? (size_t)n : 0;
+        text[len] = '\0';
+        *end = text + len;
+        for (char *at = text; (at = memchr(at, '\n', (size_t)(*end - at))) != NULL;)
+            *at = '\0';
     }
     close(fd);
     return text;
@@ -73,16 +78,10 @@ static bool is_cold(const char *path)
 #endif
 }
 
-/* The next line of the list, terminated in place; NULL at its end. */
-static char *next_line(char **at)
+/* What stands behind a line, or behind the end of the list. */
+static const char *next_line(const char *line)
 {
-    char *line = *at;
-    if (*line == '\0')
-        return NULL;
-    size_t len = strcspn(line, "\n");
-    *at = line + len + (line[len] == '\n' ? 1 : 0);
-    line[len] = '\0';
-    return line;
+    return line + strlen(line) + 1;
 }
 
 /* The path of an `r` line, and how much of it is worth reading; 0: all. */
@@ -93,42 +92,27 @@ static const char *path_in(const char *line, size_t *limit)
     return line + 1 + digits;
 }
 
-/* The first file to be read at or behind `at`, copied; false: there is none. */
-static bool file_at(const char *at, char path[4096])
-{
-    for (; *at != '\0'; at += strcspn(at, "\n"), at += *at == '\n' ? 1 : 0) {
-        size_t len = strcspn(at, "\n");
-        size_t skip = 1 + strspn(at + (len > 0 ? 1 : 0), "0123456789");
-        if (*at != 'r' || len >= 4096 || skip >= len)
-            continue;
-        memcpy(path, at + skip, len - skip);
-        path[len - skip] = '\0';
-        return true;
-    }
-    return false;
-}
-
 /* Looks at files from the beginning, the middle and the end of the list. */
-static bool any_cold(const char *text)
+static bool any_cold(const char *text, const char *end)
 {
-    char path[4096];
-    size_t len = strlen(text);
+    size_t limit;
     for (size_t i = 0; i < PROBES; i++) {
-        size_t start = len * i / PROBES;
-        start += i > 0 ? strcspn(text + start, "\n") : 0;
-        start += text[start] == '\n' ? 1 : 0;
-        if (file_at(text + start, path) && is_cold(path))
+        const char *line = text + (size_t)(end - text) * i / PROBES;
+        line = i > 0 ? next_line(line) : line; /* not from the middle of one */
+        while (line < end && *line != 'r')
+            line = next_line(line);
+        if (line < end && is_cold(path_in(line, &limit)))
             return true;
     }
     return false;
 }
 
-static void read_ahead(char *text)
+static void read_ahead(const char *text, const char *end)
 {
     struct stat st;
     off_t size;
     size_t limit;
-    for (char *line = next_line(&text); line != NULL; line = next_line(&text)) {
+    for (const char *line = text; line < end; line = next_line(line)) {
         if (*line == 's') {
             (void)stat(line + 1, &st); /* its inode is what is read */
             continue;
@@ -150,12 +134,13 @@ static pid_t fork_sibling(void)
 
 void prefetch_begin(const char *list)
 {
-    char *text = *list != '\0' ? read_list(list) : NULL;
-    if (text != NULL && any_cold(text) && fork_sibling() == 0) {
+    const char *end = NULL;
+    char *text = *list != '\0' ? read_list(list, &end) : NULL;
+    if (text != NULL && any_cold(text, end) && fork_sibling() == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         for (int fd = 0; fd < CHILD_FDS; fd++)
             close(fd);
-        read_ahead(text);
+        read_ahead(text, end);
         _exit(0);
     }
     free(text);
