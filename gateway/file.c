@@ -16,6 +16,7 @@
 #include "file_open.h"
 #include "file_rules.h"
 #include "file_type.h"
+#include "http_date.h"
 #include "log.h"
 #include "memory.h"
 

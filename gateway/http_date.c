@@ -1,5 +1,5 @@
-/* http_date.c - see http_date.h. Neither strptime() nor timegm(): the one depends on the locale, the other
- * reads the time zone files into memory. */
+/* http_date.c - see http_date.h. Neither strptime() nor timegm() nor gmtime_r(): the first depends on the
+ * locale, the others read the time zone files into memory. */
 #include "http_date.h"
 
 #include <stdint.h>
@@ -8,6 +8,11 @@
 #include "ascii.h"
 
 enum { DAY = 24 * 3600, YEAR_SECONDS = 31556952, YEARS_AHEAD = 50 };
+
+static const char weekdays[] = "SunMonTueWedThuFriSat";
+static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+
+/* ---- reading ---- */
 
 /* A date while it is read. */
 struct reading {
@@ -93,11 +98,11 @@ static bool take(struct reading *r, char what, time_t now)
     int64_t unused;
     switch (what) {
     case 'a':
-        return take_short(r, "SunMonTueWedThuFriSat", 7, &unused);
+        return take_short(r, weekdays, 7, &unused);
     case 'A':
         return take_weekday(r);
     case 'b':
-        return take_short(r, "JanFebMarAprMayJunJulAugSepOctNovDec", 12, &r->month);
+        return take_short(r, months, 12, &r->month);
     case 'd':
         return take_digits(r, 2, &r->day);
     case 'e':
@@ -148,4 +153,36 @@ bool http_date_parse(const char *text, size_t len, time_t now, time_t *when)
             return to_seconds(&r, when);
     }
     return false;
+}
+
+/* ---- writing ---- */
+
+static void put_two(char *out, unsigned value)
+{
+    out[0] = (char)('0' + value / 10 % 10);
+    out[1] = (char)('0' + value % 10);
+}
+
+/* The Gregorian calendar repeats every 400 years = 146,097 days; counted from 1 March, the leap day is a
+ * year's last day and the months' lengths follow a line. */
+void http_date(time_t now, char out[30])
+{
+    uint64_t days = (uint64_t)now / DAY, second = (uint64_t)now % DAY;
+    uint64_t since = days + 719468; /* from 1 March of the year 0 to 1 January 1970 */
+    uint64_t day = since % 146097;
+    uint64_t year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
+    day -= 365 * year + year / 4 - year / 100;
+    uint64_t march_month = (5 * day + 2) / 153;
+    uint64_t month = (march_month + 2) % 12;
+    year += since / 146097 * 400 + (month < 2);
+
+    memcpy(out, "Day, 00 Mon 0000 00:00:00 GMT", 30);
+    memcpy(out, weekdays + (days + 4) % 7 * 3, 3);
+    put_two(out + 5, (unsigned)(day - (153 * march_month + 2) / 5 + 1));
+    memcpy(out + 8, months + month * 3, 3);
+    put_two(out + 12, (unsigned)(year / 100));
+    put_two(out + 14, (unsigned)(year % 100));
+    put_two(out + 17, (unsigned)(second / 3600));
+    put_two(out + 20, (unsigned)(second / 60 % 60));
+    put_two(out + 23, (unsigned)(second % 60));
 }

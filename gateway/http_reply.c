@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "ascii.h"
+#include "http_date.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -118,38 +119,6 @@ bool http_reply_drops(const char *name, size_t len)
 
 enum { DATE_LINE = 37 }; /* "Date: ", 29 bytes, CRLF */
 
-static void put_two(char *out, unsigned value)
-{
-    out[0] = (char)('0' + value / 10 % 10);
-    out[1] = (char)('0' + value % 10);
-}
-
-/* Not gmtime_r(): that one reads the time zone files into memory. The Gregorian calendar repeats every 400
- * years = 146,097 days; counted from 1 March, the leap day is a year's last day and the months' lengths
- * follow a line. */
-void http_date(time_t now, char out[30])
-{
-    static const char names[] = "SunMonTueWedThuFriSatJanFebMarAprMayJunJulAugSepOctNovDec";
-    uint64_t days = (uint64_t)now / 86400, second = (uint64_t)now % 86400;
-    uint64_t since = days + 719468; /* from 1 March of the year 0 to 1 January 1970 */
-    uint64_t day = since % 146097;
-    uint64_t year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
-    day -= 365 * year + year / 4 - year / 100;
-    uint64_t march_month = (5 * day + 2) / 153;
-    uint64_t month = (march_month + 2) % 12;
-    year += since / 146097 * 400 + (month < 2);
-
-    memcpy(out, "Day, 00 Mon 0000 00:00:00 GMT", 30);
-    memcpy(out, names + (days + 4) % 7 * 3, 3);
-    put_two(out + 5, (unsigned)(day - (153 * march_month + 2) / 5 + 1));
-    memcpy(out + 8, names + 21 + month * 3, 3);
-    put_two(out + 12, (unsigned)(year / 100));
-    put_two(out + 14, (unsigned)(year % 100));
-    put_two(out + 17, (unsigned)(second / 3600));
-    put_two(out + 20, (unsigned)(second / 60 % 60));
-    put_two(out + 23, (unsigned)(second % 60));
-}
-
 /* The Date line of this second; written anew once a second. The only state of this file. */
 static const char *date_line(time_t now)
 {
@@ -203,9 +172,10 @@ static char *put_status_line(char *at, const struct http_reply *reply, const cha
 {
     at = PUT_TEXT(at, "HTTP/1.1 ");
     *at++ = (char)('0' + reply->status / 100);
-    put_two(at, reply->status);
-    at[2] = ' ';
-    at = put(at + 3, reason, reason_len);
+    *at++ = (char)('0' + reply->status / 10 % 10);
+    *at++ = (char)('0' + reply->status % 10);
+    *at++ = ' ';
+    at = put(at, reason, reason_len);
     return PUT_TEXT(at, "\r\n");
 }
 

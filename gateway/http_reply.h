@@ -62,7 +62,4 @@ bool http_accept_prefers_html(const char *value, size_t len);
  * ignoring case; -1: it is not named. */
 int http_accept_weight(const char *value, size_t len, const char *name);
 
-/* The time as IMF-fixdate (RFC 9110 5.6.7): 29 bytes and a NUL. */
-void http_date(time_t now, char out[30]);
-
 #endif

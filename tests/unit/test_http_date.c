@@ -94,6 +94,25 @@ static void test_against_libc(void **unused)
     }
 }
 
+/* Each day of 500 years, at some time of it. */
+static void test_written(void **unused)
+{
+    (void)unused;
+    char out[30], text[64];
+    struct tm tm;
+    http_date(0, out);
+    assert_string_equal(out, "Thu, 01 Jan 1970 00:00:00 GMT");
+    http_date(253402300799, out);
+    assert_string_equal(out, "Fri, 31 Dec 9999 23:59:59 GMT");
+    for (time_t day = 0; day < 366 * 500; day++) {
+        time_t when = day * 86400 + day * 7919 % 86400;
+        assert_non_null(gmtime_r(&when, &tm));
+        assert_int_equal(strftime(text, sizeof(text), "%a, %d %b %Y %H:%M:%S GMT", &tm), 29);
+        http_date(when, out);
+        assert_string_equal(out, text);
+    }
+}
+
 static void test_every_prefix(void **unused)
 {
     (void)unused;
@@ -111,7 +130,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forms),        cmocka_unit_test(test_short_years),
         cmocka_unit_test(test_wrong),        cmocka_unit_test(test_against_libc),
-        cmocka_unit_test(test_every_prefix),
+        cmocka_unit_test(test_every_prefix), cmocka_unit_test(test_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
