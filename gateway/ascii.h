@@ -20,6 +20,12 @@ static inline bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
+static inline bool is_alnum(char c)
+{
+    char lower = (char)(c | 0x20);
+    return is_digit(c) || (lower >= 'a' && lower <= 'z');
+}
+
 /* from..to without the blanks at its ends, as a slice of `base`. */
 static inline struct slice trim(const char *base, const char *from, const char *to)
 {

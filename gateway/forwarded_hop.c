@@ -76,12 +76,6 @@ bool forwarded_walk_left(struct forwarded_walk *w, struct slice *element)
 
 /* ---- addresses ---- */
 
-static bool is_alnum(char c)
-{
-    char lower = (char)(c | 0x20);
-    return is_digit(c) || (lower >= 'a' && lower <= 'z');
-}
-
 /* RFC 7239 6.3: "_" and more */
 static bool is_obfuscated(const char *text, size_t len)
 {

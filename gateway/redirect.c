@@ -3,14 +3,15 @@
 
 #include <string.h>
 
+#include "ascii.h"
+
 enum { LOCATION_MAX = 64 * 1024 }; /* bytes of the header line */
 
 /* What stands in a path as it is (RFC 3986 3.3, and the slash). All else is encoded, whatever the client had
  * done: nothing of its making may end the line or begin another host's name. */
 static bool is_plain(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c != '\0' && strchr("/-._~!$&'()*+,;=:@", c) != NULL);
+    return is_alnum(c) || (c != '\0' && strchr("/-._~!$&'()*+,;=:@", c) != NULL);
 }
 
 static bool put_path(struct buf *b, const char *path, size_t len)
