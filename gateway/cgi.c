@@ -13,6 +13,7 @@
 #include "cgi_rows.h"
 #include "fcgi_record.h"
 #include "forwarded.h"
+#include "http_reply.h"
 
 struct name {
     const char *text;
@@ -144,19 +145,11 @@ static void cut_pair(struct buf *out, const struct pair *pair)
 
 /* ---- header fields as variables ---- */
 
-/* Not for the worker: hop-by-hop (RFC 9110 7.6.1), what the gateway has dealt with itself, what a row says
- * already, and Proxy, which old CGI programs take for the variable http_proxy (CVE-2016-5385). */
+/* Not for the worker, beside what http_reply_drops() tells: what the gateway has dealt with itself, what a
+ * row says already, and Proxy, which old CGI programs take for the variable http_proxy (CVE-2016-5385). */
 static const struct name private_names[] = {
-    NAME("HTTP_CONNECTION"),
-    NAME("HTTP_KEEP_ALIVE"),
-    NAME("HTTP_PROXY_CONNECTION"),
-    NAME("HTTP_TE"),
-    NAME("HTTP_TRAILER"),
-    NAME("HTTP_TRANSFER_ENCODING"),
-    NAME("HTTP_UPGRADE"),
     NAME("HTTP_EXPECT"),
     NAME("HTTP_HOST"),
-    NAME("HTTP_CONTENT_LENGTH"),
     NAME("HTTP_PROXY"),
 };
 static const struct name connection_name = NAME("HTTP_CONNECTION");
@@ -168,12 +161,14 @@ static bool is_name(const struct name *name, const char *text, size_t len)
     return name->len == len && memcmp(name->text, text, len) == 0;
 }
 
-static bool is_private(const struct params *p, const char *text, size_t len)
+/* text[0..len): the variable of a header field. */
+static bool is_private(const struct params *p, const struct http_field *field, const char *text, size_t len)
 {
     for (size_t i = 0; i < sizeof(private_names) / sizeof(private_names[0]); i++)
         if (is_name(&private_names[i], text, len))
             return true;
-    return p->id.len == len && memcmp(p->out->data + p->id.off, text, len) == 0;
+    return http_reply_drops(p->request->base + field->name.off, field->name.len) ||
+           (p->id.len == len && memcmp(p->out->data + p->id.off, text, len) == 0);
 }
 
 /* The byte of a variable's name for one of a header's name; 0: not passed on. An underscore would become the
@@ -234,7 +229,7 @@ static bool put_field(struct params *p, const struct http_field *field, struct c
     }
     if (is_name(&connection_name, text, len) && !is_plain_connection(v.text, v.len))
         p->names_listed = true;
-    if (is_private(p, text, len) || is_unbelieved(p->request, field))
+    if (is_private(p, field, text, len) || is_unbelieved(p->request, field))
         return true;
     struct name name = without_prefix(text, len);
     struct pair first;

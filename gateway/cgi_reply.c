@@ -37,12 +37,6 @@ struct answer {
     size_t connection_count;
 };
 
-static char *append(char *to, const char *from, size_t len)
-{
-    memcpy(to, from, len);
-    return to + len;
-}
-
 static struct line split_line(const char *data, uint32_t off, uint32_t len)
 {
     struct line line = {.error = NULL};
@@ -151,14 +145,8 @@ static const struct taken {
 
 static bool put_line(struct buf *out, const char *data, const struct line *line)
 {
-    if (!buf_reserve(out, (size_t)line->name.len + line->value.len + sizeof(": \r\n") - 1))
-        return false;
-    char *p = append(out->data + out->len, data + line->name.off, line->name.len);
-    p = append(p, ": ", 2);
-    p = append(p, data + line->value.off, line->value.len);
-    p = append(p, "\r\n", 2);
-    out->len = (uint32_t)(p - out->data);
-    return true;
+    return buf_put(out, data + line->name.off, line->name.len) && buf_put(out, ": ", 2) &&
+           buf_put(out, data + line->value.off, line->value.len) && buf_put(out, "\r\n", 2);
 }
 
 /* NULL, or what is wrong. */
