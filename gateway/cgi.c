@@ -215,7 +215,7 @@ static bool is_unbelieved(const struct cgi_request *r, const struct http_field *
     return (kind & ~r->forwarded) != 0;
 }
 
-static bool put_field(struct params *p, const struct http_field *field, struct cgi_dropped *dropped)
+static bool put_field(struct params *p, const struct http_field *field, struct slice *underscored)
 {
     const char *base = p->request->base;
     const struct cgi_value v = {.text = base + field->value.off, .len = field->value.len};
@@ -224,7 +224,7 @@ static bool put_field(struct params *p, const struct http_field *field, struct c
         return false;
     char *text = p->out->data + p->out->len + FCGI_PAIR_LENGTHS_MAX;
     if (!variable_name(text, base + field->name.off, field->name.len)) {
-        dropped->underscore = field->name;
+        *underscored = field->name;
         return true;
     }
     if (is_name(&connection_name, text, len) && !is_plain_connection(v.text, v.len))
@@ -276,13 +276,13 @@ static bool cut_connection_fields(struct params *p)
     return true;
 }
 
-static bool put_fields(struct params *p, struct cgi_dropped *dropped)
+static bool put_fields(struct params *p, struct slice *underscored)
 {
     const struct cgi_request *r = p->request;
     struct http_field field;
     p->fields = p->out->len;
     for (uint32_t cursor = 0; http_head_next_field(r->head, r->base, &cursor, &field);)
-        if (!put_field(p, &field, dropped))
+        if (!put_field(p, &field, underscored))
             return false;
     return !p->names_listed || cut_connection_fields(p);
 }
@@ -319,12 +319,12 @@ static bool put_request_id(struct params *p)
     return true;
 }
 
-bool cgi_put_params(struct buf *out, const struct cgi_request *request, struct cgi_dropped *dropped)
+bool cgi_put_params(struct buf *out, const struct cgi_request *request, struct slice *underscored)
 {
     struct params p = {.out = out, .request = request};
     uint32_t start = out->len;
-    dropped->underscore = (struct slice){0, 0};
-    if (put_rows(&p) && put_request_id(&p) && put_fields(&p, dropped))
+    *underscored = (struct slice){0, 0};
+    if (put_rows(&p) && put_request_id(&p) && put_fields(&p, underscored))
         return true;
     out->len = start;
     return false;

@@ -14,15 +14,11 @@
 #include "http_parse.h"
 #include "slice.h"
 
-/* What was left out on purpose, so that the caller can warn (once per name). */
-struct cgi_dropped {
-    struct slice underscore; /* the last header with an underscore in its name; len 0: none */
-};
-
 /* Appends all variables as FastCGI name-value pairs (without record headers) to `out`. Field names with an
  * underscore, Proxy (httpoxy), hop-by-hop fields and those that Connection names are left out; repeated
- * fields are joined with ", " (Cookie: "; "). False: no room or no memory. */
-bool cgi_put_params(struct buf *out, const struct cgi_request *request, struct cgi_dropped *dropped);
+ * fields are joined with ", " (Cookie: "; "). *underscored: the last of those names with an underscore, or
+ * len 0, so that the caller can warn. False: no room or no memory. */
+bool cgi_put_params(struct buf *out, const struct cgi_request *request, struct slice *underscored);
 
 enum { CGI_REASON_MAX = 128 };
 

@@ -41,14 +41,14 @@ static void describe(const struct request *r, struct cgi_request *cgi)
 }
 
 /* Warns once per header name that was left out because of its underscore; remembers a few names only. */
-static void warn_dropped(const struct request *r, const struct cgi_dropped *dropped)
+static void warn_dropped(const struct request *r, struct slice dropped)
 {
     static char warned[16][32];
     char name[32] = "";
-    if (dropped->underscore.len == 0)
+    if (dropped.len == 0)
         return;
-    size_t n = dropped->underscore.len < sizeof(name) ? dropped->underscore.len : sizeof(name) - 1;
-    memcpy(name, r->in.data + dropped->underscore.off, n);
+    size_t n = dropped.len < sizeof(name) ? dropped.len : sizeof(name) - 1;
+    memcpy(name, r->in.data + dropped.off, n);
     for (size_t i = 0; i < sizeof(warned) / sizeof(warned[0]); i++) {
         if (strcasecmp(warned[i], name) == 0)
             return;
@@ -87,9 +87,7 @@ static bool frame_params(struct buf *b, uint32_t start, uint16_t id)
 bool encode_head(struct buf *out, const struct request *r, uint16_t id, bool keep)
 {
     struct cgi_request cgi;
-    struct cgi_dropped dropped = {
-        {0, 0}
-    };
+    struct slice dropped;
     const uint8_t gap[FCGI_RECORD_HEADER] = {0};
     uint8_t begin[FCGI_RECORD_BEGIN];
     describe(r, &cgi);
@@ -97,7 +95,7 @@ bool encode_head(struct buf *out, const struct request *r, uint16_t id, bool kee
     if (!buf_put(out, begin, sizeof(begin)) || !buf_put(out, gap, sizeof(gap)) ||
         !cgi_put_params(out, &cgi, &dropped) || !frame_params(out, FCGI_RECORD_BEGIN, id))
         return false;
-    warn_dropped(r, &dropped);
+    warn_dropped(r, dropped);
     return true;
 }
 

@@ -153,8 +153,7 @@ static size_t join(const struct cgi_request *r, const char *name, size_t len, ch
     return n;
 }
 
-static void check_fields(const struct cgi_request *r, const struct pairs *pairs,
-                         const struct cgi_dropped *dropped)
+static void check_fields(const struct cgi_request *r, const struct pairs *pairs, struct slice underscored)
 {
     static char name[HEAD_MAX + 8], value[2 * HEAD_MAX];
     struct http_field field;
@@ -173,7 +172,7 @@ static void check_fields(const struct cgi_request *r, const struct pairs *pairs,
         size_t n = join(r, text, field.name.len, value);
         require(pair != NULL && pair->value_len == n && memcmp(pair->value, value, n) == 0);
     }
-    require(unnamed == (dropped->underscore.len > 0));
+    require(unnamed == (underscored.len > 0));
 }
 
 static void check_rows(const struct cgi_request *r, const struct pairs *pairs)
@@ -202,7 +201,7 @@ static void check_rows(const struct cgi_request *r, const struct pairs *pairs)
 static void check_request(struct cgi_request *r, uint8_t options)
 {
     static struct pairs pairs;
-    struct cgi_dropped dropped;
+    struct slice underscored;
     struct buf out;
     buf_init(&out, options & OPTION_TIGHT ? 512 : OUT_MAX);
     r->scheme = options & OPTION_HTTPS ? "https" : "http";
@@ -213,10 +212,10 @@ static void check_request(struct cgi_request *r, uint8_t options)
     r->script_tail = options & OPTION_FILE ? "/tail" : NULL;
     r->script_index = options & OPTION_INDEX ? "index.py" : NULL;
     r->forwarded = options & OPTION_BELIEVED ? FORWARDED_FOR | FORWARDED_STANDARD : 0;
-    if (cgi_put_params(&out, r, &dropped)) {
+    if (cgi_put_params(&out, r, &underscored)) {
         decode(&out, &pairs);
         check_rows(r, &pairs);
-        check_fields(r, &pairs, &dropped);
+        check_fields(r, &pairs, underscored);
     } else {
         require(options & OPTION_TIGHT && out.len == 0);
     }

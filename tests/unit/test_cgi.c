@@ -20,7 +20,7 @@ static const struct http_head_limits limits = {.request_line = 8192, .size = 655
 struct fixture {
     struct http_head head;
     struct cgi_request request;
-    struct cgi_dropped dropped;
+    struct slice underscored;
     struct buf out;
     char *base;
     size_t base_len;
@@ -89,7 +89,7 @@ static void check_fields(const char *head, const char *expected)
     struct fixture f;
     struct buf text;
     open_fixture(&f, head);
-    assert_true(cgi_put_params(&f.out, &f.request, &f.dropped));
+    assert_true(cgi_put_params(&f.out, &f.request, &f.underscored));
     decode(&f.out, &text);
     const char *fields = strstr(text.data, last_row);
     assert_non_null(fields);
@@ -104,7 +104,7 @@ static void check_lines(struct fixture *f, const char *const *lines)
 {
     struct buf text;
     char want[256];
-    assert_true(cgi_put_params(&f->out, &f->request, &f->dropped));
+    assert_true(cgi_put_params(&f->out, &f->request, &f->underscored));
     decode(&f->out, &text);
     for (; *lines != NULL; lines++) {
         bool absent = **lines == '!';
@@ -118,7 +118,7 @@ static void check_lines(struct fixture *f, const char *const *lines)
 static void check_without(struct fixture *f, const char *bytes)
 {
     struct buf text;
-    assert_true(cgi_put_params(&f->out, &f->request, &f->dropped));
+    assert_true(cgi_put_params(&f->out, &f->request, &f->underscored));
     decode(&f->out, &text);
     assert_null(strstr(text.data, bytes));
     buf_free(&text);
@@ -141,7 +141,7 @@ static void test_all_rows(void **state)
     f.request.body_len = UINT64_MAX;
     f.request.request_id_name = "X-Request-Id";
     f.request.request_id = "5f00";
-    assert_true(cgi_put_params(&f.out, &f.request, &f.dropped));
+    assert_true(cgi_put_params(&f.out, &f.request, &f.underscored));
     decode(&f.out, &text);
     assert_string_equal(
         text.data,
@@ -153,7 +153,7 @@ static void test_all_rows(void **state)
         "CONTENT_LENGTH=18446744073709551615\nDOCUMENT_ROOT=/srv/www\n"
         "SCRIPT_FILENAME=/srv/www/shop\nPATH_TRANSLATED=/srv/www/a b//c\nHTTP_HOST=example.com:8080\n"
         "HTTP_X_REQUEST_ID=5f00\nCONTENT_TYPE=text/plain\nHTTP_ACCEPT=*/*\n");
-    assert_int_equal(f.dropped.underscore.len, 0);
+    assert_int_equal(f.underscored.len, 0);
     buf_free(&text);
     close_fixture(&f);
 }
@@ -285,9 +285,9 @@ static void test_names_not_passed(void **state)
                  "HTTP_X_A=3\nHTTP_A_1_Z=8\n");
     struct fixture f;
     open_fixture(&f, "GET / HTTP/1.1\r\nHost: h\r\nX_A: 1\r\nX-B: 2\r\n\r\n");
-    assert_true(cgi_put_params(&f.out, &f.request, &f.dropped));
-    assert_int_equal(f.dropped.underscore.len, 3);
-    assert_memory_equal(f.base + f.dropped.underscore.off, "X_A", 3);
+    assert_true(cgi_put_params(&f.out, &f.request, &f.underscored));
+    assert_int_equal(f.underscored.len, 3);
+    assert_memory_equal(f.base + f.underscored.off, "X_A", 3);
     close_fixture(&f);
 }
 
@@ -402,13 +402,13 @@ static void test_no_room(void **state)
     open_fixture(&f, "GET / HTTP/1.1\r\nHost: h\r\nA: 1\r\nB: 2\r\nA: 3\r\nConnection: b\r\n\r\n");
     f.request.request_id_name = "X-Id";
     f.request.request_id = "i";
-    assert_true(cgi_put_params(&f.out, &f.request, &f.dropped));
+    assert_true(cgi_put_params(&f.out, &f.request, &f.underscored));
     uint32_t need = f.out.len;
     for (uint32_t max = 2; max < need; max++) {
         struct buf out;
         buf_init(&out, max);
         assert_true(buf_puts(&out, "xy"));
-        assert_false(cgi_put_params(&out, &f.request, &f.dropped));
+        assert_false(cgi_put_params(&out, &f.request, &f.underscored));
         assert_int_equal(out.len, 2);
         buf_free(&out);
     }
