@@ -21,15 +21,14 @@
 
 enum {
     DEPTH_MAX = 64,  /* directories passed through; each costs a system call */
-    SHOWN_MAX = 256, /* bytes of a name in the log */
-    NAME_ROOM = PATH_MAX
+    SHOWN_MAX = 256  /* bytes of a name in the log */
 };
 
 /* A walk down the path: `name` is what it has come to, below the root and without a slash before it. */
 struct walk {
     const struct conf_app *app;
     int root;
-    char name[NAME_ROOM];
+    char name[PATH_MAX];
     size_t len;
     int error; /* of the last look that failed */
 };
@@ -69,7 +68,7 @@ static bool has_encoded_slash(const struct request *r)
 
 static bool push(struct walk *w, const char *text, size_t len)
 {
-    if (len >= NAME_ROOM - w->len)
+    if (len >= PATH_MAX - w->len)
         return false;
     memcpy(w->name + w->len, text, len);
     w->len += len;
@@ -254,7 +253,7 @@ static bool is_below_file(const struct conf_app *app, const char *script_file)
 static enum script_verdict name_script(struct request *r, const char *rest, size_t len)
 {
     const struct conf_app *app = r->app_conf;
-    char name[NAME_ROOM];
+    char name[PATH_MAX];
     size_t used;
     if (has_control(rest, len) || !split(app, rest, len, &used))
         return SCRIPT_MISSING;
