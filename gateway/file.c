@@ -154,7 +154,7 @@ static void refuse(struct request *r, int error)
 static void handle_start(struct request *r)
 {
     const struct file_found *found;
-    if (!request_method_is(r, "GET") && !request_method_is(r, "HEAD")) {
+    if (!request_fetches(r)) {
         request_refuse(r, 405, NULL, "Allow: GET, HEAD\r\n");
         return;
     }

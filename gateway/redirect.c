@@ -41,7 +41,7 @@ static bool put_location(struct buf *b, const struct request *r)
 /* GET and HEAD as browsers and caches have it since ever, all else so that its method stays. */
 static uint16_t status_of(const struct request *r)
 {
-    return request_method_is(r, "GET") || request_method_is(r, "HEAD") ? 301 : 308;
+    return request_fetches(r) ? 301 : 308;
 }
 
 static void handle_start(struct request *r)

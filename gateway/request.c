@@ -392,7 +392,12 @@ void request_refuse(struct request *r, unsigned status, const char *detail, cons
     buf_free(&page);
 }
 
+bool request_fetches(const struct request *r)
+{
+    return request_method_is(r, "GET") || request_method_is(r, "HEAD");
+}
+
 bool request_repeats(const struct request *r)
 {
-    return request_method_is(r, "GET") || request_method_is(r, "HEAD") || request_method_is(r, "OPTIONS");
+    return request_fetches(r) || request_method_is(r, "OPTIONS");
 }

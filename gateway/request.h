@@ -193,6 +193,9 @@ void request_fail(struct request *r, unsigned status, const char *detail);
  */
 void request_refuse(struct request *r, unsigned status, const char *detail, const char *fields);
 
+/* Whether it is GET or HEAD. */
+bool request_fetches(const struct request *r);
+
 /* Whether it may be given out once more although somebody may have begun it (RFC 9110 9.2.1, 9.2.2). */
 bool request_repeats(const struct request *r);
 

@@ -173,14 +173,14 @@ const struct handler *status_find(const struct status_facts *facts, const struct
         return &here;
     if (!health && !is_path(r, facts->conf->ready_path))
         return NULL;
-    if (!request_method_is(r, "GET") && !request_method_is(r, "HEAD"))
+    if (!request_fetches(r))
         return &wrong_method;
     return health ? &ok : readiness(facts);
 }
 
 const struct handler *status_find_all(const struct status_facts *facts, const struct request *r)
 {
-    if (!request_method_is(r, "GET") && !request_method_is(r, "HEAD"))
+    if (!request_fetches(r))
         return &wrong_method;
     if (format_of(r) != NULL)
         return &report;
