@@ -19,8 +19,8 @@ void suggest_init(struct suggest *s, const char *wrong);
 /* Whether it is the best so far. */
 bool suggest_offer(struct suggest *s, const char *candidate);
 
-/* Insertions, deletions, substitutions and swaps of neighbours that turn a into b; SUGGEST_WORD when one is
- * too long. */
+/* For tests: insertions, deletions, substitutions and swaps of neighbours that turn a into b; SUGGEST_WORD
+ * when one is too long. */
 unsigned suggest_distance(const char *a, const char *b);
 
 #endif

@@ -40,6 +40,8 @@ enum {
     TROUBLE_MS = 100 /* before libev tries again */
 };
 
+_Static_assert((int)CONF_LOG_ERROR == (int)LOG_ERROR, "the levels of the configuration are those of the log");
+
 /* ---- building ---- */
 
 /* A plain number of descriptors must not be what limits `connections`. Workers get the old limit back. */
