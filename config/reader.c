@@ -1,7 +1,9 @@
 /* reader.c - inih in, sections and keys with their line numbers out.
  *
- *   FILE ──▶ fetch: one physical line, comment stripped ──▶ next_line: sections end here ──▶ inih: key,
- * value, continuation ──▶ on_pair ──▶ events
+ *   FILE ──▶ fetch       one physical line, its comment stripped
+ *        ──▶ next_line   sections end here
+ *        ──▶ inih        key, value, continuation
+ *        ──▶ on_pair     events
  *
  * inih keeps only 49 bytes of a section's name and tells nothing of a section without keys, so sections are
  * read here; inih is given "[-]" instead, and forgets the key that an indented line would continue. */

@@ -25,9 +25,8 @@ struct fcgi_event {
     const uint8_t *data; /* a slice of what was handed in */
     size_t len;
     uint32_t app_status;
-    uint8_t
-        protocol_status; /* FCGI_REQUEST_COMPLETE, FCGI_CANT_MPX_CONN, FCGI_OVERLOADED, FCGI_UNKNOWN_ROLE */
-    const char *reason;  /* static text */
+    uint8_t protocol_status; /* FCGI_REQUEST_COMPLETE, _CANT_MPX_CONN, _OVERLOADED, _UNKNOWN_ROLE */
+    const char *reason;      /* static text */
 };
 
 struct fcgi_client {

@@ -197,10 +197,8 @@ void app_start_early(struct app *app)
 void app_stop(struct app *app, bool now)
 {
     struct list *node, *after;
-    if (now)
+    if (now) /* BROKEN leads to KILL from anywhere */
         LIST_EACH (node, after, &app->roster.workers)
-            worker_end(LIST_OBJECT(node, struct worker, node),
-                       WORKER_ON_BROKEN, /* leads to KILL from anywhere */
-                       STATS_EXIT_STOPPED);
+            worker_end(LIST_OBJECT(node, struct worker, node), WORKER_ON_BROKEN, STATS_EXIT_STOPPED);
     task_wake(&app->task);
 }

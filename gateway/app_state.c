@@ -2,8 +2,8 @@
 #include "app_state.h"
 
 static const double LONGEST = 30.0; /* seconds between two starts that fail */
-static const double LOOK =
-    1.0; /* with `reload`, whose user is about to mend the source: as often as a worker looks */
+/* with `reload`, whose user is about to mend the source: as often as a worker looks */
+static const double LOOK = 1.0;
 
 void app_enqueue(struct app *app, struct request *r, bool front)
 {

@@ -121,8 +121,8 @@ static bool may_grow(struct app *app)
 {
     if (backoff_active(&app->backoff) || roster_starting(&app->roster) ||
         roster_serving(&app->roster) >= (uint64_t)app->app_conf->workers || queue_only_ignored(&app->queue)) {
-        fleet_withdraw(&app->shared->fleet,
-                       &app->seat); /* or those behind it wait for a place it cannot take */
+        /* or those behind it wait for a place it cannot take */
+        fleet_withdraw(&app->shared->fleet, &app->seat);
         return false;
     }
     app->seat.task = &app->task;

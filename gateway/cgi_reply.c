@@ -32,8 +32,7 @@ struct answer {
     const char *data;
     bool has_status;
     bool has_location;
-    struct slice
-        connections[CONNECTIONS_MAX]; /* Connection fields: they may name others that are not passed on */
+    struct slice connections[CONNECTIONS_MAX]; /* these may name other fields that are not passed on */
     size_t connection_count;
 };
 

@@ -23,8 +23,8 @@ struct cgi_request {
     const char *remote_addr; /* "" for a unix socket's peer */
     const char *remote_port; /* "" where there is none */
     const char *server_addr; /* listener's own name, for a request without authority */
-    const char
-        *server_port; /* listener's own port, for one without authority; "80"/"443" come from the scheme */
+    /* listener's own port, for one without authority; "80"/"443" come from the scheme */
+    const char *server_port;
     const char *request_id_name; /* its HTTP_ variable is set to request_id and the client's own is dropped;
                                     or NULL */
     const char *request_id;
@@ -32,8 +32,8 @@ struct cgi_request {
     const char *script_filename;
     const char *script_file; /* a script found below document_root, in place of script_filename, */
     const char *script_tail; /* and what goes behind it */
-    const char
-        *script_index; /* the name of a file that answers for SCRIPT_NAME, a directory; it is put behind */
+    /* the name of a file that answers for SCRIPT_NAME, a directory; it is put behind */
+    const char *script_index;
     bool has_body;
     uint64_t body_len;
 };

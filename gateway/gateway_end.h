@@ -1,8 +1,8 @@
 /* gateway_end.h - how a gateway ends: SIGTERM, SIGINT, SIGQUIT, or idle_exit.
  *
- *   signal --> drain_delay: ready says 503, all else goes on --> drain: accept no more, finish what is under
- * way
- *          --> kill, when `drain` is nearly over or a second signal comes */
+ *   signal --> drain_delay   ready says 503, all else goes on
+ *          --> drain         accept no more, finish what is under way
+ *          --> kill          when `drain` is nearly over or a second signal comes */
 #ifndef LEANGATE_GATEWAY_END_H
 #define LEANGATE_GATEWAY_END_H
 

@@ -53,29 +53,28 @@ static const uint8_t byte_class[256] = {
     [0x80 ... 0xff] = TEXT,
 };
 
+/* clang-format off */
 static const uint8_t next_state[STATES][CLASSES] = {
-    [SIZE_START] = {[HEX] = SIZE                 },
-    [SIZE] = {[HEX] = SIZE,                  [SEMICOLON] = EXT_START, [CR] = SIZE_LF},
-    [EXT_START] = {[TOKEN... HEX] = EXT_NAME              },
-    [EXT_NAME] = {[TOKEN... HEX] = EXT_NAME,     [EQUALS] = EXT_EQUALS, [SEMICOLON] = EXT_START, [CR] = SIZE_LF},
-    [EXT_EQUALS] = {[TOKEN... HEX] = EXT_TOKEN,     [QUOTE] = EXT_QUOTED},
-    [EXT_TOKEN] = {[TOKEN... HEX] = EXT_TOKEN,      [SEMICOLON] = EXT_START, [CR] = SIZE_LF},
-    [EXT_QUOTED] = {[TEXT... EQUALS] = EXT_QUOTED,
-                    [QUOTE] = EXT_QUOTED_END,
-                    [BACKSLASH] = EXT_ESCAPED,
-                    [COLON] = EXT_QUOTED},
-    [EXT_ESCAPED] = {[TEXT... COLON] = EXT_QUOTED    },
-    [EXT_QUOTED_END] = {[SEMICOLON] = EXT_START,    [CR] = SIZE_LF},
-    [SIZE_LF] = {[LF] = SIZE_END              },
-    [DATA_CR] = {[CR] = DATA_LF},
-    [DATA_LF] = {[LF] = SIZE_START    },
-    [TRAILER] = {[TOKEN... HEX] = TRAILER_NAME,                             [CR] = END_LF},
-    [TRAILER_NAME] = {[TOKEN... HEX] = TRAILER_NAME,                         [COLON] = TRAILER_COLON},
-    [TRAILER_COLON] = {[TEXT... COLON] = TRAILER_VALUE,            [CR] = TRAILER_LF},
-    [TRAILER_VALUE] = {[TEXT... COLON] = TRAILER_VALUE,               [CR] = TRAILER_LF},
-    [TRAILER_LF] = {[LF] = TRAILER               },
-    [END_LF] = {[LF] = END            },
+    [SIZE_START]     = {[HEX] = SIZE},
+    [SIZE]           = {[HEX] = SIZE, [SEMICOLON] = EXT_START, [CR] = SIZE_LF},
+    [EXT_START]      = {[TOKEN ... HEX] = EXT_NAME},
+    [EXT_NAME]       = {[TOKEN ... HEX] = EXT_NAME, [EQUALS] = EXT_EQUALS, [SEMICOLON] = EXT_START, [CR] = SIZE_LF},
+    [EXT_EQUALS]     = {[TOKEN ... HEX] = EXT_TOKEN, [QUOTE] = EXT_QUOTED},
+    [EXT_TOKEN]      = {[TOKEN ... HEX] = EXT_TOKEN, [SEMICOLON] = EXT_START, [CR] = SIZE_LF},
+    [EXT_QUOTED]     = {[TEXT ... EQUALS] = EXT_QUOTED, [QUOTE] = EXT_QUOTED_END, [BACKSLASH] = EXT_ESCAPED, [COLON] = EXT_QUOTED},
+    [EXT_ESCAPED]    = {[TEXT ... COLON] = EXT_QUOTED},
+    [EXT_QUOTED_END] = {[SEMICOLON] = EXT_START, [CR] = SIZE_LF},
+    [SIZE_LF]        = {[LF] = SIZE_END},
+    [DATA_CR]        = {[CR] = DATA_LF},
+    [DATA_LF]        = {[LF] = SIZE_START},
+    [TRAILER]        = {[TOKEN ... HEX] = TRAILER_NAME, [CR] = END_LF},
+    [TRAILER_NAME]   = {[TOKEN ... HEX] = TRAILER_NAME, [COLON] = TRAILER_COLON},
+    [TRAILER_COLON]  = {[TEXT ... COLON] = TRAILER_VALUE, [CR] = TRAILER_LF},
+    [TRAILER_VALUE]  = {[TEXT ... COLON] = TRAILER_VALUE, [CR] = TRAILER_LF},
+    [TRAILER_LF]     = {[LF] = TRAILER},
+    [END_LF]         = {[LF] = END},
 };
+/* clang-format on */
 
 /* What a byte that a state has no cell for means, in words. */
 static const char flaws[STATES][28] = {

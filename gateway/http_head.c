@@ -478,8 +478,7 @@ void http_head_init(struct http_head *h)
 enum http_parse http_head_parse(struct http_head *h, const char *data, size_t len,
                                 const struct http_head_limits *limits)
 {
-    /* What lies beyond the limit is never looked at: the verdict does not depend on how the bytes were cut.
-     */
+    /* Beyond the limit nothing is looked at: the verdict does not depend on how the bytes were cut. */
     uint32_t have = len < limits->size ? (uint32_t)len : limits->size;
     if (have <= h->line + h->scanned)
         return HTTP_MORE;

@@ -23,8 +23,8 @@ struct http_head {
     struct slice target; /* as it came */
     struct slice path;   /* raw path of the target: "/..." without query; for "*" the one byte */
     struct slice query;  /* raw bytes behind the first '?'; len 0 when none */
-    struct slice
-        authority; /* host[:port]: of an absolute-form target, else of Host; len 0 in 1.0 without Host */
+    /* host[:port]: of an absolute-form target, else of Host; len 0 in 1.0 without Host */
+    struct slice authority;
     struct slice fields; /* all header lines, each with its CRLF; see http_head_next_field */
     uint32_t size;       /* bytes of the head with the empty line; 0 until HTTP_DONE */
     uint32_t field_count;
@@ -41,7 +41,7 @@ struct http_head {
 
     uint32_t line;    /* private: start of the first line not parsed yet */
     uint32_t scanned; /* private: bytes behind `line` known to hold no line end */
-    uint8_t seen;     /* private: single-instance fields met so far */
+    uint8_t seen;     /* private: what earlier lines have said, SEEN_* of http_head.c */
 };
 
 struct http_field {

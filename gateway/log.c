@@ -39,12 +39,14 @@ struct sink {
 
 enum { SINK_OUT, SINK_ERR, SINK_ACCESS_FILE, SINK_ERROR_FILE, SINKS };
 
+/* clang-format off */
 static struct sink sinks[SINKS] = {
-    [SINK_OUT] = {.fd = -1,            .pending = {.max = PENDING_MAX}},
-    [SINK_ERR] = {.fd = STDERR_FILENO, .may_block = true,               .pending = {.max = PENDING_MAX}},
-    [SINK_ACCESS_FILE] = {.fd = -1,                   .pending = {.max = PENDING_MAX}                                          },
-    [SINK_ERROR_FILE] = {.fd = -1,                   .pending = {.max = PENDING_MAX}},
+    [SINK_OUT]         = {.fd = -1, .pending = {.max = PENDING_MAX}},
+    [SINK_ERR]         = {.fd = STDERR_FILENO, .may_block = true, .pending = {.max = PENDING_MAX}},
+    [SINK_ACCESS_FILE] = {.fd = -1, .pending = {.max = PENDING_MAX}},
+    [SINK_ERROR_FILE]  = {.fd = -1, .pending = {.max = PENDING_MAX}},
 };
+/* clang-format on */
 static struct ev_loop *loop;
 static struct sink *access_sink;
 static struct sink *error_sink = &sinks[SINK_ERR];

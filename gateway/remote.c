@@ -155,8 +155,8 @@ struct remote *remote_new(struct ev_loop *loop, const struct conf *conf, const s
                           struct task *task)
 {
     struct remote *remote = calloc(1, sizeof(*remote));
-    if (remote == NULL ||
-        !net_address(app->address, &remote->address)) { /* which the configuration has checked */
+    /* the configuration has checked the address */
+    if (remote == NULL || !net_address(app->address, &remote->address)) {
         free(remote);
         return NULL;
     }

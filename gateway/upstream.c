@@ -242,8 +242,8 @@ void upstream_drain(struct upstream *up)
         ssize_t n = recv(up->fd, memory_scratch, MEMORY_SCRATCH, 0);
         if (n == -1 && errno == EINTR)
             continue;
-        if (n <= 0 ||
-            reads == READS_DRAIN) { /* the end, an error, or somebody else still holds the other end */
+        /* the end, an error, or somebody else still holds the other end */
+        if (n <= 0 || reads == READS_DRAIN) {
             take_close(up);
             return;
         }

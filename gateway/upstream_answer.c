@@ -86,9 +86,9 @@ static size_t take_head(struct upstream *up, const char *data, size_t len)
 
 static void take_stdout(struct upstream *up, const char *data, size_t len)
 {
+    /* its next write tells the worker, if it has not looked before */
     if (up->state == UPSTREAM_ORPHAN && (up->discarded += (uint32_t)len) > ORPHAN_MAX)
-        upstream_settle(up, UPSTREAM_CLOSED,
-                        UPSTREAM_DONE); /* its next write tells the worker, if it has not looked before */
+        upstream_settle(up, UPSTREAM_CLOSED, UPSTREAM_DONE);
     if (up->state != UPSTREAM_BUSY)
         return;
     if (!up->request->head_sent) {
@@ -141,8 +141,7 @@ static void take_end(struct upstream *up, const struct fcgi_event *event)
         if (!r->head_sent) {
             log_error("%s ended a request without an answer (id %s)", up->owner.app->name, r->id);
             request_fail(r, 502, NULL);
-        } else if (event->app_status != 0 &&
-                   up->link != UPSTREAM_SINGLE) { /* elsewhere it is an exit status */
+        } else if (event->app_status != 0 && up->link != UPSTREAM_SINGLE) { /* whose is an exit status */
             log_error("%s broke off its answer (id %s)", up->owner.app->name, r->id);
             request_cut(r);
         } else {

@@ -30,8 +30,7 @@ enum upstream_state {
     UPSTREAM_CLOSED, /* not connected */
     UPSTREAM_FREE,   /* connected and kept, nothing under way */
     UPSTREAM_BUSY,   /* serves `request` */
-    UPSTREAM_TAIL, /* the client has its answer; the worker still works until END_REQUEST, and no timeout runs
-                    */
+    UPSTREAM_TAIL,   /* the client has its answer; the worker works on until END_REQUEST, without a timeout */
     UPSTREAM_ORPHAN, /* the client left; what comes is discarded until the worker is done */
     UPSTREAM_DOOMED  /* a COPY or TASK that was given up: only its end is waited for */
 };
