@@ -67,9 +67,9 @@ struct conf_app {
     const char *command;            /* FASTCGI: words with blanks between; "": there is an address */
     struct conf_list command_words; /* the same, taken apart */
     const char *script_filename;    /* FASTCGI: with at most one "$path" in it; "": none is sent */
-    /* Private to the two kinds that find scripts by path, FILES and FASTCGI with $path: */
+    const char *document_root;      /* what DOCUMENT_ROOT says; "" is "/", NULL: none */
+    /* The next two are of the kinds that find scripts by path, FILES and FASTCGI with $path. */
     struct conf_static root_files; /* FILES: all of root */
-    const char *document_root;     /* also of other kinds: what DOCUMENT_ROOT says; "" is "/", NULL: none */
     const char *script_tail;       /* what stands behind $path; NULL: scripts are not found by path */
     const char *directory;         /* absolute */
     const char *python;            /* as written; conf_python() finds the interpreter */
@@ -225,9 +225,9 @@ int64_t conf_drain_time(const struct conf *conf);
 /* --help, from the table of directives. */
 void conf_help(FILE *out);
 
-/* The interpreter for an app (DESIGN: .venv, venv in directory, $VIRTUAL_ENV, python3 on PATH; $VIRTUAL_ENV
- * first for an app of the command line): its absolute path in path[], and words for the banner, like ".venv
- * python 3.11", in label[]. Looks at files only, starts nothing. 0, or -1 with *error. */
+/* The interpreter for an app (python = auto: .venv, venv in directory, $VIRTUAL_ENV, python3 on PATH;
+ * $VIRTUAL_ENV first for an app of the command line): its absolute path in path[], and words for the banner,
+ * like ".venv python 3.11", in label[]. Looks at files only, starts nothing. 0, or -1 with *error. */
 int conf_python(const struct conf *conf, const struct conf_app *app, char path[4096], char label[128],
                 struct conf_error *error);
 

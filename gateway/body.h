@@ -76,7 +76,8 @@ void body_skip(struct body *b, size_t n);
 /* Back to the first byte. */
 void body_rewind(struct body *b);
 
-/* For a queue: drops what was read, when that is cheap (all of it, or all that is in memory). */
+/* For a queue: drops what was read, when that is cheap: all of it was; or, with nothing in the file, more
+ * than half of what is in memory. */
 void body_reuse(struct body *b);
 
 #endif

@@ -62,8 +62,8 @@ static void warn_dropped(const struct request *r, struct slice dropped)
     }
 }
 
-/* Splits `n` bytes of pairs that stand behind `start` into PARAMS records, each with its header, and ends
- * them with the empty record. Room for the first header is there already. */
+/* The pairs stand in `b` behind `start` and room for one header: makes PARAMS records of them, and ends them
+ * with the empty one. */
 static bool frame_params(struct buf *b, uint32_t start, uint16_t id)
 {
     uint32_t n = b->len - start - FCGI_RECORD_HEADER;

@@ -13,6 +13,8 @@
 struct output {
     ev_io io;        /* fd -1: closed */
     struct buf line; /* the last line, while it has no end */
+
+    /* Set by the owner before output_open(). */
     const char *app; /* its name, which lives as long as the stream */
     bool tagged;     /* lines go out behind the app's name and pid, and not as they are */
     int pid;

@@ -126,7 +126,8 @@ void request_free(struct request *r);
 /* Between two exchanges of one connection: keeps only the bytes behind the finished one. */
 void request_next(struct request *r);
 
-/* Decodes and normalises the target's path. False: it cannot be decoded, or leaves the root. */
+/* Decodes and normalises the target's path. False: it cannot be decoded, or leaves the root; or there is no
+ * memory: then path_memory is NULL. */
 bool request_set_path(struct request *r);
 
 /* The name of the file that answers, below the directory of r->files: it begins with a slash. */
