@@ -124,9 +124,9 @@ void app_expect(struct app *app, bool arriving)
         task_wake(app->shared->idle);
 }
 
-/* A start of another configuration: what it would serve later one of this serves sooner. It is told to stop,
- * and has begun nothing then: what it was given comes back with its end. A program of others is not told: it
- * is READY as soon as it can be heard of, and hears nothing before. False: it is no such start. */
+/* Ends a start of an older configuration, since a fresh one serves its requests sooner. Told to stop before
+ * it was READY it has begun nothing, so what it was given comes back when it exits. A program that is not
+ * pyworker cannot be told: the first thing heard of it is its READY. False: w is no such start. */
 static bool end_start(struct worker *w)
 {
     if (w->state == WORKER_STARTING)

@@ -58,15 +58,16 @@ struct app {
 /* Puts a request into the queue, at the front where it was given out already and came back. */
 void app_enqueue(struct app *app, struct request *r, bool front);
 
-/* No worker can be had: there is back-off, and who waits is told so, unless another worker serves or starts;
- * in app_supply where the one that has ended is still in the roster. */
+/* No worker can be had: back-off begins, and the requests that wait are answered with the failure, unless
+ * another worker serves or starts. While the failed worker is still in the roster it counts as starting: then
+ * app_supply() answers them. */
 void app_give_up(struct app *app, unsigned status, const char *failure);
 
 /* Whether requests are answered with the failure of the last start now: it is in back-off, and no other
  * worker is there or on its way. */
 bool app_failing(const struct app *app);
 
-/* Then who waits is answered, too. */
+/* If app_failing(): answers all requests that wait with that failure. */
 void app_fail_waiting(struct app *app);
 
 /* Text of the failure for the client: nothing internal unless `debug`. NULL: none. */

@@ -21,8 +21,8 @@
 
 /* ---- idle ---- */
 
-/* Starts, stops and obeys the clock of idle_timeout. A request of ignore_idle does not stop it; it only waits
- * for its end. */
+/* Starts and stops the clock of idle_timeout, and the worker when it has run out. A request of ignore_idle
+ * does not stop the clock, but the worker is not stopped while it has one. */
 static void watch_idle(struct app *app, struct worker *w, bool idle)
 {
     if (w->state != WORKER_READY || worker_awake(w) > 0) {

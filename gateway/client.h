@@ -29,7 +29,7 @@ void client_proxied(union client_peer *peer, const struct forwarded *trust,
 /* Says once for each peer that its connections are closed because they do not begin with a PROXY header. */
 void client_unproxied(const union client_peer *peer);
 
-/* Fills in where the request comes from, as far as the peer alone tells; nothing when that was done. */
+/* Fills in where the request comes from, as far as the peer alone tells. Called again it does nothing. */
 void client_describe(struct request *r, const union client_peer *peer);
 
 /* The same with what the whole head tells: address, scheme, host, prefix and id. */

@@ -68,8 +68,9 @@ bool conn_state_nothing(struct conn *c, int got)
     return c->state == CONN_CLOSED;
 }
 
-/* No memory is taken for what follows a request, or requests that wait would hold more than [limits] buffers
- * by it. Where nothing does there is always room, so that the client's end is seen. */
+/* While a request is answered, what follows it is read into spare capacity only: if buffers grew for it,
+ * requests that wait would hold more than [limits] buffers. While nothing has followed yet there are always
+ * SPARE_LEAST bytes, so that the client's end is seen. */
 size_t conn_state_spare(const struct conn *c)
 {
     const struct request *r = c->request;

@@ -29,8 +29,8 @@ static int64_t staying(const struct fleet *fleet)
     return n;
 }
 
-/* Apps that starve and for which no place is free, or will be as soon as a worker that was told to go is
- * gone. */
+/* How many starving apps will still have no place when every worker that was told to go is gone; negative:
+ * places to spare. */
 static int64_t shortage(const struct fleet *fleet)
 {
     return staying(fleet) + list_count(&fleet->starving) - fleet->limit;

@@ -64,8 +64,8 @@ static void trim_after_burst(struct gateway *g)
     memory_trim();
 }
 
-/* Gives back what was needed, when nothing goes on: at once if it is much, else once in REST_MS, for who asks
- * again needs it again. */
+/* Gives memory back when nothing goes on: at once after a burst or when an app fell asleep, else once in
+ * REST_MS at most, since the next request needs the same pages again. */
 static void rest(struct gateway *g)
 {
     if (g->shared.fleet.count > 0 || !list_empty(&g->pool.active)) {

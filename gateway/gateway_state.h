@@ -35,18 +35,18 @@ struct gateway {
     struct timeq_entry delay;    /* drain_delay */
     struct timeq_entry deadline; /* of draining, then of killing */
     ev_timer quiet;              /* idle_exit */
-    double active;               /* when there was something to do last, on timeq_now's clock */
-    uint64_t requests;           /* as many were over then */
+    double active;               /* when there last was something to do, on timeq_now's clock */
+    uint64_t requests;           /* pool.requests at that time */
     ev_signal signals[GATEWAY_SIGNALS];
     ev_prepare prepare;
     ev_idle more;              /* active while tasks are left: the loop looks for events but does not sleep */
-    struct timeq_entry pause;  /* before memory is given back again */
-    double rested;             /* when it was last, on timeq_now's clock */
-    uint32_t rested_after;     /* so many connections of both pools */
-    uint32_t most_connections; /* since then */
-    int signal;                /* the last of them */
-    int signal_count;          /* signals that asked for the end */
-    int signals_seen;          /* of these, acted upon */
+    struct timeq_entry pause;  /* runs until memory may be given back again */
+    double rested;             /* when memory was given back last, on timeq_now's clock */
+    uint32_t rested_after;     /* connections that both pools had made by then */
+    uint32_t most_connections; /* that were open at once since then */
+    int signal;                /* the last signal that asked for the end */
+    int signal_count;          /* how many have */
+    int signals_seen;          /* how many of them were acted upon */
     bool reload;               /* SIGHUP came */
     bool reloaded;             /* what reading the configuration needed was not given back yet */
     bool serving;              /* it accepts: what start = check asks for is over */

@@ -124,7 +124,7 @@ static enum state take_digit(struct http_chunked *c, uint8_t digit)
     return SIZE;
 }
 
-/* A name that does not fit c->name is none of the refused ones: it only has to stay different from them. */
+/* Cut at the size of c->name: no refused name is that long, so a cut one equals none of them. */
 static void take_name_byte(struct http_chunked *c, uint8_t byte)
 {
     if (byte >= 'A' && byte <= 'Z')

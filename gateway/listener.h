@@ -21,8 +21,8 @@ struct listener {
     char *spec;                 /* owned */
     char url[NET_URL_MAX];      /* where it is reached in fact */
     struct conn_origin *origin; /* a reference */
-    dev_t device;               /* of a unix socket's file, and its number */
-    ino_t file;
+    dev_t device;               /* of a unix socket's file */
+    ino_t file;                 /* its inode */
     bool waits; /* the loop told of a connection */
     bool full;  /* accepting waits for a connection to close */
 };

@@ -31,8 +31,8 @@ void queue_close(struct queue *q);
  * CONF_OFF: none runs yet. */
 void queue_put(struct queue *q, struct request *r, bool front, int64_t ms);
 
-/* Whoever came since the last time has been offered a slot by now. Beyond `most` that wait the last of them
- * are answered with 503. */
+/* To be called when all that came since the last call were offered a slot. Where more than `most` still wait,
+ * the newest of those get 503. */
 void queue_limit(struct queue *q, int64_t most);
 
 /* Takes it out, wherever it stands; nothing happens when it does not wait. */

@@ -197,7 +197,7 @@ static void warn_privileges(const struct conf *before, const struct conf *conf)
             "user and group are as they were: what the file says holds from the next start of leangate");
 }
 
-/* Everything that can fail has not. */
+/* From here on nothing can fail. */
 static void commit(const struct reload *reload, const struct conn_pool *before)
 {
     const struct conf *conf = reload->pool->conf;

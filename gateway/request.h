@@ -109,8 +109,8 @@ struct request {
     double began;   /* first byte */
     double started; /* complete, handed to the handler */
     double sent;    /* given to a worker that was ready */
-    double spawned; /* cold: the start that it waited for began */
-    double ready;   /* cold: and ended, unless it was given to that worker before */
+    double spawned; /* cold: when the start that it waited for began */
+    double ready;   /* cold: when that was READY; 0: it was given to it before, and `sent` is that time */
     double headed;  /* the answer's head */
 };
 

@@ -162,8 +162,8 @@ static void __attribute__((noreturn, format(printf, 1, 2))) refuse(const char *f
     _exit(EXIT_CANNOT_RUN);
 }
 
-/* Descriptors in the place of another are first moved above those that are taken, so that none is
- * overwritten. The others are left where they are: the gateway may have used up all there are. */
+/* A descriptor whose own number is one of 0 to 3 is first moved above them, so that no dup2() closes one that
+ * is still needed. The others stay where they are: there may be no free number. */
 static void place_descriptors(const struct spawn *s)
 {
     const int from[CHILD_FDS] = {s->listen_fd, s->out_fd, s->err_fd, s->control_fd};

@@ -2,8 +2,8 @@
  * a fresh one takes over: it is READY before the old one goes.
  *
  * A worn worker goes on serving until then. Where nothing is under way nobody takes over: a worn worker that
- * stays idle ends as any idle worker. But for one of another configuration there is a successor where workers
- * never end for being idle. */
+ * stays idle ends as any idle worker. With idle_timeout = off, where none ends for being idle, a worker of an
+ * older configuration gets a successor even then. */
 #ifndef LEANGATE_SUCCESSION_H
 #define LEANGATE_SUCCESSION_H
 

@@ -3,8 +3,8 @@
  * Deadlines are kept on a clock of our own, monotonic time less `stood_still`: when the whole process slept
  * past its earliest deadline (SIGSTOP, a frozen container), that sleep is added there, which shifts every
  * deadline at once, so that nobody who was busy is blamed for time that nobody had. How much of the sleep was
- * an ordinary one is not known: deadlines come later rather than too early. So is a turn of the loop that
- * took longer than any does: it was stopped in the middle. */
+ * an ordinary one is not known: deadlines come later rather than too early. A turn that takes longer than
+ * STANDSTILL is added in the same way: the process was stopped in the middle of it. */
 #include "timeq.h"
 
 #include <stdlib.h>

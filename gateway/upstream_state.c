@@ -48,7 +48,8 @@ bool upstream_will_be_slow(const struct upstream *up)
     return app->request_timeout == CONF_OFF || app->slow * (up->slow_told + 1) < app->request_timeout;
 }
 
-/* How long a request may be without a head from the last time on that it was said to be slow. */
+/* Milliseconds to the next thing that happens to a request without a head: it is told as slow (again), or its
+ * time is over. */
 static int64_t until_head(const struct upstream *up)
 {
     const struct conf_app *app = up->owner.app;

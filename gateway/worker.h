@@ -50,7 +50,7 @@ struct worker {
     struct list in_idle;     /* of those with nothing to do */
     struct timeq_entry idle; /* runs while nothing is under way that keeps it awake */
     struct timeq_entry age;
-    double looked;    /* at its memory last */
+    double looked;    /* when its memory was looked at last */
     uint32_t given;   /* requests */
     uint32_t served;  /* of these, finished */
     const char *worn; /* why a successor is to take over; NULL: nothing */
@@ -60,7 +60,7 @@ struct worker {
     char *failure;        /* text of FAILED: a summary line, then the traceback; owned, or NULL */
     char *live;           /* what of the app was alive when it stopped; owned, or NULL */
     bool lost;            /* see worker_lost */
-    bool hung_up;         /* and its process lived on */
+    bool hung_up;         /* its process lived on when that happened */
     bool start_expired;   /* it was killed because start_timeout passed */
     bool stop_expired;    /* likewise stop_timeout */
     unsigned why;         /* enum stats_counter: for what its owner ended it; 0: not ended */
@@ -80,7 +80,7 @@ struct worker {
     ev_io control;
     struct output out;
     struct output err;
-    double asked;   /* for its stacks, last */
+    double asked;   /* when its stacks were asked for last */
     unsigned notes; /* how many NOTEs came */
     bool finished;  /* its exit was acted upon */
 };
