@@ -105,9 +105,7 @@ static bool not_a_number(const struct target *t, const char *text)
                    (row->type == TABLE_SIZE && units_size_guess(text, guess));
     if (guessed)
         return FAIL(t, "\"%s\" is not %s (try %s)", text, what, guess);
-    const char *example = *row->standard != '\0'     ? row->standard
-                          : row->type == TABLE_OCTAL ? "0022"
-                                                     : "1024";
+    const char *example = *row->standard != '\0' ? row->standard : row->type == TABLE_OCTAL ? "0022" : "1024";
     if (strcmp(text, "off") == 0)
         return FAIL(t, "cannot be off (try %s)", example);
     const char *units = row->type == TABLE_TIME   ? " in ms, s, m or h"

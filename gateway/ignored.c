@@ -22,7 +22,11 @@ void ignored_answer(struct request *r)
     static const char fields[] = "Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n";
     static const char text[] = "asleep\n";
     static const struct http_reply reply = {
-        .status = 200, .fields = fields, .fields_len = sizeof(fields) - 1, .content_length = sizeof(text) - 1};
+        .status = 200,
+        .fields = fields,
+        .fields_len = sizeof(fields) - 1,
+        .content_length = sizeof(text) - 1,
+    };
     if (request_head(r, &reply) && request_body(r, text, sizeof(text) - 1))
         request_end(r);
 }

@@ -23,8 +23,8 @@ struct listener {
     struct conn_origin *origin; /* a reference */
     dev_t device;               /* of a unix socket's file */
     ino_t file;                 /* its inode */
-    bool waits; /* the loop told of a connection */
-    bool full;  /* accepting waits for a connection to close */
+    bool waits;                 /* the loop told of a connection */
+    bool full;                  /* accepting waits for a connection to close */
 };
 
 /* Appends the listeners of one specification to `list`: mostly one, for systemd all sockets that it means.

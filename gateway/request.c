@@ -385,7 +385,11 @@ void request_refuse(struct request *r, unsigned status, const char *detail, cons
         cut_short(r);
     } else {
         const struct http_reply reply = {
-            .status = (uint16_t)status, .fields = fields, .fields_len = (size_t)n, .content_length = page.len};
+            .status = (uint16_t)status,
+            .fields = fields,
+            .fields_len = (size_t)n,
+            .content_length = page.len,
+        };
         if (request_head(r, &reply) && request_body(r, page.data, page.len))
             request_end(r);
     }

@@ -60,8 +60,8 @@ struct request {
     uint64_t body_left; /* of Content-Length, still to come */
     double body_began;  /* when its body was first waited for, on timeq_now's clock */
     struct body body;
-    char *path_memory;  /* owned: the normalised path, where it differs from the target's bytes */
-    uint32_t path_len;  /* of request_path() */
+    char *path_memory; /* owned: the normalised path, where it differs from the target's bytes */
+    uint32_t path_len; /* of request_path() */
     char remote_addr[NET_ADDRESS_MAX]; /* the client's as far as it is believed; "": a unix socket's peer */
     char remote_port[8];
     const char *scheme;      /* "http" or "https"; NULL until the two above are known */
@@ -76,8 +76,8 @@ struct request {
     const struct conf_app *app_conf;
     /* The directory that answers; NULL: the app does. */
     const struct conf_static *files;
-    uint32_t script_len; /* bytes of path that are SCRIPT_NAME */
-    char *script_file;   /* owned: the file that answers, below its app's root: "/cart.py"; NULL: none */
+    uint32_t script_len;      /* bytes of path that are SCRIPT_NAME */
+    char *script_file;        /* owned: the file that answers, below its app's root: "/cart.py"; NULL: none */
     const char *script_index; /* put behind SCRIPT_NAME; NULL: nothing */
     struct app *app;          /* the app that has it, from start to end or cancel */
     struct stats *stats;      /* a reference: where it counts when it is over; NULL: it belongs to no app */

@@ -20,8 +20,8 @@
 #include "log.h"
 
 enum {
-    DEPTH_MAX = 64,  /* directories passed through; each costs a system call */
-    SHOWN_MAX = 256  /* bytes of a name in the log */
+    DEPTH_MAX = 64, /* directories passed through; each costs a system call */
+    SHOWN_MAX = 256 /* bytes of a name in the log */
 };
 
 /* A walk down the path: `name` is what it has come to, below the root and without a slash before it. */

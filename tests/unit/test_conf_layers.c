@@ -277,7 +277,7 @@ static void test_other_servers_flags(void **state)
     assert_list(&fx.conf->listen, "[::1]:8000");
 }
 
-/* The router counts in 16 bits: of a longer path it would take the front alone, which may be another app's. */
+/* The router counts in 16 bits: of a longer path it would take the front alone, maybe another app's. */
 static void test_a_path_has_a_limit(void **state)
 {
     (void)state;

@@ -369,12 +369,12 @@ static void test_accept_weight(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_head),          cmocka_unit_test(test_what_the_fields_hold_is_not_repeated),
-        cmocka_unit_test(test_reason),        cmocka_unit_test(test_old_client),
-        cmocka_unit_test(test_framing),       cmocka_unit_test(test_no_room),
-        cmocka_unit_test(test_drops),         cmocka_unit_test(test_phrases),
-        cmocka_unit_test(test_error_body),    cmocka_unit_test(test_date_follows_the_clock),
-        cmocka_unit_test(test_accept),        cmocka_unit_test(test_accept_weight),
+        cmocka_unit_test(test_head),       cmocka_unit_test(test_what_the_fields_hold_is_not_repeated),
+        cmocka_unit_test(test_reason),     cmocka_unit_test(test_old_client),
+        cmocka_unit_test(test_framing),    cmocka_unit_test(test_no_room),
+        cmocka_unit_test(test_drops),      cmocka_unit_test(test_phrases),
+        cmocka_unit_test(test_error_body), cmocka_unit_test(test_date_follows_the_clock),
+        cmocka_unit_test(test_accept),     cmocka_unit_test(test_accept_weight),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
