@@ -170,7 +170,7 @@ static bool put_past(struct buf *out, const struct app *app, const struct reques
 static unsigned step_worker(struct buf *out, const struct app *app, struct request_place *place)
 {
     const struct worker *w = status_view_nth(app, place->item);
-    if (w == NULL) {
+    if (app == NULL || w == NULL) {
         place->part = PART_PAST;
         return 1;
     }
