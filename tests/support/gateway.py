@@ -27,6 +27,8 @@ SLOW = bool(WRAPPER) or SANITISED
 PATIENCE = 60.0 if SLOW else 20.0
 
 BANNER = re.compile(r"^leangate \S+ on (.*?)  \(", re.M)
+# What is said of a worker of ours when it or the gateway has a mistake; else it is a fake one, or its app forges something.
+MISTAKE = re.compile(r"^error: .*worker \d+ (told nonsense|does not speak FastCGI)", re.M)
 COMPLAINT = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|==\d+==")
 
 
@@ -150,6 +152,7 @@ class Gateway:
             self.config.write_text(text if text is not None else ini(sections))
         self.process = self.out = self.err = None
         self.awaited = False  # its end
+        self.forged = self.config.exists() and "fakeworker" in self.config.read_text()
         self.urls = []
 
     # -- life
@@ -200,8 +203,9 @@ class Gateway:
             self.check_end()
 
     def check_end(self):
-        """No sanitiser's word, no process and no file left; after any kind of end."""
+        """No sanitiser's word, no mistake between gateway and worker, no process and no file left; after any kind of end."""
         assert not COMPLAINT.search(self.err.text), self.err.text
+        assert self.forged or not MISTAKE.search(self.err.text), self.err.text
         wait_until(lambda: not self.leftovers(), f"the end of {self.leftovers()}", 5)
         assert not list(self.tmp.iterdir()), f"files left: {list(self.tmp.iterdir())}"
 
