@@ -13,10 +13,6 @@ from inside import Inside
 from load import Load
 
 
-def kitchen(**keys):
-    return app("kitchen", **keys)
-
-
 def waiting(gateway, path, tmp_path, name):
     """A request under way that is answered when the file is there."""
     connection = gateway.connect()
@@ -39,11 +35,11 @@ def test_routes(launch):
     """The domain comes first (exact, then below *, then any), then the longest path of whole segments; what no app has is a
     404 that wakes nobody, also where an app of another domain has it."""
     gateway = launch({
-        "app:exact": kitchen(domain="www.example.com", path="/"),
-        "app:below": kitchen(domain="*.example.com", path=["/", "/deep"]),
-        "app:api": kitchen(path="/api"),
-        "app:v2": kitchen(path="/api/v2", strip_path="off"),
-        "app:proxied": kitchen(path="/p", root_path="/outer"),
+        "app:exact": app("kitchen", domain="www.example.com", path="/"),
+        "app:below": app("kitchen", domain="*.example.com", path=["/", "/deep"]),
+        "app:api": app("kitchen", path="/api"),
+        "app:v2": app("kitchen", path="/api/v2", strip_path="off"),
+        "app:proxied": app("kitchen", path="/p", root_path="/outer"),
     })
     for host, target in (("x", "/"), ("x", "/apix"), ("x", "/ap"), ("example.com", "/"), ("wwwexample.com", "/deep")):
         assert gateway.get(target, host=host).status == 404, (host, target)
@@ -72,7 +68,7 @@ def test_routes(launch):
 
 @pytest.mark.valgrind
 def test_the_longest_idle_worker_makes_room(launch):
-    gateway = launch({"limits": {"workers": 2}} | {f"app:{n}": kitchen(path=f"/{n}", idle_timeout="off") for n in "abc"})
+    gateway = launch({"limits": {"workers": 2}} | {f"app:{n}": app("kitchen", path=f"/{n}", idle_timeout="off") for n in "abc"})
     pids = {n: gateway.get(f"/{n}/pid").text for n in "ab"}
     gateway.get("/a/pid")  # b has been idle for longer now
     assert gateway.get("/c/pid").status == 200
@@ -82,7 +78,7 @@ def test_the_longest_idle_worker_makes_room(launch):
 
 
 def test_a_busy_worker_makes_no_room_but_goes_when_it_is_idle(launch, tmp_path):
-    gateway = launch({"limits": {"workers": 1}, "app:a": kitchen(path="/a"), "app:b": kitchen(path="/b")})
+    gateway = launch({"limits": {"workers": 1}, "app:a": app("kitchen", path="/a"), "app:b": app("kitchen", path="/b")})
     with waiting(gateway, "/a", tmp_path, "one") as first, gateway.connect() as second:
         second.request("GET", "/b/pid")
         assert second.silent(0.3)
@@ -93,8 +89,8 @@ def test_a_busy_worker_makes_no_room_but_goes_when_it_is_idle(launch, tmp_path):
 
 
 def test_who_starves_for_too_long_is_told(launch, tmp_path):
-    gateway = launch({"limits": {"workers": 1}, "app:a": kitchen(path="/a"),
-                      "app:b": kitchen(path="/b", queue_timeout="300ms")})
+    gateway = launch({"limits": {"workers": 1}, "app:a": app("kitchen", path="/a"),
+                      "app:b": app("kitchen", path="/b", queue_timeout="300ms")})
     with waiting(gateway, "/a", tmp_path, "one") as first:
         answer = gateway.get("/b/")
         assert answer.status == 503 and answer.get("Retry-After")
@@ -106,7 +102,7 @@ def test_who_starves_for_too_long_is_told(launch, tmp_path):
 def test_who_leaves_while_it_waits_for_a_place_wants_none(launch, tmp_path, patience):
     """Nobody has to go for it, neither a worker that goes idle nor, after a second, a busy one."""
     gateway = launch({"limits": {"workers": 1}, "status": {"listen": "127.0.0.1:0"},
-                      "app:a": kitchen(path="/a", idle_timeout="off"), "app:b": kitchen(path="/b")})
+                      "app:a": app("kitchen", path="/a", idle_timeout="off"), "app:b": app("kitchen", path="/b")})
     with waiting(gateway, "/a", tmp_path, "one") as first:
         worker = gateway.one_worker()
         with gateway.connect() as second:
@@ -124,7 +120,7 @@ def test_apps_that_starve_are_served_in_turn(launch, tmp_path):
     """One place, and apps that ask for it in no order of name or file: each has it in the order in which they asked, and
     who asks once more has it after those who asked before."""
     gateway = launch({"limits": {"workers": 1}, "status": {"listen": "127.0.0.1:0"}}
-                     | {f"app:{n}": kitchen(path=f"/{n}", queue_timeout="60s") for n in "abcde"})
+                     | {f"app:{n}": app("kitchen", path=f"/{n}", queue_timeout="60s") for n in "abcde"})
     asked = []
 
     def ask(name):
@@ -157,7 +153,7 @@ def test_apps_that_starve_are_served_in_turn(launch, tmp_path):
 def test_apps_that_never_go_idle_take_turns(launch):
     """Five of them share two places: each is served, none is refused."""
     names = "abcde"
-    gateway = launch({"limits": {"workers": 2}} | {f"app:{n}": kitchen(path=f"/{n}") for n in names})
+    gateway = launch({"limits": {"workers": 2}} | {f"app:{n}": app("kitchen", path=f"/{n}") for n in names})
     loads = {n: Load(gateway, f"/{n}/pid", clients=2) for n in names}
     most = 0
     deadline = time.monotonic() + 30
@@ -172,7 +168,7 @@ def test_apps_that_never_go_idle_take_turns(launch):
 
 
 def test_the_next_worker_starts_only_when_something_waits(launch, tmp_path):
-    gateway = launch({"app:k": kitchen(workers=3, concurrency=1)})
+    gateway = launch({"app:k": app("kitchen", workers=3, concurrency=1)})
     with waiting(gateway, "", tmp_path, "one") as first:
         assert len(gateway.workers) == 1
         with waiting(gateway, "", tmp_path, "two") as second:
@@ -187,7 +183,7 @@ def test_the_next_worker_starts_only_when_something_waits(launch, tmp_path):
 
 def test_workers_that_are_not_needed_go_one_by_one(launch, tmp_path):
     """Requests go to the busiest worker that has room, so the others become idle although the app never is."""
-    gateway = launch({"app:k": kitchen(workers=2, concurrency=2, idle_timeout="500ms")})
+    gateway = launch({"app:k": app("kitchen", workers=2, concurrency=2, idle_timeout="500ms")})
     connections = [waiting(gateway, "", tmp_path, f"w{n}") for n in range(3)]
     assert len(gateway.workers) == 2
     for n, connection in enumerate(connections):
@@ -203,7 +199,7 @@ def test_workers_that_are_not_needed_go_one_by_one(launch, tmp_path):
 
 
 def test_ignored_paths_wake_nobody(launch):
-    gateway = launch({"app:k": kitchen(ignore_idle="/ping /deep/down")})
+    gateway = launch({"app:k": app("kitchen", ignore_idle="/ping /deep/down")})
     for target in ("/ping", "/ping/more", "/deep/down?x=1"):
         answer = gateway.get(target)
         assert answer.status == 200 and answer.text == "asleep\n"
@@ -214,7 +210,7 @@ def test_ignored_paths_wake_nobody(launch):
 
 def test_an_ignored_path_is_that_of_the_url(launch):
     """Not what is left of it below the app's own prefix."""
-    gateway = launch({"app:k": kitchen(path="/shop", ignore_idle="/shop/ping /deep")})
+    gateway = launch({"app:k": app("kitchen", path="/shop", ignore_idle="/shop/ping /deep")})
     assert gateway.get("/shop/ping").text == gateway.get("/shop/p%69ng?x").text == "asleep\n"
     assert not gateway.workers
     assert gateway.get("/shop/deep").text == "GET /deep"
@@ -222,7 +218,7 @@ def test_an_ignored_path_is_that_of_the_url(launch):
 
 
 def test_ignored_paths_keep_nobody_awake(launch):
-    gateway = launch({"app:k": kitchen(ignore_idle="/ping", idle_timeout="700ms")})
+    gateway = launch({"app:k": app("kitchen", ignore_idle="/ping", idle_timeout="700ms")})
     began = time.monotonic()
     assert gateway.get("/").status == 200
     load = Load(gateway, "/ping", clients=1, pause=0.01)
@@ -236,8 +232,8 @@ def test_ignored_paths_keep_nobody_awake(launch):
 def test_ignored_paths_start_no_further_worker(launch, tmp_path):
     """They wait for the one that is busy, and take no place from another app; who asks for more than that behind them has his
     worker, which serves them, too."""
-    gateway = launch({"limits": {"workers": 2}, "app:other": kitchen(path="/other"),
-                      "app:k": kitchen(workers=2, concurrency=1, ignore_idle="/ping")})
+    gateway = launch({"limits": {"workers": 2}, "app:other": app("kitchen", path="/other"),
+                      "app:k": app("kitchen", workers=2, concurrency=1, ignore_idle="/ping")})
     gateway.get("/other/")
     with waiting(gateway, "", tmp_path, "one") as first, gateway.connect() as ping, gateway.connect() as second:
         pids = set(gateway.workers)
@@ -253,7 +249,7 @@ def test_ignored_paths_start_no_further_worker(launch, tmp_path):
 
 
 def test_an_ignored_request_under_way_is_finished(launch, tmp_path):
-    gateway = launch({"app:k": kitchen(ignore_idle="/wait", idle_timeout="300ms")})
+    gateway = launch({"app:k": app("kitchen", ignore_idle="/wait", idle_timeout="300ms")})
     assert gateway.get("/").status == 200
     with waiting(gateway, "", tmp_path, "one") as connection:
         time.sleep(0.6)
@@ -267,7 +263,7 @@ def test_an_ignored_request_under_way_is_finished(launch, tmp_path):
 
 
 def test_limits_of_a_process(launch):
-    gateway = launch({"app:k": kitchen(limit_files=64, limit_processes=5000, limit_address_space="2g")})
+    gateway = launch({"app:k": app("kitchen", limit_files=64, limit_processes=5000, limit_address_space="2g")})
     assert gateway.get("/").status == 200
     limits = proc_file(gateway.one_worker(), "limits")
     for name, value in ("Max open files", 64), ("Max processes", 5000), ("Max address space", 2 << 30):
@@ -275,7 +271,7 @@ def test_limits_of_a_process(launch):
 
 
 def test_a_limit_that_cannot_be_set_says_so(launch):
-    gateway = launch({"app:k": kitchen(limit_files=1 << 30)})  # above fs.nr_open
+    gateway = launch({"app:k": app("kitchen", limit_files=1 << 30)})  # above fs.nr_open
     assert gateway.get("/").status == 500
     gateway.err.wait(rf"k: limit_files = {1 << 30}: ")
 
