@@ -545,10 +545,7 @@ void core_tell_slot(const struct core *core, uint16_t id)
 
 void core_wake(const struct core *core)
 {
-    const uint64_t one = 1;
-    /* It can only fail when the counter is full, that is when the loop will wake anyway. */
-    ssize_t written = write(core->wake, &one, sizeof(one));
-    (void)written;
+    (void)eventfd_write(core->wake, 1); /* fails only when the counter is full: the loop will wake anyway */
 }
 
 void core_end(struct core *core, struct preset *request, bool keep)

@@ -209,10 +209,7 @@ struct pump *pump_start(int from, const struct preset *request, bool head_only)
 
 void pump_finish(struct pump *p)
 {
-    const uint64_t one = 1;
-    /* A fresh counter has room for it. */
-    ssize_t written = write(p->quit, &one, sizeof(one));
-    (void)written;
+    (void)eventfd_write(p->quit, 1);     /* a fresh counter has room for it */
     (void)pthread_join(p->thread, NULL); /* ours, and joined once */
     drain(p);
     leave_pipe(p);

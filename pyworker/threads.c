@@ -16,9 +16,7 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdint.h>
 #include <time.h>
-#include <unistd.h>
 #include <sys/eventfd.h>
 
 enum { MOMENT_NS = 1000000 }; /* a short request is over by then */
@@ -94,10 +92,7 @@ static void leave(struct threads *t)
 
 static void wake_importing(struct threads *t)
 {
-    const uint64_t one = 1;
-    /* It can only fail when the counter is full, that is when the thread will wake anyway. */
-    ssize_t written = write(t->wake, &one, sizeof(one));
-    (void)written;
+    (void)eventfd_write(t->wake, 1); /* as in core_wake() */
 }
 
 static void end(struct threads *t, enum core_event event, int error)
@@ -223,12 +218,11 @@ static void *help(void *arg)
 static bool wait_idle(struct threads *t)
 {
     struct pollfd wake = {.fd = t->wake, .events = POLLIN};
-    uint64_t count;
+    eventfd_t count;
 
     unlock(t);
     bool signalled = poll(&wake, 1, -1) == -1; /* which no SA_RESTART restarts */
-    ssize_t got = read(t->wake, &count, sizeof(count));
-    (void)got;
+    (void)eventfd_read(t->wake, &count);       /* fails when it was a signal */
     lock(t);
     return signalled;
 }
