@@ -48,6 +48,11 @@ bool control_send(int fd, const char *text, size_t len)
     return sent != -1;
 }
 
+bool control_say(int fd, const char *text)
+{
+    return control_send(fd, text, strlen(text));
+}
+
 int control_slot(const char *text, const char *word)
 {
     size_t len = strlen(word);

@@ -24,6 +24,9 @@ bool control_is_channel(int fd);
 /* Sends one message, waiting for room; true without a channel (fd -1). False: errno says why. */
 bool control_send(int fd, const char *text, size_t len);
 
+/* The same for a text that ends with a NUL byte. */
+bool control_say(int fd, const char *text);
+
 /* What a message says of a slot: the number behind `word` and a blank, 0 to 65535; -1: it is another message.
  */
 int control_slot(const char *text, const char *word);

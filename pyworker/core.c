@@ -264,7 +264,6 @@ static void conn_close(struct core *core, int fd)
 /* Returns whether there may be more to accept. */
 static bool accept_one(struct core *core)
 {
-    static const char accepted[] = "ACCEPTED";
     int fd = accept4(core->listener, NULL, NULL, SOCK_CLOEXEC);
     if (fd == -1) {
         if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
@@ -281,8 +280,7 @@ static bool accept_one(struct core *core)
     listener_pause(core);
     if (core->single) {
         core->stopping = true; /* whatever comes of this connection, it is the last */
-        (void)control_send(core->control, accepted,
-                           sizeof(accepted) - 1); /* a zygote that is gone kills us */
+        (void)control_say(core->control, "ACCEPTED"); /* a zygote that is gone kills us */
     }
     return false;
 }
@@ -537,10 +535,11 @@ void core_drain(struct core *core)
 void core_tell_slot(const struct core *core, uint16_t id)
 {
     char slot[sizeof("SLOT 65535")];
-    int len = snprintf(slot, sizeof(slot), "SLOT %u", (unsigned)id);
 
-    if (core->single)
-        (void)control_send(core->control, slot, (size_t)len); /* a zygote that is gone kills us */
+    if (!core->single)
+        return;
+    (void)snprintf(slot, sizeof(slot), "SLOT %u", (unsigned)id);
+    (void)control_say(core->control, slot); /* a zygote that is gone kills us */
 }
 
 void core_wake(const struct core *core)

@@ -40,8 +40,7 @@ static PyObject *module_start(PyObject *module, PyObject *unused)
 
     (void)unused;
     core_take_control(&w->core);
-    (void)control_send(w->core.control, "START",
-                       strlen("START")); /* a gateway that is gone shows as end of file */
+    (void)control_say(w->core.control, "START"); /* a gateway that is gone shows as end of file */
     Py_RETURN_NONE;
 }
 

@@ -48,9 +48,9 @@ bool peer_is_trusted(int fd, uid_t gateway)
 void peer_report(int control, int fd)
 {
     char note[96];
-    int len = snprintf(note, sizeof(note), "NOTE refused a connection from uid %ld", (long)peer_uid(fd));
 
-    (void)control_send(control, note, (size_t)len); /* a lost note harms nobody */
+    (void)snprintf(note, sizeof(note), "NOTE refused a connection from uid %ld", (long)peer_uid(fd));
+    (void)control_say(control, note); /* a lost note harms nobody */
 }
 
 bool peer_limit_silence(int fd)

@@ -36,13 +36,12 @@ static bool is_stale(struct exchange *x)
 
 static void refuse(struct exchange *x)
 {
-    static const char stale[] = "STALE";
     struct core *core = &x->worker->core;
 
     threads_done(&x->worker->threads, x);
     exchange_refuse(x);
     if (core->single)
-        (void)control_send(core->control, stale, sizeof(stale) - 1); /* a zygote that is gone kills us */
+        (void)control_say(core->control, "STALE"); /* a zygote that is gone kills us */
     else
         core_wake(core);
 }

@@ -158,7 +158,7 @@ static void tell(const struct zygote *z, const char *note)
     if (z->core->control == -1)
         (void)dprintf(STDERR_FILENO, "pyworker: %s\n", note + strlen("NOTE "));
     else
-        (void)control_send(z->core->control, note, strlen(note)); /* a lost note harms nobody */
+        (void)control_say(z->core->control, note); /* a lost note harms nobody */
 }
 
 /* --- messages --- */
@@ -307,11 +307,9 @@ static void dispatch(struct zygote *z, int key)
 /* Nothing more is begun: the copy that waits leaves, and what has arrived goes elsewhere. */
 static bool stop(struct zygote *z)
 {
-    static const char word[] = "STOP";
-
     for (unsigned i = 0; i < z->limit; i++)
         if (z->copies[i].pid != 0 &&
-            send(z->copies[i].channel, word, sizeof(word) - 1, MSG_NOSIGNAL | MSG_DONTWAIT) == -1 &&
+            send(z->copies[i].channel, "STOP", strlen("STOP"), MSG_NOSIGNAL | MSG_DONTWAIT) == -1 &&
             errno != EPIPE && errno != ECONNRESET) /* then it is at its end already */
             (void)kill(z->copies[i].pid, SIGTERM);
     if (!core_open(z->core, z->limit))
