@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <sys/socket.h>
 
 #include "head.h"
 #include "output.h"
@@ -96,9 +95,8 @@ bool answer_head(struct exchange *x, PyObject *status, PyObject *headers)
 bool answer_length(struct exchange *x, long long length)
 {
     char line[48];
-    bool bodyless = x->status == 204 || x->status == 304;
 
-    if (x->status == 0 || x->committed || x->declared != -1 || bodyless)
+    if (x->status == 0 || x->committed || x->declared != -1 || exchange_is_bodyless(x->status))
         return true;
     x->declared = length;
     int n = snprintf(line, sizeof(line), "Content-Length: %lld\r\n", length);
@@ -150,8 +148,8 @@ bool answer_complete(struct exchange *x, bool now)
 {
     if (!commit(x))
         return false;
-    bool bodyless = x->head_only || x->status == 204 || x->status == 304;
-    if (!bodyless && !x->broken && x->declared > x->produced) { /* to a client that has left it need not be */
+    bool has_body = !x->head_only && !exchange_is_bodyless(x->status);
+    if (has_body && !x->broken && x->declared > x->produced) { /* to a client that has left it need not be */
         PyErr_Format(PyExc_AssertionError, "the app gave %lld bytes of the %lld that Content-Length promises",
                      x->produced, x->declared);
         return false;
@@ -177,10 +175,7 @@ void answer_finish(struct exchange *x, unsigned app_status)
     threads_done(&x->worker->threads, x);
     Py_BEGIN_ALLOW_THREADS if (!x->broken)
     {
-        keep = preset_drain(&x->request) && x->request.fcgi.keepConnection && !x->worker->core.single;
-        if (!keep) /* before the peer can believe that it may go on: what it sends then fails, and is not lost
-                    */
-            (void)shutdown(x->request.fd, SHUT_RD);
+        keep = exchange_keep_or_shut(x, preset_drain(&x->request));
         do {
             error = output_run(&o);
         } while (error == EINTR);

@@ -20,9 +20,8 @@
 #include "zygote.h"
 
 enum {
-    PENDING_CEILING = 1 << 20, /* bytes; a longer head of an answer is a mistake */
-    PENDING_KEEP = 2048,       /* of an unused call */
-    UNUSED_MAX = 32            /* calls */
+    PENDING_KEEP = 2048, /* bytes, of an unused call */
+    UNUSED_MAX = 32      /* calls */
 };
 
 struct call *call_new(struct asgi *a)
@@ -37,7 +36,7 @@ struct call *call_new(struct asgi *a)
         (void)PyObject_Init((PyObject *)c, (PyTypeObject *)a->call_type);
     } else {
         c = PyObject_New(struct call, (PyTypeObject *)a->call_type);
-        buffer_init(&pending, PENDING_CEILING);
+        buffer_init(&pending, EXCHANGE_PENDING_MAX);
     }
     if (c == NULL)
         return NULL;

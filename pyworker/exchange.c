@@ -1,4 +1,5 @@
-/* exchange.c - who may work on an exchange, refusing one, and where its exceptions go. */
+/* exchange.c - who may work on an exchange, refusing one, whether its connection is kept, and where its
+ * exceptions go. */
 #include "exchange.h"
 
 #include <stdlib.h>
@@ -10,10 +11,7 @@
 #include "peer.h"
 #include "record.h"
 
-enum {
-    CLAIM_WAIT_US = 1000,
-    PENDING_CEILING = 1 << 20 /* bytes; a longer head of an answer is a mistake */
-};
+enum { CLAIM_WAIT_US = 1000 };
 
 struct exchange *exchange_new(struct worker *w)
 {
@@ -22,7 +20,7 @@ struct exchange *exchange_new(struct worker *w)
         return NULL;
     x->worker = w;
     x->request.fd = -1;
-    buffer_init(&x->pending, PENDING_CEILING);
+    buffer_init(&x->pending, EXCHANGE_PENDING_MAX);
     return x;
 }
 
@@ -72,6 +70,14 @@ void exchange_refuse(struct exchange *x)
     (void)shutdown(x->request.fd, SHUT_RD);
     (void)peer_send(x->request.fd, end, sizeof(end)); /* closed next, whether it arrived or not */
     core_end(&x->worker->core, &x->request, false);
+}
+
+bool exchange_keep_or_shut(const struct exchange *x, bool drained)
+{
+    bool keep = drained && x->request.fcgi.keepConnection && !x->worker->core.single;
+    if (!keep)
+        (void)shutdown(x->request.fd, SHUT_RD);
+    return keep;
 }
 
 void exchange_end_child(bool done)

@@ -17,6 +17,8 @@
 struct asgi;
 struct worker;
 
+enum { EXCHANGE_PENDING_MAX = 1 << 20 }; /* bytes; a longer head of an answer is a mistake */
+
 /* All of it is guarded by the GIL, but for `request` while core_next() fills it in. */
 struct exchange {
     struct worker *worker;
@@ -40,6 +42,12 @@ struct exchange {
     bool on_wire;       /* some of it was written: it cannot be taken back */
     bool ended;         /* the empty STDOUT record was written */
 };
+
+/* Whether an answer with this status never has a body. */
+static inline bool exchange_is_bodyless(unsigned status)
+{
+    return status == 204 || status == 304;
+}
 
 /* The per-module state. */
 struct worker {
@@ -82,6 +90,11 @@ void exchange_claim(struct exchange *x);
 
 /* Ends a request that has not got to the app, by FCGI_OVERLOADED: it can be sent elsewhere. Needs no GIL. */
 void exchange_refuse(struct exchange *x);
+
+/* Whether the connection can have another request after this one, whose body is `drained` or not. If not, its
+ * direction to us is shut now, before the peer can believe that it may go on: what that sends then fails, and
+ * is not lost. Needs no GIL. */
+bool exchange_keep_or_shut(const struct exchange *x, bool drained);
 
 /* In a child that the app forked and that came back from it: ends as a worker does, with the exception that
  * is set unless `done`; the request is its parent's to answer. Elsewhere does nothing. */

@@ -208,7 +208,7 @@ static bool take_start(struct call *c, PyObject *message)
 
 static bool bodyless(const struct exchange *x)
 {
-    return x->head_only || x->status == 204 || x->status == 304;
+    return x->head_only || exchange_is_bodyless(x->status);
 }
 
 /* Completes the head; if this is all of the body, with its length. */
@@ -327,11 +327,7 @@ bool reply_take(struct call *c, PyObject *message)
 void reply_close(struct call *c, unsigned app_status)
 {
     look_at_clock(c);
-    c->keep =
-        preset_drain_now(&c->x.request) && c->x.request.fcgi.keepConnection && !c->asgi->worker->core.single;
-    if (!c->keep) /* before the peer can believe that it may go on: what it sends then fails, and is not lost
-                   */
-        (void)shutdown(c->x.request.fd, SHUT_RD);
+    c->keep = exchange_keep_or_shut(&c->x, preset_drain_now(&c->x.request));
     begin(c);
     if (app_status == 0) {
         if (c->x.pending.len > 0)

@@ -159,9 +159,8 @@ static void complain_about_head(struct run *r)
 static bool is_short(struct run *r)
 {
     const struct pump *p = r->pump;
-    unsigned status = p->head.status;
 
-    if (p->head_only || status == 204 || status == 304 || p->head.declared <= p->produced)
+    if (p->head_only || exchange_is_bodyless(p->head.status) || p->head.declared <= p->produced)
         return false;
     complain(r, "the script gave fewer bytes than its Content-Length promises");
     return true;
