@@ -12,8 +12,6 @@
 #define _GNU_SOURCE
 #include "preset.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -68,15 +66,8 @@ bool preset_begin(struct preset *p, int fd)
 static int file_of(const char *data, size_t len)
 {
     int fd = unnamed_memory("head");
-    ssize_t n = 0;
 
-    for (size_t done = 0; fd != -1 && done < len;) {
-        n = write(fd, data + done, len - done);
-        if (n == 0 || (n == -1 && errno != EINTR))
-            break;
-        done += n > 0 ? (size_t)n : 0;
-    }
-    if (fd != -1 && n > 0 && lseek(fd, 0, SEEK_SET) == 0)
+    if (fd != -1 && unnamed_put(fd, data, len) && lseek(fd, 0, SEEK_SET) == 0)
         return fd;
     if (fd != -1)
         (void)close(fd);

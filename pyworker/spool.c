@@ -12,26 +12,12 @@
 
 enum { MEMORY_MAX = 65536 }; /* bytes */
 
-static bool write_all(int fd, const char *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = write(fd, data, len);
-        if (n == -1 && errno != EINTR)
-            return false;
-        if (n > 0) {
-            data += n;
-            len -= (size_t)n;
-        }
-    }
-    return true;
-}
-
 /* Moves what was kept in memory to a file. Takes `memory`, returns the file or -1. */
 static int move_to_file(int memory, size_t len)
 {
     char *data = mmap(NULL, len, PROT_READ, MAP_SHARED, memory, 0);
     int file = data == MAP_FAILED ? -1 : unnamed_file();
-    if (file != -1 && !write_all(file, data, len)) {
+    if (file != -1 && !unnamed_put(file, data, len)) {
         (void)close(file);
         file = -1;
     }
@@ -53,7 +39,7 @@ static int fill(struct preset *request, int fd, long long *size)
             fd = move_to_file(fd, (size_t)*size);
             in_memory = false;
         }
-        if (fd == -1 || !write_all(fd, data, n)) {
+        if (fd == -1 || !unnamed_put(fd, data, n)) {
             if (fd != -1)
                 (void)close(fd);
             return -1;

@@ -33,3 +33,17 @@ int unnamed_file(void)
         (void)unlink(path);
     return fd;
 }
+
+bool unnamed_put(int fd, const char *data, size_t len)
+{
+    while (len > 0) {
+        ssize_t n = write(fd, data, len);
+        if (n == -1 && errno != EINTR)
+            return false;
+        if (n > 0) {
+            data += n;
+            len -= (size_t)n;
+        }
+    }
+    return true;
+}
