@@ -130,6 +130,15 @@ static bool wants_copy(const struct zygote *z)
     return z->live < z->limit;
 }
 
+/* The one that serves this slot; NULL: there is none, or the slot is -1. */
+static struct copy *copy_of(const struct zygote *z, int slot)
+{
+    for (unsigned i = 0; slot != -1 && i < z->limit; i++)
+        if (z->copies[i].pid != 0 && z->copies[i].slot == slot)
+            return &z->copies[i];
+    return NULL;
+}
+
 /* The group is the copy's own: what it has started is killed with it. A copy that was not reaped keeps its
  * number, so nobody else is hit. */
 static void kill_copy(struct copy *copy)
@@ -137,20 +146,6 @@ static void kill_copy(struct copy *copy)
     copy->killed = true;
     (void)kill(-copy->pid, SIGKILL);
     (void)kill(copy->pid, SIGKILL);
-}
-
-static void kill_slot(struct zygote *z, int slot)
-{
-    for (unsigned i = 0; i < z->limit; i++)
-        if (z->copies[i].pid != 0 && z->copies[i].slot == slot)
-            kill_copy(&z->copies[i]);
-}
-
-static void ask_stacks(const struct zygote *z, int slot)
-{
-    for (unsigned i = 0; i < z->limit; i++)
-        if (z->copies[i].pid != 0 && z->copies[i].slot == slot)
-            (void)kill(z->copies[i].pid, STACKS_SIGNAL);
 }
 
 static void tell(const struct zygote *z, const char *note)
@@ -185,6 +180,7 @@ static void take_failure(struct zygote *z, const struct copy *copy, const char *
 static void take_word(struct zygote *z, struct copy *copy, const char *text, size_t len)
 {
     int slot = control_slot(text, "SLOT");
+    struct copy *before = copy_of(z, slot);
 
     if (strcmp(text, "ACCEPTED") == 0) {
         copy->accepted = true;
@@ -199,9 +195,8 @@ static void take_word(struct zygote *z, struct copy *copy, const char *text, siz
         z->core->told_ready = true;
         (void)control_send(z->core->control, text, len); /* as FAILED */
     } else if (slot != -1) {
-        for (unsigned i = 0; i < z->limit; i++)
-            if (z->copies[i].slot == slot)
-                z->copies[i].slot = -1;
+        if (before != NULL)
+            before->slot = -1;
         copy->slot = slot;
     }
 }
@@ -230,12 +225,12 @@ static bool hear_gateway(struct zygote *z)
     if (n == -1 && (errno == EAGAIN || errno == EINTR))
         return false;
     text[n > 0 ? n : 0] = '\0';
-    int slot = control_slot(text, "KILL");
-    if (slot != -1)
-        kill_slot(z, slot);
-    slot = control_slot(text, "STACK");
-    if (slot != -1)
-        ask_stacks(z, slot);
+    struct copy *copy = copy_of(z, control_slot(text, "KILL"));
+    if (copy != NULL)
+        kill_copy(copy);
+    copy = copy_of(z, control_slot(text, "STACK"));
+    if (copy != NULL)
+        (void)kill(copy->pid, STACKS_SIGNAL);
     if (n <= 0 || strcmp(text, "STOP") == 0)
         z->stopping = true;
     if (n <= 0)
