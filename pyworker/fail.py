@@ -28,14 +28,18 @@ def own_frame(frame):
     return os.path.dirname(name) == os.path.dirname(os.path.abspath(__file__)) or name.startswith("<frozen importlib")
 
 
+def first_of_app(trace):
+    """A traceback from the app's first frame on."""
+    while trace is not None and own_frame(trace.tb_frame):
+        trace = trace.tb_next
+    return trace
+
+
 def describe(error):
     """The traceback of an exception as text, from the app's first frame on."""
     import traceback
 
-    trace = error.__traceback__
-    while trace is not None and own_frame(trace.tb_frame):
-        trace = trace.tb_next
-    return "".join(traceback.format_exception(type(error), error, trace))
+    return "".join(traceback.format_exception(type(error), error, first_of_app(error.__traceback__)))
 
 
 def report(core, error):

@@ -79,14 +79,11 @@ def regular_file(path):
 def own_frames_away(error):
     """The exception, its traceback without the frames of this package and of importlib at its beginning."""
     try:
-        from pyworker.fail import own_frame
+        from pyworker.fail import first_of_app
     except Exception:
         return error  # descriptors are used up, say: it is told with all of them
 
-    trace = error.__traceback__
-    while trace is not None and own_frame(trace.tb_frame):
-        trace = trace.tb_next
-    error.__traceback__ = trace
+    error.__traceback__ = first_of_app(error.__traceback__)
     return error
 
 
