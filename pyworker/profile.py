@@ -147,7 +147,7 @@ def run_plain(arguments):
 def measure(arguments, paths):
     """The parts of a start as (what, milliseconds), the bytes of memory of a warm worker, and whether it runs scripts."""
     up, imports, rest, first, memory = [], [], [], [], 0
-    bare, site = ["-I", "-S", "-c", "import os; os._exit(0)"], ["-c", "import os; os._exit(0)"]
+    bare, full = ["-I", "-S", "-c", "import os; os._exit(0)"], ["-c", "import os; os._exit(0)"]
     plain = [], [], []
     for number in range(RUNS + 1):
         worker = Worker(arguments)
@@ -163,10 +163,10 @@ def measure(arguments, paths):
             imports.append(worker.import_us / 1e6)
             rest.append(worker.ready - worker.up - worker.import_us / 1e6)
             first.append(took)
-            for times, options in zip(plain, (["-V"], bare, site)):  # between the others: whatever slows one of them slows all
+            for times, options in zip(plain, (["-V"], bare, full)):  # between the others: whatever slows one of them slows all
                 times.append(run_plain(options))
-    spawn, interpreter, site = map(median_ms, plain)
-    site, interpreter = max(site - interpreter, 0), max(interpreter - spawn, 0)
+    spawn, without_site, with_site = map(median_ms, plain)
+    interpreter, site = max(without_site - spawn, 0), max(with_site - without_site, 0)
     parts = [("spawn (fork, exec, libraries)", spawn), ("interpreter", interpreter), ("site", site),
              ("worker", max(median_ms(up) - spawn - interpreter - site, 0) + max(median_ms(rest), 0)),
              ("import", median_ms(imports)), ("first answer (%s)" % paths[0], median_ms(first))]

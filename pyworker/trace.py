@@ -62,9 +62,7 @@ class Trace:
 
         missing = [name for name, module in list(sys.modules.items()) if self.has_no_bytecode(module)]
         with open(file, "w") as out:
-            json.dump({"imports": self.imports, "touched": sorted(filter(None, self.touched)), "missing": missing,
-                       "files": {name: seen(module, "__file__") for name, module in list(sys.modules.items())},
-                       "stdlib": os.path.dirname(os.__file__)}, out)
+            json.dump({"imports": self.imports, "touched": sorted(filter(None, self.touched)), "missing": missing}, out)
 
     @staticmethod
     def has_no_bytecode(module):

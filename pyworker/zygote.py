@@ -5,6 +5,7 @@ What a copy needs is imported before the first copy is made: in a copy even a bu
 
 import atexit
 import gc
+import os
 import sys
 
 from pyworker.end import flush, share_files
@@ -55,8 +56,6 @@ def refuse_threads():
 
 def foreign_threads():
     """How many threads there are that Python knows nothing of, such as those of a BLAS library."""
-    import os
-
     try:
         return len(os.listdir("/proc/self/task")) - 1
     except OSError:
@@ -65,8 +64,6 @@ def foreign_threads():
 
 def connections(core):
     """How many the import has made, as to a database: of copies that use one at once, each reads the other's answers."""
-    import os
-
     try:
         return sum(core.connected(fd) for fd in map(int, os.listdir("/proc/self/fd")) if fd > 2)
     except OSError:
