@@ -234,12 +234,14 @@ static bool serve_script(struct exchange *x, PyObject *script)
 {
     struct run r = {.x = x, .script = script, .saved = -1};
     long long size;
+    int error;
     bool go_on = true;
 
     Py_BEGIN_ALLOW_THREADS r.body = spool_body(&x->request, &size);
+    error = errno;
     Py_END_ALLOW_THREADS if (r.body == -1)
     {
-        refuse_body(x, errno);
+        refuse_body(x, error);
         return true;
     }
     PyObject *variables = make_variables(x, size);
