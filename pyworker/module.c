@@ -78,7 +78,7 @@ static PyObject *module_send(PyObject *module, PyObject *args)
 /* False: KeyboardInterrupt is set. */
 static bool serve_one(struct worker *w)
 {
-    struct exchange *x = threads_own(&w->threads);
+    struct exchange *x = w->threads.own;
 
     core_tell_slot(&w->core, x->request.id);
     bool go_on = w->serve(x);

@@ -44,11 +44,6 @@ bool threads_open(struct threads *t, struct worker *w, unsigned limit)
     return t->own != NULL && t->wake != -1;
 }
 
-struct exchange *threads_own(const struct threads *t)
-{
-    return t->own;
-}
-
 /* --- helpers; these hold the lock where not said otherwise --- */
 
 static void *help(void *arg);
