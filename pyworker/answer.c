@@ -13,8 +13,7 @@
 #include "threads.h"
 
 enum {
-    PENDING_KEEP =
-        16384, /* bytes that gather before they are written, and that stay allocated between requests */
+    PENDING_KEEP = 16384, /* bytes that gather before they are written; as many stay allocated */
     PAGE_HEAD_MAX = 160
 };
 

@@ -100,8 +100,7 @@ PyObject *asgi_open(struct worker *w, PyObject *args)
         return PyErr_SetFromErrno(PyExc_OSError);
     w->core.told_ready = true;
     if (!w->core.single || w->core.awaited)
-        (void)control_send(w->core.control, ready,
-                           (size_t)len); /* a gateway that is gone shows as end of file */
+        (void)control_send(w->core.control, ready, (size_t)len); /* as START in module.c */
     return PyLong_FromLong(w->core.epoll);
 }
 

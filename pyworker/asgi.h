@@ -1,6 +1,5 @@
 /* asgi.h - an ASGI worker: one thread, one asyncio loop that watches the core's epoll set, a task per
- * request. What the ASGI files share. All of it is guarded by the GIL, and used by the loop's thread alone.
- */
+ * request. What the ASGI files share: all is guarded by the GIL, and used by the loop's thread alone. */
 #ifndef PYWORKER_ASGI_H
 #define PYWORKER_ASGI_H
 

@@ -23,8 +23,7 @@ struct look {
     size_t seen;
 };
 
-/* As recv() without waiting; a signal is no reason to come back with nothing: no edge would tell of it again.
- */
+/* As recv() without waiting. A signal does not end it with nothing: no edge would tell of it again. */
 static ssize_t receive_now(int fd, void *out, size_t len, int flags)
 {
     ssize_t n;

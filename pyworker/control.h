@@ -27,8 +27,7 @@ bool control_send(int fd, const char *text, size_t len);
 /* The same for a text that ends with a NUL byte. */
 bool control_say(int fd, const char *text);
 
-/* What a message says of a slot: the number behind `word` and a blank, 0 to 65535; -1: it is another message.
- */
+/* What a message says of a slot: the number behind `word` and a blank, 0 to 65535; -1: it is another one. */
 int control_slot(const char *text, const char *word);
 
 /* Takes the next message that we know, without waiting; `slot` if it has one. */

@@ -37,8 +37,7 @@ enum {
 static const uint32_t CONN_EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLET;
 
 /* Of the SIGTERM handler, which has no other way to reach the one core of a process: what to write to, and
- * that it ran. The flag counts at once; the descriptor may have to queue behind connections that are ready.
- */
+ * that it ran. The flag counts at once; the descriptor may queue behind connections that are ready. */
 static volatile sig_atomic_t wake_descriptor = -1;
 static volatile sig_atomic_t sigterm_came;
 static pid_t owner;         /* of the core */
@@ -51,8 +50,7 @@ static void on_sigterm(int signal_number)
     uint64_t one = 1;
 
     if (getpid() != owner) {
-        /* A child that the app forked, maybe before it had run at all: multiprocessing ends its processes so.
-         */
+        /* A child that the app forked, maybe before it had run at all: multiprocessing ends its own so. */
         (void)signal(signal_number, SIG_DFL);
         (void)raise(signal_number); /* comes when this handler returns */
         return;
@@ -279,7 +277,7 @@ static bool accept_one(struct core *core)
         return true;
     listener_pause(core);
     if (core->single) {
-        core->stopping = true; /* whatever comes of this connection, it is the last */
+        core->stopping = true;                        /* whatever comes of this connection, it is the last */
         (void)control_say(core->control, "ACCEPTED"); /* a zygote that is gone kills us */
     }
     return false;

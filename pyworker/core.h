@@ -17,8 +17,8 @@
 enum { CORE_BATCH = 64 }; /* events at a time; more are taken at the next turn of the loop */
 
 struct conn {
-    uint32_t
-        generation; /* counts the connections that had this descriptor: an old event is not the new one's */
+    /* counts the connections that had this descriptor: an old event is not the new one's */
+    uint32_t generation;
     bool open;
     bool busy;   /* a request has it: what happens to it now is looked at when that request ends */
     bool missed; /* something has happened */
@@ -42,7 +42,7 @@ struct core {
     bool draining;     /* core_drain() was called */
     struct epoll_event ready[CORE_BATCH]; /* of core_poll(), what is still to be looked at */
     int ready_next, ready_count;
-    size_t turn; /* the connection after the last one that has waited */
+    size_t turn; /* the descriptor that was let in last: let_one_in() searches on behind it */
 
     /* Guarded by the lock from core_open() on. */
     pthread_mutex_t lock;
@@ -82,9 +82,7 @@ void core_init(struct core *core);
 void core_take_control(struct core *core);
 bool core_take_listener(struct core *core, int listener);
 
-/* In a copy of a zygote: `control` is the channel to it, which hears ACCEPTED when the one connection is
- * made.
- */
+/* In a copy of a zygote. `control` is the channel to it; it hears ACCEPTED when the connection is made. */
 void core_become_copy(struct core *core, int control);
 
 /* Makes SIGTERM a request to stop, unless the app has its own handler, and begins to listen, for `requests`

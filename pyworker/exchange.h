@@ -32,8 +32,7 @@ struct exchange {
     long long taken;  /* bytes of it that the app has read */
 
     /* the answer */
-    struct buffer
-        pending;        /* the head without its empty line until `committed`, then what waits to be written */
+    struct buffer pending; /* the head without its empty line; once `committed` what waits to be written */
     unsigned status;    /* 0: start_response was not called */
     long long declared; /* Content-Length, or -1 */
     long long produced; /* bytes of body */
@@ -55,8 +54,8 @@ struct worker {
     struct threads threads;
     struct names names;
     struct asgi *asgi; /* NULL: serves another kind */
-    bool (*serve)(
-        struct exchange *x); /* one request. False: KeyboardInterrupt is set, the worker has to end */
+    /* one request. False: KeyboardInterrupt is set, the worker has to end */
+    bool (*serve)(struct exchange *x);
     PyObject *app;           /* what `serve` serves it with */
     PyObject *base_environ;  /* what every environ begins with */
     PyObject *input_type;

@@ -1,5 +1,4 @@
-/* field.h - what names and values of header fields, and of the parameters that stand for them, may be. Pure.
- */
+/* field.h - what names and values of header fields, and of parameters that stand for them, may be. Pure. */
 #ifndef PYWORKER_FIELD_H
 #define PYWORKER_FIELD_H
 

@@ -1,5 +1,4 @@
-/* inherit.c - the first acts of a worker: its descriptors out of the reach of the app and its subprocesses.
- */
+/* inherit.c - the first acts of a worker: its descriptors out of reach of the app and its subprocesses. */
 #define _GNU_SOURCE
 #include "inherit.h"
 

@@ -105,7 +105,7 @@ static void take(struct pump *p, const char *data, size_t len)
 static size_t step(struct pump *p, size_t limit)
 {
     ssize_t n;
-    do { /* 0 ends drain(), with more to come */
+    do { /* again after EINTR: a 0 would end drain() with more to come */
         n = read(p->from, p->chunk, limit < sizeof(p->chunk) ? limit : sizeof(p->chunk));
     } while (n == -1 && errno == EINTR);
     if (n == 0 || (n == -1 && errno != EAGAIN))

@@ -83,14 +83,15 @@ static bool enter_descriptors(struct run *r)
     return done;
 }
 
-/* Closed, either would be the next connection: in the place of what cannot be had goes descriptor 2. */
+/* Neither may stay closed, or the next connection would get its number: a copy of descriptor 2
+ * goes where the right thing cannot be put. */
 static void leave_descriptors(struct run *r)
 {
     if (r->saved == -1)
         return; /* they were not touched */
     if (dup2(r->saved, STDOUT_FILENO) == -1)
         (void)dup2(STDERR_FILENO, STDOUT_FILENO); /* the body's writers must not outlive the request */
-    (void)close(r->saved); /* there is one for /dev/null now, be they as short as they may */
+    (void)close(r->saved); /* which frees the descriptor that /dev/null needs, should they be used up */
     if (!inherit_null_stdin())
         (void)dup2(STDERR_FILENO, STDIN_FILENO);
     if (r->pump != NULL)

@@ -138,15 +138,14 @@ static bool watch(struct threads *t)
     return stuck && !t->ended && t->serving < t->limit;
 }
 
-/* Serves with the GIL; `state` is the thread's, made at its first request. The lock is given away meanwhile.
- */
+/* Serves with the GIL; the lock is given away meanwhile. `state` is the thread's, made at its first request.
+ * It is never released: what the app keeps by thread lasts as long as the thread. */
 static void serve(struct threads *t, struct exchange *x, PyThreadState **state)
 {
     enter(t);
     unlock(t);
     if (*state == NULL)
-        (void)PyGILState_Ensure(); /* never released: what the app keeps by thread lasts as long as the thread
-                                    */
+        (void)PyGILState_Ensure();
     else
         PyEval_RestoreThread(*state);
     bool interrupted = !t->worker->serve(x);
@@ -277,7 +276,8 @@ void threads_finish(struct threads *t)
     struct exchange *handed = t->handed;
     t->handed = NULL;
     unlock(t);
-    if (handed != NULL) { /* the importing thread ends by an exception, or it had taken it */
+    /* The importing thread has ended, by an exception or by what a helper met: nobody comes for it. */
+    if (handed != NULL) {
         exchange_refuse(handed);
         exchange_free(handed);
     }

@@ -40,8 +40,7 @@ struct threads {
 /* Makes ready for `limit` requests at a time. False: errno. */
 bool threads_open(struct threads *t, struct worker *w, unsigned limit);
 
-/* For the importing thread, without the GIL: its next event. CORE_REQUEST: that of `own` has begun. CORE_ERROR:
- * errno. */
+/* For the importing thread, without the GIL: its next event. CORE_REQUEST: in `own`. CORE_ERROR: errno. */
 enum core_event threads_next(struct threads *t);
 
 /* The app is done with this exchange, and END_REQUEST comes next: whoever sends a request after that finds

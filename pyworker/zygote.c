@@ -158,7 +158,7 @@ static void tell(const struct zygote *z, const char *note)
 
 /* --- messages --- */
 
-/* A copy could not start, and nor would the next one: who supervises this process has to know. */
+/* A copy could not start, nor would the next one: who supervises this process has to know. */
 static void fail(struct zygote *z)
 {
     z->failed = z->failed || !z->stopping;
@@ -348,8 +348,7 @@ enum zygote_event zygote_next(struct zygote *z)
 
 /* --- fork --- */
 
-/* In the copy, first of all: it dies with the zygote, is a group of its own, and has none of its descriptors.
- */
+/* In the copy, first of all: it dies with the zygote, is its own group, and has none of its descriptors. */
 static void become_copy(struct zygote *z, pid_t zygote, int channel)
 {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) == -1 || getppid() != zygote || setpgid(0, 0) == -1)

@@ -17,9 +17,8 @@ enum zygote_event {
     ZYGOTE_ERROR   /* errno */
 };
 
-enum {
-    ZYGOTE_PATIENCE = 30
-}; /* seconds that a copy has for its threads and exit functions, after its request */
+/* Seconds that a copy has for its threads and exit functions, after its request. */
+enum { ZYGOTE_PATIENCE = 30 };
 
 struct copy;
 
@@ -36,7 +35,7 @@ struct zygote {
     bool without; /* forking has failed since the last copy was made */
     bool awaited; /* the first copy is to tell READY: that its startup went well */
     bool stopping;
-    bool failed; /* for a copy could not start */
+    bool failed; /* stopping, since a copy could not start */
 };
 
 /* `awaited`: copies have a startup that can fail, so READY is theirs to tell. False: errno. */
