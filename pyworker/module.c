@@ -323,33 +323,33 @@ static int module_exec(PyObject *module)
     return w->base_environ == NULL ? -1 : 0;
 }
 
+/* clang-format off */
 static PyMethodDef methods[] = {
-    {"start",       module_start,                              METH_NOARGS,
-     "start(): takes the control channel over and tells the gateway START."                                                                           },
-    {"listen",      module_listen,                             METH_VARARGS,                 "listen(fd): takes a listening socket over; -1: fd 0."   },
-    {"send",        module_send,                               METH_VARARGS,
-     "send(message): sends a control message; False if there is no gateway, and in a copy, but for FAILED."                                           },
-    {"watch",       module_watch,                              METH_O,                       "watch(sources): asks sources.changed() before requests."},
-    {"fill_holes",  module_fill_holes,                         METH_NOARGS,                  "fill_holes(): see holes.h."                             },
-    {"connected",   module_connected,                          METH_O,                       "connected(fd): see peer_is_named()."                    },
-    {"fork",        module_fork,                               METH_VARARGS,
+    {"start", module_start, METH_NOARGS, "start(): takes the control channel over and tells the gateway START."},
+    {"listen", module_listen, METH_VARARGS, "listen(fd): takes a listening socket over; -1: fd 0."},
+    {"send", module_send, METH_VARARGS,
+     "send(message): sends a control message; False if there is no gateway, and in a copy, but for FAILED."},
+    {"watch", module_watch, METH_O, "watch(sources): asks sources.changed() before requests."},
+    {"fill_holes", module_fill_holes, METH_NOARGS, "fill_holes(): see holes.h."},
+    {"connected", module_connected, METH_O, "connected(fd): see peer_is_named()."},
+    {"fork", module_fork, METH_VARARGS,
      "fork(ready, limit, awaited): sends `ready`, or has the first copy do it when it has started, and forks "
-     "copies; True in each of them, False when stopped, None when one could not start."                                                               },
-    {"serve",       (PyCFunction)(void (*)(void))module_serve, METH_VARARGS | METH_KEYWORDS,
+     "copies; True in each of them, False when stopped, None when one could not start."},
+    {"serve", (PyCFunction)(void (*)(void))module_serve, METH_VARARGS | METH_KEYWORDS,
      "serve(app, ready, debug=False, concurrency=1, scripts=False): sends the message `ready`, then serves "
-     "until it is to stop; `scripts`: app is a Scripts object."                                                                                       },
-    {"asgi_open",   module_asgi_open,                          METH_VARARGS,
-     "asgi_open(app, loop, state, ready, debug, concurrency, show, pause, cancelled, task): see asgi.h."                                              },
-    {"asgi_poll",   module_asgi_poll,                          METH_NOARGS,
-     "asgi_poll(): what the loop calls when the core has something."                                                                                  },
-    {"asgi_resume", module_asgi_resume,                        METH_NOARGS,                  "asgi_resume(): what it calls after a pause."            },
-    {"asgi_wait",   module_asgi_wait,                          METH_VARARGS,                 "asgi_wait(select, selector): see asgi.h."               },
-    {"asgi_select", module_asgi_select,                        METH_O,                       "asgi_select(timeout): what an asyncio loop waits with." },
-    {"asgi_renew",  module_asgi_renew,                         METH_VARARGS,                 "asgi_renew(set, receiver, sender): see asgi.h."         },
-    {"asgi_left",   module_asgi_left,                          METH_O,                       "asgi_left(error): see asgi.h."                          },
-    {"asgi_close",  module_asgi_close,                         METH_NOARGS,                  "asgi_close(): closes all connections."                  },
-    {NULL,          NULL,                                      0,                            NULL                                                     },
+     "until it is to stop; `scripts`: app is a Scripts object."},
+    {"asgi_open", module_asgi_open, METH_VARARGS,
+     "asgi_open(app, loop, state, ready, debug, concurrency, show, pause, cancelled, task): see asgi.h."},
+    {"asgi_poll", module_asgi_poll, METH_NOARGS, "asgi_poll(): what the loop calls when the core has something."},
+    {"asgi_resume", module_asgi_resume, METH_NOARGS, "asgi_resume(): what it calls after a pause."},
+    {"asgi_wait", module_asgi_wait, METH_VARARGS, "asgi_wait(select, selector): see asgi.h."},
+    {"asgi_select", module_asgi_select, METH_O, "asgi_select(timeout): what an asyncio loop waits with."},
+    {"asgi_renew", module_asgi_renew, METH_VARARGS, "asgi_renew(set, receiver, sender): see asgi.h."},
+    {"asgi_left", module_asgi_left, METH_O, "asgi_left(error): see asgi.h."},
+    {"asgi_close", module_asgi_close, METH_NOARGS, "asgi_close(): closes all connections."},
+    {NULL, NULL, 0, NULL},
 };
+/* clang-format on */
 
 static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, (void *)module_exec},
