@@ -35,7 +35,8 @@ static bool run(struct exchange *x, struct output *o)
 
     x->on_wire = true; /* before another thread can ask */
     do {
-        Py_BEGIN_ALLOW_THREADS error = output_run(o);
+        Py_BEGIN_ALLOW_THREADS
+        error = output_run(o);
         Py_END_ALLOW_THREADS
     } while (error == EINTR && PyErr_CheckSignals() == 0);
     x->broken = error != 0;
@@ -172,15 +173,16 @@ void answer_finish(struct exchange *x, unsigned app_status)
     }
     output_close_request(&o, app_status);
     threads_done(&x->worker->threads, x);
-    Py_BEGIN_ALLOW_THREADS if (!x->broken)
-    {
+    Py_BEGIN_ALLOW_THREADS
+    if (!x->broken) {
         keep = exchange_keep_or_shut(x, preset_drain(&x->request));
         do {
             error = output_run(&o);
         } while (error == EINTR);
     }
     core_end(&x->worker->core, &x->request, keep && error == 0);
-    Py_END_ALLOW_THREADS exchange_leave(x);
+    Py_END_ALLOW_THREADS
+    exchange_leave(x);
 }
 
 bool answer_page(struct exchange *x, const char *status, const char *text, size_t len)

@@ -136,8 +136,11 @@ PyObject *asgi_close(struct worker *w)
         call_abandon(a->calls);
     if (w->core.single) /* also of one that had no request */
         zygote_limit_end();
-    Py_BEGIN_ALLOW_THREADS core_close(&w->core);
-    Py_END_ALLOW_THREADS if (asgi_raise(a)) return NULL; /* it came when the loop was at its end */
+    Py_BEGIN_ALLOW_THREADS
+    core_close(&w->core);
+    Py_END_ALLOW_THREADS
+    if (asgi_raise(a))
+        return NULL; /* it came when the loop was at its end */
     Py_RETURN_NONE;
 }
 

@@ -6,7 +6,8 @@
 #include "call.h"
 
 struct awaitable {
-    PyObject_HEAD struct call *call;
+    PyObject_HEAD
+    struct call *call;
     PyObject *message; /* of send(), else NULL */
     struct waiter waiter;
     bool sent; /* the message was taken */

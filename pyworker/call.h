@@ -17,7 +17,8 @@
 struct asgi;
 
 struct call {
-    PyObject_HEAD struct asgi *asgi;
+    PyObject_HEAD
+    struct asgi *asgi;
     struct exchange x; /* broken: the peer is gone */
     struct call *next; /* in asgi->calls */
     struct call *previous;

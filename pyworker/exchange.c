@@ -55,7 +55,8 @@ void exchange_leave(struct exchange *x)
 void exchange_claim(struct exchange *x)
 {
     while (x->busy) {
-        Py_BEGIN_ALLOW_THREADS(void) usleep(CLAIM_WAIT_US);
+        Py_BEGIN_ALLOW_THREADS
+        usleep(CLAIM_WAIT_US);
         Py_END_ALLOW_THREADS
     }
     x->busy = true;

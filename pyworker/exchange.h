@@ -33,13 +33,13 @@ struct exchange {
 
     /* the answer */
     struct buffer pending; /* the head without its empty line; once `committed` what waits to be written */
-    unsigned status;    /* 0: start_response was not called */
-    long long declared; /* Content-Length, or -1 */
-    long long produced; /* bytes of body */
-    bool head_only;     /* HEAD: the body is dropped */
-    bool committed;     /* the head is complete */
-    bool on_wire;       /* some of it was written: it cannot be taken back */
-    bool ended;         /* the empty STDOUT record was written */
+    unsigned status;       /* 0: start_response was not called */
+    long long declared;    /* Content-Length, or -1 */
+    long long produced;    /* bytes of body */
+    bool head_only;        /* HEAD: the body is dropped */
+    bool committed;        /* the head is complete */
+    bool on_wire;          /* some of it was written: it cannot be taken back */
+    bool ended;            /* the empty STDOUT record was written */
 };
 
 /* Whether an answer with this status never has a body. */
@@ -56,8 +56,8 @@ struct worker {
     struct asgi *asgi; /* NULL: serves another kind */
     /* one request. False: KeyboardInterrupt is set, the worker has to end */
     bool (*serve)(struct exchange *x);
-    PyObject *app;           /* what `serve` serves it with */
-    PyObject *base_environ;  /* what every environ begins with */
+    PyObject *app;          /* what `serve` serves it with */
+    PyObject *base_environ; /* what every environ begins with */
     PyObject *input_type;
     PyObject *responder_type;
     PyObject *file_wrapper_type;

@@ -16,7 +16,8 @@ enum {
 };
 
 struct file_wrapper {
-    PyObject_HEAD PyObject *file;
+    PyObject_HEAD
+    PyObject *file;
     Py_ssize_t block;
 };
 
@@ -120,7 +121,8 @@ static ssize_t send_block(struct exchange *x, int fd, off_t at, char *block, siz
     ssize_t n;
     int error;
     do {
-        Py_BEGIN_ALLOW_THREADS n = pread(fd, block, len, at);
+        Py_BEGIN_ALLOW_THREADS
+        n = pread(fd, block, len, at);
         error = errno;
         Py_END_ALLOW_THREADS
     } while (n == -1 && error == EINTR && PyErr_CheckSignals() == 0);
@@ -163,8 +165,7 @@ int file_wrapper_send(struct exchange *x, PyObject *wrapper)
     off_t end = info.st_size > at ? info.st_size : at;
     if (!answer_length(x, end - at))
         return -1;
-    if (x->declared != -1 &&
-        end - at > x->declared - x->produced) /* a range of it; write() may have begun it */
-        end = at + (x->declared - x->produced);
+    if (x->declared != -1 && end - at > x->declared - x->produced)
+        end = at + (x->declared - x->produced); /* a range of it; write() may have begun it */
     return x->head_only || send_range(x, (int)fd, at, end) ? 1 : -1;
 }

@@ -7,7 +7,8 @@
 
 /* What both types are: a reference to the exchange. */
 struct handle {
-    PyObject_HEAD struct exchange *x; /* NULL: the request is over */
+    PyObject_HEAD
+    struct exchange *x; /* NULL: the request is over */
 };
 
 /* A new handle of `type`, or NULL with an exception. */

@@ -62,7 +62,8 @@ static bool read_into(struct exchange *x, struct buffer *b, long long limit, boo
     if (!exchange_enter(x))
         return false;
     while (more && !gather(x, b, limit - (long long)b->len, line, &stored)) {
-        Py_BEGIN_ALLOW_THREADS more = preset_refill(&x->request);
+        Py_BEGIN_ALLOW_THREADS
+        more = preset_refill(&x->request);
         Py_END_ALLOW_THREADS
     }
     exchange_leave(x);
@@ -93,8 +94,10 @@ static PyObject *read_exactly(struct exchange *x, Py_ssize_t len)
     }
     size_t done;
     char *out = PyBytes_AsString(result);
-    Py_BEGIN_ALLOW_THREADS done = preset_read(&x->request, out, (size_t)len);
-    Py_END_ALLOW_THREADS exchange_leave(x);
+    Py_BEGIN_ALLOW_THREADS
+    done = preset_read(&x->request, out, (size_t)len);
+    Py_END_ALLOW_THREADS
+    exchange_leave(x);
     x->taken += (long long)done;
     if (done < (size_t)len) {
         Py_DECREF(result);

@@ -71,8 +71,10 @@ static PyObject *module_send(PyObject *module, PyObject *args)
     /* a copy would say at each request what its zygote has said; who was ready has not failed to start */
     if (w->core.control == -1 || (w->core.single ? !failure : failure && w->core.told_ready))
         Py_RETURN_FALSE;
-    Py_BEGIN_ALLOW_THREADS sent = control_send(w->core.control, text, (size_t)len);
-    Py_END_ALLOW_THREADS return PyBool_FromLong(sent);
+    Py_BEGIN_ALLOW_THREADS
+    sent = control_send(w->core.control, text, (size_t)len);
+    Py_END_ALLOW_THREADS
+    return PyBool_FromLong(sent);
 }
 
 /* False: KeyboardInterrupt is set. */
@@ -95,10 +97,11 @@ static bool run(struct worker *w)
     for (;;) {
         enum core_event event;
         int error;
-        Py_BEGIN_ALLOW_THREADS event = threads_next(&w->threads);
+        Py_BEGIN_ALLOW_THREADS
+        event = threads_next(&w->threads);
         error = errno;
-        Py_END_ALLOW_THREADS if (event == CORE_STOP)
-        {
+        Py_END_ALLOW_THREADS
+        if (event == CORE_STOP) {
             if (w->threads.interrupted)
                 PyErr_SetNone(PyExc_KeyboardInterrupt);
             return !w->threads.interrupted;
@@ -136,9 +139,12 @@ static PyObject *fork_copies(struct zygote *z)
     for (;;) {
         enum zygote_event event;
         int error;
-        Py_BEGIN_ALLOW_THREADS event = zygote_next(z);
+        Py_BEGIN_ALLOW_THREADS
+        event = zygote_next(z);
         error = errno;
-        Py_END_ALLOW_THREADS if (event == ZYGOTE_STOP && z->failed) Py_RETURN_NONE;
+        Py_END_ALLOW_THREADS
+        if (event == ZYGOTE_STOP && z->failed)
+            Py_RETURN_NONE;
         if (event == ZYGOTE_STOP)
             Py_RETURN_FALSE;
         if (event == ZYGOTE_ERROR) {
@@ -240,9 +246,11 @@ static PyObject *module_serve(PyObject *module, PyObject *args, PyObject *kwargs
     w->serve = w->sources != NULL ? reload_serve : w->serve_fresh;
     w->debug = debug != 0;
     bool done = run(w);
-    Py_BEGIN_ALLOW_THREADS threads_finish(&w->threads);
+    Py_BEGIN_ALLOW_THREADS
+    threads_finish(&w->threads);
     core_close(&w->core);
-    Py_END_ALLOW_THREADS Py_CLEAR(w->app);
+    Py_END_ALLOW_THREADS
+    Py_CLEAR(w->app);
     if (!done)
         return NULL;
     Py_RETURN_NONE;

@@ -50,8 +50,10 @@ bool reload_refuses(struct exchange *x)
 {
     if (!is_stale(x))
         return false;
-    Py_BEGIN_ALLOW_THREADS refuse(x);
-    Py_END_ALLOW_THREADS return true;
+    Py_BEGIN_ALLOW_THREADS
+    refuse(x);
+    Py_END_ALLOW_THREADS
+    return true;
 }
 
 bool reload_serve(struct exchange *x)

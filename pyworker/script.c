@@ -194,8 +194,10 @@ static bool serve(struct run *r, PyObject *variables)
     else
         done = run_script(r, variables);
     PyErr_Fetch(&type, &value, &traceback);
-    Py_BEGIN_ALLOW_THREADS leave_descriptors(r);
-    Py_END_ALLOW_THREADS PyErr_Restore(type, value, traceback);
+    Py_BEGIN_ALLOW_THREADS
+    leave_descriptors(r);
+    Py_END_ALLOW_THREADS
+    PyErr_Restore(type, value, traceback);
     if (done) {
         finish(r);
         return true;
@@ -238,10 +240,11 @@ static bool serve_script(struct exchange *x, PyObject *script)
     int error;
     bool go_on = true;
 
-    Py_BEGIN_ALLOW_THREADS r.body = spool_body(&x->request, &size);
+    Py_BEGIN_ALLOW_THREADS
+    r.body = spool_body(&x->request, &size);
     error = errno;
-    Py_END_ALLOW_THREADS if (r.body == -1)
-    {
+    Py_END_ALLOW_THREADS
+    if (r.body == -1) {
         refuse_body(x, error);
         return true;
     }

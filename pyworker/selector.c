@@ -39,8 +39,11 @@ PyObject *asgi_select(struct worker *w, PyObject *timeout)
     int ms = milliseconds(timeout);
     if (ms == -2 || asgi_raise(a))
         return NULL;
-    Py_BEGIN_ALLOW_THREADS error = core_wait(&w->core, ms) ? 0 : errno;
-    Py_END_ALLOW_THREADS if (error == EINTR) return PyErr_CheckSignals() == -1 ? NULL : PyList_New(0);
+    Py_BEGIN_ALLOW_THREADS
+    error = core_wait(&w->core, ms) ? 0 : errno;
+    Py_END_ALLOW_THREADS
+    if (error == EINTR)
+        return PyErr_CheckSignals() == -1 ? NULL : PyList_New(0);
     if (error != 0) {
         errno = error;
         return PyErr_SetFromErrno(PyExc_OSError);

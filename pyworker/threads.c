@@ -197,8 +197,8 @@ static void *help(void *arg)
         t->guard_wanted = false;
         if (watch(t))
             work(t, &state);
-        t->guard_wanted =
-            t->guard_wanted || (t->inside && is_unguarded(t)); /* all were busy when that one entered */
+        /* all were busy when that one entered */
+        t->guard_wanted = t->guard_wanted || (t->inside && is_unguarded(t));
     }
     t->helpers--;
     unlock(t);

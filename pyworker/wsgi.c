@@ -52,8 +52,7 @@ static bool send_sequence(struct exchange *x, PyObject *result)
 }
 
 /* Whether this item goes beyond Content-Length; what comes after it is not asked for (PEP 3333, "Handling the
- * Content-Length Header"). One that is empty does not: the app may have something to do behind its last
- * piece. */
+ * Content-Length Header"). One that is empty does not: the app may have more to do behind its last piece. */
 static bool is_beyond(const struct exchange *x, PyObject *item)
 {
     return x->declared != -1 && x->produced >= x->declared && PyBytes_Check(item) && PyBytes_Size(item) > 0;
