@@ -10,6 +10,7 @@ import pytest
 
 import fcgi_client as fcgi
 from fcgi_client import STDIN, cgi_params, record, request
+from marks import FORKS_BESIDE_THREADS
 from worker import eventually
 
 BUSY = """
@@ -436,9 +437,6 @@ def test_what_a_handler_raises_while_an_answer_is_written_is_told(serve):
 
 # From 3.14 on asyncio's loop does not run any more in a forked child: a task there cannot end, and each try is told.
 LOOP_STANDS = sys.version_info >= (3, 14)
-
-# GCC's ASan (12) does not look after its locks at a fork() beside another thread: the child hangs in malloc().
-FORKS_BESIDE_THREADS = pytest.mark.release
 
 CHILD_ENDS = pytest.mark.parametrize("end, code, text", [
     ("sys.exit(7)", 7, ""),

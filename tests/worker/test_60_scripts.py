@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from fcgi_client import END, Answer, ProtocolError, cgi_params, request
+from marks import FORKS_BESIDE_THREADS
 from worker import ROOT, WORKER_DIR, eventually
 
 MODES = ("fork", "persistent")
@@ -538,6 +539,7 @@ def test_scripts_have_the_path_that_a_preloaded_module_leaves(script, tmp_path):
     assert worker.ask(flags=0).body == b"found\n"
 
 
+@FORKS_BESIDE_THREADS
 @pytest.mark.parametrize("mode", MODES)
 def test_a_process_that_the_script_forks_ends_with_the_script(script, mode):
     worker = script("""
@@ -553,6 +555,7 @@ def test_a_process_that_the_script_forks_ends_with_the_script(script, mode):
         assert worker.ask(flags=0).body == b"child\nparent\n"
 
 
+@FORKS_BESIDE_THREADS
 @pytest.mark.parametrize("mode", MODES)
 def test_it_does_at_its_end_what_any_process_does(script, mode):
     worker = script("""
@@ -568,6 +571,7 @@ def test_it_does_at_its_end_what_any_process_does(script, mode):
         assert worker.ask(flags=0).body == b"thread\nexit function\nended with 7\n"
 
 
+@FORKS_BESIDE_THREADS
 @pytest.mark.parametrize("mode", MODES)
 def test_it_does_so_whatever_it_does_at_its_end(script, mode):
     worker = script("""
@@ -591,6 +595,7 @@ def test_what_a_script_leaves_behind_does_not_hold_its_answer(script, mode):
     worker.say("STOP")
 
 
+@FORKS_BESIDE_THREADS
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("begun", [False, True])
 def test_a_script_that_is_lost_is_not_outlived_by_its_request(script, mode, begun):
