@@ -93,7 +93,7 @@ struct worker *app_start_worker(struct app *app)
 static void start_successor(struct app *app)
 {
     if (app->shared->stopping || app->retired || backoff_active(&app->backoff) ||
-        !succession_due(&app->roster, app->queue.count, never_idle(app)))
+        !succession_due(&app->roster, app->queue.count, never_idle(app) || app->wanted))
         return;
     struct worker *w = app_start_worker(app);
     if (w != NULL)
@@ -101,14 +101,14 @@ static void start_successor(struct app *app)
 }
 
 /* One worker that nobody has asked for: start = eager or check. After a reload those of the old file do not
- * count. */
+ * count: who was idle is on its way out by now, and who is not has a successor. */
 static void start_wanted(struct app *app)
 {
     const struct fleet *fleet = &app->shared->fleet;
     bool wanted = app->wanted;
     app->wanted = false;
     if (!wanted || app->shared->stopping || app->retired || backoff_active(&app->backoff) ||
-        roster_serving(&app->roster) > 0)
+        roster_serving(&app->roster) > 0 || app->queue.count > 0) /* which starts one when it is its turn */
         return;
     if (fleet_full(fleet))
         log_warning("%s: not started: [limits] workers = %lld", app->app_conf->name, (long long)fleet->limit);
@@ -229,8 +229,8 @@ void app_look_after(struct app *app)
     struct list *node, *after;
     LIST_EACH (node, after, &app->roster.workers)
         look_after(app, LIST_OBJECT(node, struct worker, node));
-    start_wanted(app);
     start_successor(app);
+    start_wanted(app);
     if (app->queue.count == 0)
         fleet_withdraw(&app->shared->fleet, &app->seat);
 }

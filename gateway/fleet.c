@@ -155,7 +155,8 @@ void fleet_set_limit(struct fleet *fleet, int64_t limit)
 
 bool fleet_full(const struct fleet *fleet)
 {
-    return staying(fleet) >= fleet->limit;
+    int64_t waiting = list_count(&fleet->starving);
+    return (waiting > 0 ? fleet->count + waiting : staying(fleet)) >= fleet->limit;
 }
 
 bool fleet_busy(const struct fleet *fleet)

@@ -54,7 +54,8 @@ void fleet_leave(struct fleet *fleet, struct worker *w);
 /* Another limit, from a reload; who starves looks again. */
 void fleet_set_limit(struct fleet *fleet, int64_t limit);
 
-/* Whether there is no place for one more worker when those that were told to go are gone. */
+/* Whether there is no place for a worker that nobody waits for. Apps that starve come first, and need one
+ * that is free now; where there is none it may be that of a worker that was told to go. */
 bool fleet_full(const struct fleet *fleet);
 
 /* Whether a worker has anything to do. */

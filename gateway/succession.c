@@ -47,7 +47,7 @@ bool succession_takes(const struct worker *w)
     return w->state == WORKER_READY && (w->worn != NULL || (w->outdated && w->owner.app->max_requests != 1));
 }
 
-bool succession_due(const struct roster *roster, uint32_t waiting, bool never_idle)
+bool succession_due(const struct roster *roster, uint32_t waiting, bool needed)
 {
     bool wanted = false, busy = waiting > 0;
     struct list *node, *after;
@@ -56,7 +56,7 @@ bool succession_due(const struct roster *roster, uint32_t waiting, bool never_id
         if (w->state == WORKER_STARTING)
             return false;
         wanted = wanted || succession_takes(w);
-        busy = busy || worker_awake(w) > 0 || (never_idle && w->outdated);
+        busy = busy || worker_awake(w) > 0 || (needed && w->outdated);
     }
     return wanted && busy;
 }

@@ -24,9 +24,9 @@ void succession_look(struct worker *w);
 /* Whether a successor could take over from it. */
 bool succession_takes(const struct worker *w);
 
-/* Whether a successor is to be started now. `waiting`: requests in the queue. `never_idle`: idle_timeout is
- * off. */
-bool succession_due(const struct roster *roster, uint32_t waiting, bool never_idle);
+/* Whether a successor is to be started now. `waiting`: requests in the queue. `needed`: one of another
+ * configuration is to have one also where nothing is under way. */
+bool succession_due(const struct roster *roster, uint32_t waiting, bool needed);
 
 /* The successor is READY: those of another configuration are retired, or else one that is worn. */
 void succession_complete(struct roster *roster, struct worker *successor);

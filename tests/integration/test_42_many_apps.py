@@ -1,7 +1,9 @@
 """Many apps, few processes: how many workers one app has, how many all have, who makes room, and who is next."""
 
 import json
+import os
 import re
+import signal
 import time
 from collections import Counter
 
@@ -114,6 +116,25 @@ def test_who_leaves_while_it_waits_for_a_place_wants_none(launch, tmp_path, pati
         assert first.answer().text == "waited"
     assert gateway.get("/a/pid").text == str(worker)
     assert "makes room" not in gateway.err.text
+
+
+def test_a_worker_that_nobody_asked_for_takes_no_turn(launch, tmp_path):
+    """Its app runs also while nobody asks, but those who have waited for the place that its worker leaves come first."""
+    gateway = launch({"limits": {"workers": 1}, "status": {"listen": "127.0.0.1:0"}, "app:b": app("kitchen", path="/b"),
+                      "app:e": app("kitchen", path="/e", start="eager", idle_timeout="off")})
+    gateway.err.wait("^e: ready")
+    time.sleep(5.1)
+    with gateway.connect() as first, gateway.connect() as second:
+        first.request("POST", f"/e/wait?file={tmp_path}/one", body=b"x")
+        wait_until((tmp_path / "one.here").exists, "the request of e")
+        second.request("GET", "/b/pid")
+        wait_until(lambda: queued(gateway, "b") == 1, "the request of b")
+        start = len(gateway.err.text)
+        os.kill(gateway.one_worker(), signal.SIGKILL)
+        assert first.answer().status == 502
+        assert second.answer().status == 200
+        gateway.err.wait(r"^warning: e: not started: \[limits\] workers = 1$", start)
+    assert "e: ready" not in gateway.err.text[start:]
 
 
 def test_apps_that_starve_are_served_in_turn(launch, tmp_path):

@@ -405,6 +405,21 @@ def test_an_eager_app_runs_after_each_reload(launch):
         wait_until(lambda: old not in gateway.workers, "the end of the old one")
 
 
+def test_an_eager_app_whose_worker_answers_an_ignored_path_runs_after_a_reload(launch, tmp_path):
+    """Which keeps that one from being stopped, but not awake: nobody else starts another one."""
+    gateway = launch({"app:k": app("kitchen", start="eager", ignore_idle="/wait")})
+    gateway.err.wait("^k: ready")
+    old, start = gateway.one_worker(), len(gateway.err.text)
+    with gateway.connect() as ping:
+        ping.request("GET", f"/wait?file={tmp_path}/go")
+        wait_until((tmp_path / "go.here").exists, "the request")
+        hup(gateway)
+        gateway.err.wait("^k: ready", start)
+        (tmp_path / "go").touch()
+        assert ping.answer().text == "waited"
+    wait_until(lambda: len(gateway.workers) == 1 and old not in gateway.workers, "the end of the old one")
+
+
 def test_reloads_while_an_import_hangs_add_one_process(launch, tmp_path):
     gateway = launch(scripted(tmp_path, *["never-ready"] * 5, "good", stop_timeout="60s"))
     with gateway.connect() as connection:

@@ -140,13 +140,32 @@ static void test_a_new_limit_wakes_the_first(void **state)
     fleet_set_limit(&fleet, 3);
     (void)task_run();
     assert_int_equal(woken[0], 1);
-    assert_false(fleet_full(&fleet));
     assert_true(fleet_admit(&fleet, &seats[0]));
+    assert_false(fleet_full(&fleet));
     fleet_set_limit(&fleet, 2);
     one.state = WORKER_TERM; /* it counts no more when it is gone */
     assert_false(fleet_full(&fleet));
     fleet_leave(&fleet, &one);
     fleet_leave(&fleet, &two);
+}
+
+/* Who starves needs a place that is free; one that nobody waits for may be that of a worker on its way out.
+ */
+static void test_who_starves_comes_first(void **state)
+{
+    struct worker one, two;
+    (void)state;
+    join(&one, 1);
+    join(&two, 2);
+    assert_false(fleet_admit(&fleet, &seats[0]));
+    one.state = WORKER_DRAINING;
+    assert_true(fleet_full(&fleet));
+    fleet_leave(&fleet, &two);
+    assert_true(fleet_full(&fleet));
+    fleet_set_limit(&fleet, 3);
+    assert_false(fleet_full(&fleet));
+    assert_true(fleet_admit(&fleet, &seats[0]));
+    fleet_leave(&fleet, &one);
 }
 
 /* Nobody is idle: the one that has served longest goes, but only for an app that has nothing at all. */
@@ -179,6 +198,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_first_come_first_served, setup, teardown),
         cmocka_unit_test_setup_teardown(test_who_withdraws_lets_the_next_one_in, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_new_limit_wakes_the_first, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_who_starves_comes_first, setup, teardown),
         cmocka_unit_test_setup_teardown(test_patience, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
