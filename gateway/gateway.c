@@ -202,6 +202,10 @@ enum gateway_exit gateway_check(struct conf *conf)
         status = GATEWAY_CANNOT_START;
     if (status == GATEWAY_OK)
         status = gateway_apps_check(&g, true) ? GATEWAY_OK : GATEWAY_APP_BROKEN;
+    if (status == GATEWAY_OK && g.signal_count > 0) {
+        log_error("the check was broken off by a signal");
+        status = GATEWAY_INTERNAL;
+    }
     if (status == GATEWAY_OK) {
         banner_warn(g.pool.conf);
         log_info("%s: ok", g.pool.conf->file[0] != '\0' ? g.pool.conf->file : g.pool.conf->apps[0].name);

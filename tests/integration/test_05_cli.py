@@ -12,7 +12,7 @@ import pytest
 from gateway import APPS, Gateway, app, ini, needs_ipv6, run
 from webservers import free_port
 
-OK, USAGE, CANNOT_START, APP_BROKEN = 0, 2, 3, 4
+OK, INTERNAL, USAGE, CANNOT_START, APP_BROKEN = 0, 1, 2, 3, 4
 
 
 def write(directory, text, name="gateway.ini"):
@@ -168,6 +168,14 @@ def test_check_of_what_does_not_load(tmp_path, keys, words):
     result = run(tmp_path, "-t")
     assert result.returncode == APP_BROKEN
     assert re.search(f"^error: {words}", result.stderr, re.M), result.stderr
+
+
+def test_check_that_a_signal_breaks_off_says_nothing_of_the_apps(tmp_path):
+    (tmp_path / "interrupts.py").write_text("import os, signal, time\nos.kill(os.getppid(), signal.SIGINT)\ntime.sleep(60)\n")
+    write(tmp_path, ini({"app:k": app("interrupts", directory=tmp_path), "app:bad": app("broken", path="/b")}))
+    result = run(tmp_path, "-t")
+    assert result.returncode == INTERNAL
+    assert result.stderr == "error: the check was broken off by a signal\n"
 
 
 def test_dump_says_where_values_come_from(tmp_path):
