@@ -274,6 +274,15 @@ bool conn_close_idle(struct conn_pool *pool)
     return false;
 }
 
+uint32_t conn_exchanges(const struct conn_pool *pool)
+{
+    uint32_t n = 0;
+    struct list *node, *after;
+    LIST_EACH (node, after, &pool->active)
+        n += LIST_OBJECT(node, struct conn, node)->state != CONN_LINGER;
+    return n;
+}
+
 void conn_end_all(struct conn_pool *pool)
 {
     struct list *node, *after;

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from gateway import PATIENCE, kitchen, wait_until
+from gateway import PATIENCE, app, kitchen, wait_until
 from load import Load
 
 
@@ -94,6 +94,17 @@ def test_everything_within_drain(launch):
         assert time.monotonic() - began < 5.0
         gateway.wait()
     gateway.err.wait("^warning: stopped with 1 request unfinished$")
+
+
+def test_who_lingers_is_no_request(launch):
+    """It has its answer, and is only given the time to read it."""
+    gateway = launch({"timeouts": {"drain": "1s"}, "app:k": app("hello", path="/k")})
+    with gateway.connect() as connection:
+        connection.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx")
+        assert connection.answer().status == 404
+        gateway.send_signal(signal.SIGTERM)
+        assert gateway.wait() == 0
+    assert "draining" not in gateway.err.text and "unfinished" not in gateway.err.text
 
 
 # --- idle_exit
