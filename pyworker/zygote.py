@@ -136,8 +136,8 @@ def finish_library(library, name):
         function()
 
 
-def register_libraries():
-    for function in AT_EXIT:
+def register_libraries(functions):
+    for function in functions:
         atexit.register(finish_library, *function)
 
 
@@ -152,7 +152,8 @@ def tasks_of_copy():
     """What a copy does first: its random numbers become its own, and what is to be done at the end of the process it was copied
     from is not done at the end of the copy, unless it is about what the copy has done itself. Looked for before there are copies,
     since each look writes to memory that they share."""
-    tasks = [atexit._clear, register_libraries]
+    loaded = [function for function in AT_EXIT if function[0] in sys.modules]  # others ask for it in the copy that loads them
+    tasks = [atexit._clear, lambda: register_libraries(loaded)]
     numpy = sys.modules.get("numpy.random")  # `random`, `ssl` and `uuid` see to it themselves
     if numpy is not None:
         tasks.append(numpy.seed)

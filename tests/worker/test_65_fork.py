@@ -618,6 +618,26 @@ def test_what_a_copy_has_logged_is_written_at_its_end(copies):
     assert log.read_text() == "import\n" + "request\n" * 3
 
 
+def test_a_handler_of_what_the_copy_has_imported_itself_is_closed_once(copies):
+    worker = copies("""
+        import sys
+        def app(environ, start_response):
+            assert "logging" not in sys.modules
+            import logging
+            class Handler(logging.Handler):
+                def close(self):
+                    with open("closed", "a") as file:
+                        file.write("x")
+            logging.getLogger().addHandler(Handler())
+            start_response("200 OK", [])
+            return [b"x"]
+    """)
+    assert worker.ask(flags=0).body == b"x"
+    eventually((worker.directory / "closed").exists)
+    assert worker.stop() == 0
+    assert (worker.directory / "closed").read_text() == "x"
+
+
 def test_what_multiprocessing_does_at_the_end_of_a_copy(copies):
     """It ends what the copy has begun, and not what the import has."""
     worker = copies("""
