@@ -75,7 +75,7 @@ static size_t take_head(struct upstream *up, const char *data, size_t len)
     enum http_parse parsed = cgi_reply_parse(&reply, up->head.data, up->head.len, &fields);
     if (parsed != HTTP_DONE)
         refuse_head(up, parsed == HTTP_MORE ? "its head is larger than response_headers" : reply.error);
-    else if (fields.len > (uint64_t)up->owner.conf->response_memory) /* lines gain blanks and CRs */
+    else if (fields.len > (uint64_t)r->conf->response_memory) /* lines gain blanks and CRs */
         refuse_head(up, "its head is larger than response_memory");
     else if (!pass_head(up, &reply, &fields))
         upstream_orphan(up);

@@ -134,6 +134,16 @@ def test_limits(launch):
         assert connection.post("/echo", b"x" * 20).text == "x" * 20
 
 
+def test_an_answer_of_an_old_worker_is_held_to_the_limits_of_its_request(launch, tmp_path):
+    """Which is the younger one. Its head has no room then, and that is said."""
+    gateway = launch({"limits": {"response_headers": "64k"}} | scripted(tmp_path, "tight-head", "never-ready", idle_timeout="off"))
+    assert gateway.get("/").status == 200
+    rewrite(gateway, {"limits": {"response_headers": "4k", "response_memory": "4k"}}
+            | scripted(tmp_path, "tight-head", "never-ready", idle_timeout="off", stop_timeout="100ms"))
+    assert gateway.get("/").status == 502
+    gateway.err.wait("its head is larger than response_memory")
+
+
 def test_environment_of_workers(launch):
     gateway = launch(kitchen(env="A=old"))
     assert '"A": "old"' in gateway.get("/process-environ").text
