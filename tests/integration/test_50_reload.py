@@ -442,6 +442,20 @@ def test_reloads_while_an_import_hangs_add_one_process(launch, tmp_path):
     assert "error" not in gateway.err.text
 
 
+def test_a_start_whose_ready_has_crossed_the_stop_finishes_what_it_has_begun(launch, tmp_path):
+    """The next reload kills what hangs in its start, and this one does not."""
+    gateway = launch(scripted(tmp_path, "crosses-stop", "good", stop_timeout="60s"))
+    with gateway.connect() as connection:
+        connection.request("POST", "/", body=b"x")
+        wait_until(lambda: journal(tmp_path, "start"), "the start")
+        hup(gateway)
+        (tmp_path / "cue").touch()
+        wait_until(lambda: journal(tmp_path, "request"), "the request")
+        hup(gateway)
+        (tmp_path / "go").touch()
+        assert connection.answer().text == "finished"
+
+
 def test_a_start_that_a_reload_ends_is_no_death(launch, tmp_path):
     """One that GET may meet it has met already."""
     gateway = launch(scripted(tmp_path, "death-before", "never-ready", "good", stop_timeout="300ms"))

@@ -367,12 +367,20 @@ def ready_at_last(peer):
     peer.answer()
 
 
+def crosses_stop(peer):
+    """Its start waits for a cue, too, and it hears no STOP before the end of its request."""
+    while not os.path.exists("go"):
+        time.sleep(0.001)
+    peer.answer(b"finished")
+    os._exit(0)
+
+
 SCRIPTS = {function.__name__.replace("_", "-"): function for function in (
     good, half_header, silence, end_without_stdout, empty_stdout, no_empty_stdout, wrong_version, wrong_id, garbage,
     wrong_length, full_records, byte_by_byte, management, stderr_flood, endless_header, no_header_end, bad_status, split_head,
     smuggled_framing, short_length, long_length, death_before, death_mid_head, death_mid_body, close_without_end,
     close_after_stdout, stdout_after_end, overloaded, leaves, leaves_on_cue, drops_and_errs, one_errs, slow, stops_reading, dying,
-    nonsense_control, ignores_stop, early, fork, crumbs, tight_head, ready_at_last)}
+    nonsense_control, ignores_stop, early, fork, crumbs, tight_head, ready_at_last, crosses_stop)}
 UNREAD = {early}
 
 MODES = {"fork": ("fork", 4), "leaves-on-cue": ("persistent", 2), "drops-and-errs": ("persistent", 2),
@@ -401,6 +409,11 @@ def fails_on_cue():
     fails()
 
 
+def ready_on_cue():
+    while not os.path.exists("cue"):
+        time.sleep(0.001)
+
+
 def hangs_up():
     os.close(0)  # the listening socket
     time.sleep(3600)
@@ -411,7 +424,7 @@ def late_ready():
 
 
 STARTS = {"never-ready": never_ready, "ready-at-last": late_ready, "exits-at-once": exits_at_once, "fails": fails,
-          "fails-on-cue": fails_on_cue, "hangs-up": hangs_up}
+          "fails-on-cue": fails_on_cue, "hangs-up": hangs_up, "crosses-stop": ready_on_cue}
 
 
 # --- the worker's side
@@ -477,7 +490,7 @@ def main():
         if message.startswith(b"KILL "):
             kill(int(message[5:]))
     note("stop")
-    if message and name == "ignores-stop":
+    if message and name in ("ignores-stop", "crosses-stop"):
         time.sleep(3600)
     os._exit(0)
 
