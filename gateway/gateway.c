@@ -198,7 +198,7 @@ enum gateway_exit gateway_check(struct conf *conf)
     struct gateway g;
     enum gateway_exit status = build(&g, conf, NULL);
     conf_unref(conf);
-    if (status == GATEWAY_OK && !privileges_drop(g.pool.conf))
+    if (status == GATEWAY_OK && (!privileges_take_group(g.pool.conf) || !privileges_drop(g.pool.conf)))
         status = GATEWAY_CANNOT_START;
     if (status == GATEWAY_OK)
         status = gateway_apps_check(&g, true) ? GATEWAY_OK : GATEWAY_APP_BROKEN;

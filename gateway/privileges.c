@@ -75,6 +75,8 @@ bool privileges_take_group(const struct conf *conf)
         return true;
     if (!find(conf, &who))
         return false;
+    if (who.user != NULL)
+        log_hand_over(who.user->pw_uid, who.group);
     bool taken = setegid(who.group) == 0;
     if (!taken)
         log_error("cannot become a member of group %u: %s", (unsigned)who.group, strerror(errno));
@@ -92,7 +94,6 @@ bool privileges_drop(const struct conf *conf)
     if (who.user != NULL) { /* workers inherit it */
         failed = setenv("HOME", who.user->pw_dir, 1) == -1 || setenv("USER", who.user->pw_name, 1) == -1;
         cache_make(conf, who.user->pw_uid, who.group);
-        log_hand_over(who.user->pw_uid, who.group);
     }
     failed = failed ||
              (who.user != NULL ? initgroups(who.user->pw_name, who.group) == -1 : setgroups(0, NULL) == -1);

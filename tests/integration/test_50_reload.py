@@ -14,7 +14,7 @@ import time
 import pytest
 
 from fakeworker import install, journal
-from gateway import app, ini, kitchen, proc_state, wait_until
+from gateway import app, ini, kitchen, proc_state, run, wait_until
 from inside import Inside
 from load import Load
 
@@ -84,6 +84,16 @@ def test_logs_that_root_has_made_are_opened_again_by_the_user(launch, tmp_path):
     wait_until((logs / "access.log").exists, "the new file")
     gateway.get("/two")
     wait_until(lambda: "/two" in (logs / "access.log").read_text(), "the line")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_log_that_a_start_has_made_which_failed_is_of_the_user_too(tmp_path):
+    """The next start finds it there, and leaves it as it is."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        (tmp_path / "gateway.ini").write_text(ini({"gateway": {"user": "nobody", "listen": "127.0.0.1:%d" % other.getsockname()[1]},
+                                                   "log": {"access": tmp_path / "access.log"}} | kitchen()))
+        assert run(tmp_path).returncode == 3
+    assert (tmp_path / "access.log").stat().st_uid == pwd.getpwnam("nobody").pw_uid
 
 
 # --- nothing changes
