@@ -73,9 +73,9 @@ def region(results):
                      f"{rate(results, app, peer)} |")
     return "\n".join(lines) + (
         "\n\nMemory is the PSS of all processes; idle is before the first request. The import is `python -c 'import app, os; os._exit(0)'`; of Flask, FastAPI "
-        f"and Django the first request takes {cold(results, 'flask', 'fastapi', 'django')}. More than 1 is more requests for leangate. gunicorn is gthread "
-        "with 4 threads and kept connections, uvicorn has uvloop and httptools, Granian serves WSGI, uWSGI has 64 threads for the speeds, since a thread keeps "
-        "its connection, and 4 for the memory, and Go uses every core; command lines: [bench/peers.py](bench/peers.py). Machine, versions, the spread of each "
+        f"and Django the first request takes {cold(results, 'flask', 'fastapi', 'django')}. More than 1 is more requests for leangate. gunicorn has "
+        "4 threads and keeps connections (gthread). uvicorn has uvloop and httptools. Granian serves WSGI. uWSGI has 4 threads for the memory, and 64 for the "
+        "speeds, since a thread keeps its connection. Go uses every core. Command lines: [bench/peers.py](bench/peers.py). Machine, versions, the spread of each "
         "figure, and where it falls short: [docs/BENCHMARKS.md](docs/BENCHMARKS.md).") + containers(results)
 
 
