@@ -36,7 +36,7 @@ GATEWAY = main profile warm gateway gateway_apps banner privileges reload listen
           client encode cgi_reply cgi cgi_rows request file_rules launch command cache spawn prefetch \
           backoff control output reaper forwarded forwarded_hop proxy_protocol http_chunked http_head http_path \
           http_reply http_date file_open file_type body worker_fsm \
-          json tail library buf net inherit proc stats
+          json tail library safe_open buf net inherit proc stats
 FCGI    = fcgi_client fcgi_record
 CONFIG  = config load options argument environment reader sections value check check_app finish kind dump help table env_file python \
           suggest network units arena
@@ -62,7 +62,7 @@ UNIT_fleet         = gateway/fleet gateway/timeq gateway/task
 UNIT_LIBS_fleet    = -l:libev.a -lm
 UNIT_backoff       = gateway/backoff gateway/timeq gateway/task
 UNIT_LIBS_backoff  = -l:libev.a -lm
-UNIT_cache         = gateway/cache gateway/file_open
+UNIT_cache         = gateway/cache gateway/file_open gateway/safe_open
 UNIT_router        = gateway/router
 UNIT_http_head     = gateway/http_head gateway/http_path
 UNIT_forwarded     = gateway/forwarded gateway/forwarded_hop gateway/http_head config/network config/units
@@ -75,7 +75,7 @@ UNIT_file_open     = gateway/file_open
 UNIT_file_rules    = gateway/file_rules gateway/file_type gateway/http_date gateway/http_head gateway/http_path gateway/http_reply gateway/buf
 UNIT_fcgi_record   = fcgi/fcgi_record
 UNIT_fcgi_client   = fcgi/fcgi_client
-UNIT_log           = gateway/log gateway/json gateway/stats gateway/tail gateway/buf
+UNIT_log           = gateway/log gateway/safe_open gateway/json gateway/stats gateway/tail gateway/buf
 UNIT_LIBS_log      = -l:libev.a -lm
 UNIT_units         = config/units
 UNIT_network       = config/network config/units

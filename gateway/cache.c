@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "file_open.h"
+#include "safe_open.h"
 
 /* Of an app that root has started as another user, who may have no home of its own: nobody, www-data. */
 #define OF_THE_MACHINE "/var/cache/leangate"
@@ -58,16 +59,10 @@ static bool find_base(const struct conf *conf, uid_t user, char base[CACHE_PATH]
     return from_variable(base, "HOME", "/.cache/leangate");
 }
 
-static bool is_roots(int fd)
-{
-    struct stat st;
-    return fstat(fd, &st) == 0 && st.st_uid == 0 && (st.st_mode & 022) == 0;
-}
-
 /* Opens a directory, which is made if it is missing and root alone may make it. -1: there is none. */
 static int open_base(int above, const char *name)
 {
-    bool fresh = is_roots(above) && mkdirat(above, name, 0755) == 0;
+    bool fresh = safe_open_is_roots(above) && mkdirat(above, name, 0755) == 0;
     int fd = openat(above, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd == -1 || !fresh || fchmod(fd, 0755) == 0) /* whatever the umask of root is */
         return fd;
@@ -81,7 +76,7 @@ static void make_below(int base, uid_t user, gid_t group)
 {
     char name[32];
     (void)snprintf(name, sizeof(name), "%u", (unsigned)user);
-    if (!is_roots(base) || mkdirat(base, name, 0700) == -1)
+    if (!safe_open_is_roots(base) || mkdirat(base, name, 0700) == -1)
         return;
     if (fchownat(base, name, user, group, AT_SYMLINK_NOFOLLOW) == -1)
         (void)unlinkat(base, name, AT_REMOVEDIR);

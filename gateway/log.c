@@ -18,6 +18,7 @@
 
 #include "buf.h"
 #include "json.h"
+#include "safe_open.h"
 #include "stats.h"
 
 enum {
@@ -51,7 +52,7 @@ static struct ev_loop *loop;
 static struct sink *access_sink;
 static struct sink *error_sink = &sinks[SINK_ERR];
 static enum log_level threshold = LOG_INFO;
-static int no_links; /* O_NOFOLLOW, or 0 */
+static bool guarded;
 
 static bool takes_more(const struct sink *sink)
 {
@@ -171,13 +172,18 @@ static void sink_open(struct sink *sink, int fd)
     sink->io.data = sink;
 }
 
+static int open_once(const char *path, int more)
+{
+    const int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | more;
+    return guarded ? safe_open(path, flags, 0640) : open(path, flags, 0640);
+}
+
 /* `made`: whether it is a new file. */
 static int open_file(const char *path, bool *made)
 {
-    const int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | no_links;
-    int fd = open(path, flags | O_EXCL, 0640);
+    int fd = open_once(path, O_EXCL);
     *made = fd != -1;
-    return *made || errno != EEXIST ? fd : open(path, flags, 0640);
+    return *made || errno != EEXIST ? fd : open_once(path, 0);
 }
 
 static struct sink *sink_for(const char *target, struct sink *file)
@@ -274,7 +280,7 @@ void log_change(const struct log_targets *targets)
 int log_open(struct ev_loop *ev, const struct log_targets *targets, const char **path)
 {
     threshold = targets->level;
-    no_links = targets->guarded ? O_NOFOLLOW : 0;
+    guarded = targets->guarded;
     sink_open(&sinks[SINK_OUT], STDOUT_FILENO);
     sink_open(&sinks[SINK_ERR], STDERR_FILENO);
     access_sink = sink_for(targets->access, &sinks[SINK_ACCESS_FILE]);

@@ -1,6 +1,7 @@
 """The command line: what it starts, what it says, and how it ends."""
 
 import os
+import pwd
 import re
 import signal
 import socket
@@ -128,6 +129,28 @@ def test_root_follows_no_link_to_a_log(tmp_path, log):
     assert result.returncode == CANNOT_START
     assert f"error: gateway.ini:5: [log] {log}: cannot open the log {tmp_path}/a.log" in result.stderr
     assert (tmp_path / "precious").read_text() == ""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can drop to a user")
+@pytest.mark.parametrize("log", ["access", "error"])
+def test_root_makes_no_log_where_a_link_of_the_user_leads(tmp_path, log):
+    """Which would be the user's file in a directory of root's; nor does it append to a file with two names."""
+    nobody = pwd.getpwnam("nobody")
+    theirs, precious = tmp_path / "theirs", tmp_path / "precious"
+    theirs.mkdir()
+    precious.mkdir()
+    (precious / "file").touch()
+    os.chown(theirs, nobody.pw_uid, nobody.pw_gid)
+    (theirs / "logs").symlink_to("../precious")
+    (tmp_path / "roots").symlink_to("theirs/logs")
+    (theirs / "hard.log").hardlink_to(precious / "file")
+    for path, why in [(theirs / "logs/a.log", "Too many levels of symbolic links"), (tmp_path / "roots/a.log", "Too many levels of symbolic links"),
+                      (theirs / "hard.log", "Too many links")]:
+        write(tmp_path, ini({"gateway": {"listen": "127.0.0.1:0", "user": "nobody"}, "log": {log: path}, "app:hello": app("hello")}))
+        result = run(tmp_path)
+        assert result.returncode == CANNOT_START
+        assert f"error: gateway.ini:5: [log] {log}: cannot open the log {path}: {why}" in result.stderr
+    assert [entry.name for entry in precious.iterdir()] == ["file"] and (precious / "file").read_text() == ""
 
 
 # --- -t and -T

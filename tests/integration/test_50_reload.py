@@ -70,9 +70,10 @@ def test_logs_that_root_has_made_are_opened_again_by_the_user(launch, tmp_path):
     logs.mkdir()
     nobody = pwd.getpwnam("nobody")
     os.chown(logs, nobody.pw_uid, nobody.pw_gid)
+    (tmp_path / "here").symlink_to(".")  # a link of root's, which is followed
     for directory in logs.parents:
         directory.chmod(os.stat(directory).st_mode | stat.S_IXOTH)
-    gateway = launch({"gateway": {"user": "nobody"}, "log": {"access": logs / "access.log"}} | kitchen(path="/k"))
+    gateway = launch({"gateway": {"user": "nobody"}, "log": {"access": tmp_path / "here/logs/access.log"}} | kitchen(path="/k"))
     assert gateway.get("/one").status == 404
     assert (logs / "access.log").stat().st_uid == nobody.pw_uid
     (logs / "access.log").rename(logs / "old.log")
