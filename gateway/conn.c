@@ -29,10 +29,7 @@
 #include "log.h"
 #include "stats.h"
 
-enum {
-    LINGER_MS = 5000, /* unread input is discarded until none has come for so long */
-    TURN_STEPS = 8    /* states passed in one turn before others get theirs */
-};
+enum { TURN_STEPS = 8 }; /* states passed in one turn before others get theirs */
 
 /* ---- deadlines and watchers ---- */
 
@@ -57,7 +54,7 @@ static int64_t deadline_of(const struct conn *c)
     case CONN_FLUSH:
         return output_pending(c) ? conf->send : CONF_OFF;
     case CONN_LINGER:
-        return LINGER_MS;
+        return c->pool->draining ? LINGER_END : LINGER_MS;
     case CONN_CLOSED:
         break;
     }
@@ -274,15 +271,6 @@ bool conn_close_idle(struct conn_pool *pool)
     return false;
 }
 
-uint32_t conn_exchanges(const struct conn_pool *pool)
-{
-    uint32_t n = 0;
-    struct list *node, *after;
-    LIST_EACH (node, after, &pool->active)
-        n += LIST_OBJECT(node, struct conn, node)->state != CONN_LINGER;
-    return n;
-}
-
 void conn_end_all(struct conn_pool *pool)
 {
     struct list *node, *after;
@@ -300,6 +288,14 @@ void conn_close_all(struct conn_pool *pool, bool now)
     LIST_EACH (node, after, &pool->idle) {
         struct conn *c = LIST_OBJECT(node, struct conn, node);
         c->readable = true; /* a request may have come: its step looks, and closes where there is none */
+        if (now)
+            destroy(c);
+        else
+            task_wake(&c->task);
+    }
+    LIST_EACH (node, after, &pool->lingering) {
+        struct conn *c = LIST_OBJECT(node, struct conn, node);
+        c->moved = true; /* its deadline is another one now */
         if (now)
             destroy(c);
         else

@@ -18,9 +18,6 @@ void conn_origin_unref(struct conn_origin *origin);
 /* Closes the connection that has been idle longest. False: none is idle. */
 bool conn_close_idle(struct conn_pool *pool);
 
-/* Exchanges under way: a connection that only lingers has none. */
-uint32_t conn_exchanges(const struct conn_pool *pool);
-
 /* From now on each connection ends with its exchange, those that are still to come, too. */
 void conn_end_all(struct conn_pool *pool);
 

@@ -8,10 +8,7 @@
 #include "log.h"
 #include "memory.h"
 
-enum {
-    SEND_TURN = 1024 * 1024, /* bytes written in one turn before others get theirs */
-    LINGER_MAX = 30          /* seconds for which unread input is discarded if it does not end */
-};
+enum { SEND_TURN = 1024 * 1024 }; /* bytes written in one turn before others get theirs */
 
 /* Whether there is input that nobody will read: closed upon it, the socket would send a reset, which can take
  * the answer away from the client. */
@@ -161,10 +158,11 @@ bool conn_answer_flush(struct conn *c)
 bool conn_answer_linger(struct conn *c)
 {
     size_t n;
+    double most = (c->pool->draining ? LINGER_END : LINGER_MAX) / 1e3;
     int got = conn_state_receive(c, memory_scratch, MEMORY_SCRATCH, &n);
     if (got == 0)
         return false;
-    if (got < 0 || timeq_now() - c->linger_began > LINGER_MAX)
+    if (got < 0 || timeq_now() - c->linger_began > most)
         conn_state_move(c, CONN_CLOSED);
     return true;
 }

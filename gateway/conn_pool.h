@@ -25,6 +25,7 @@ struct conn_pool {
     const struct status_facts *facts; /* what the gateway can tell about itself */
     struct list idle;                 /* connections between requests, the longest idle one first */
     struct list waiting;              /* connections with a new head, while [limits] buffers is used up */
+    struct list lingering;            /* connections that have their answer, and still send */
     struct list active;               /* all others */
     uint64_t requests;                /* exchanges that are over */
     uint32_t count;

@@ -19,7 +19,9 @@ static struct list *home_of(const struct conn *c)
     struct conn_pool *pool = c->pool;
     if (c->state == CONN_IDLE || c->state == CONN_PROXY)
         return &pool->idle;
-    return c->state == CONN_WAIT ? &pool->waiting : &pool->active;
+    if (c->state == CONN_WAIT)
+        return &pool->waiting;
+    return c->state == CONN_LINGER ? &pool->lingering : &pool->active;
 }
 
 void conn_state_move(struct conn *c, enum conn_state state)

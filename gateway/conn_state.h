@@ -33,11 +33,15 @@ enum conn_state {
 
 enum { CONN_READ = 16 * 1024 }; /* one read that may bring bytes of a following request */
 
+/* LINGER: unread input is discarded until none has come for LINGER_MS, for LINGER_MAX at most; for LINGER_END
+ * at most where the end of the gateway would wait for it. Milliseconds. */
+enum { LINGER_MS = 5000, LINGER_MAX = 30000, LINGER_END = 2000 };
+
 struct conn {
     ev_io io;
     struct task task;
     struct timeq_entry deadline;
-    struct list node; /* pool->idle, pool->waiting or pool->active */
+    struct list node; /* in one of the pool's lists */
     struct conn_pool *pool;
     struct request *request;    /* NULL in IDLE, WAIT and LINGER; in PROXY only its `in` is used */
     struct conn_origin *origin; /* a reference */

@@ -76,6 +76,7 @@ static void init_pool(struct conn_pool *pool)
 {
     list_init(&pool->idle);
     list_init(&pool->waiting);
+    list_init(&pool->lingering);
     list_init(&pool->active);
 }
 

@@ -22,7 +22,7 @@ static void drain(struct gateway *g)
         listener_accept_all(LIST_OBJECT(node, struct listener, node));
     listener_free_all(&g->listeners);
     conn_close_all(&g->pool, false);
-    uint32_t left = conn_exchanges(&g->pool);
+    uint32_t left = list_count(&g->pool.active);
     if (left > 0)
         log_info("draining: %u request%s left (Ctrl-C again to stop now)", left, left == 1 ? "" : "s");
     gateway_apps_stop(g, false);
@@ -34,7 +34,7 @@ static void stop_now(struct gateway *g)
         return;
     if (!g->pool.draining)
         drain(g);
-    uint32_t left = conn_exchanges(&g->pool);
+    uint32_t left = list_count(&g->pool.active);
     if (left > 0)
         log_warning("stopped with %u request%s unfinished", left, left == 1 ? "" : "s");
     g->killing = true;

@@ -68,7 +68,7 @@ static void trim_after_burst(struct gateway *g)
  * REST_MS at most, since the next request needs the same pages again. */
 static void rest(struct gateway *g)
 {
-    if (g->shared.fleet.count > 0 || !list_empty(&g->pool.active)) {
+    if (g->shared.fleet.count > 0 || !list_empty(&g->pool.active) || !list_empty(&g->pool.lingering)) {
         trim_after_burst(g);
         return;
     }

@@ -1,11 +1,13 @@
 """The end of the gateway: SIGTERM with drain_delay, everything within `drain`, and idle_exit."""
 
+import contextlib
 import signal
+import threading
 import time
 
 import pytest
 
-from gateway import PATIENCE, app, kitchen, wait_until
+from gateway import PATIENCE, SLOW, app, kitchen, wait_until
 from load import Load
 
 
@@ -107,7 +109,47 @@ def test_who_lingers_is_no_request(launch):
     assert "draining" not in gateway.err.text and "unfinished" not in gateway.err.text
 
 
+class Pourer:
+    """A client that has its answer, 404, and sends on what nobody reads."""
+
+    def __init__(self, gateway, pause):
+        self.connection = gateway.connect()
+        self.connection.request("POST", "/nobody", fields=[("Content-Length", "100000000000")])
+        assert self.connection.answer().status == 404
+        self.thread = threading.Thread(target=self.pour, args=(pause,))
+        self.thread.start()
+
+    def pour(self, pause):
+        with contextlib.suppress(OSError), self.connection:
+            while True:
+                self.connection.send(b"x" * 1000)
+                time.sleep(pause)
+
+
+@pytest.mark.parametrize("pause", [0, 0.1, 4])
+def test_who_has_its_answer_does_not_hold_the_end(launch, pause):
+    """Nor is it a request that is left, or unfinished."""
+    gateway = launch(kitchen(path="/k"))
+    pourer = Pourer(gateway, pause)
+    time.sleep(0.3)
+    began = time.monotonic()
+    gateway.send_signal(signal.SIGTERM)
+    assert gateway.wait() == 0
+    assert time.monotonic() - began < (10 if SLOW else 4)
+    assert "draining" not in gateway.err.text and "unfinished" not in gateway.err.text
+    pourer.thread.join()
+
+
 # --- idle_exit
+
+
+def test_idle_exit_is_not_put_off_by_who_has_its_answer(launch):
+    gateway = launch({"timeouts": {"idle_exit": "1s"}} | kitchen(path="/k"))
+    pourer = Pourer(gateway, 0.05)
+    began = time.monotonic()
+    assert gateway.wait() == 0
+    assert time.monotonic() - began < (12 if SLOW else 5)
+    pourer.thread.join()
 
 
 def test_idle_exit(launch):
