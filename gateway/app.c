@@ -38,7 +38,7 @@ static void handle_start(struct request *r)
     struct app *app = r->app;
     request_identify(r);
     r->ignored = ignored_matches(r);
-    if (r->ignored && roster_serving(&app->roster) == 0) {
+    if (r->ignored && !roster_awake(&app->roster)) {
         ignored_answer(r);
     } else if (app_failing(app)) {
         app->stats->counts[STATS_CANNOT_START]++;

@@ -134,10 +134,11 @@ static bool may_grow(struct app *app)
     return false;
 }
 
-/* A request of ignore_idle is not what a worker is started for. Where one serves it waits for a slot. */
+/* A request of ignore_idle is not what a worker is started for, or stays for: many at once would leave it
+ * without the moment in which it can be stopped. Where one serves it waits for a slot. */
 static bool answer_ignored(struct app *app, struct request *r)
 {
-    if (!r->ignored || roster_serving(&app->roster) > 0)
+    if (!r->ignored || roster_awake(&app->roster))
         return false;
     queue_take(&app->queue, r);
     ignored_answer(r);
@@ -145,13 +146,9 @@ static bool answer_ignored(struct app *app, struct request *r)
 }
 
 /* No slot is free for a request. False: it waits. */
-static bool grow(struct app *app, struct request *r)
+static bool grow(struct app *app)
 {
-    if (answer_ignored(app, r))
-        return true;
-    if (!may_grow(app))
-        return false;
-    return app_start_worker(app) != NULL;
+    return may_grow(app) && app_start_worker(app) != NULL;
 }
 
 /* Whether a worker that could serve has none for want of memory: nothing else would tell of it. */
@@ -197,11 +194,13 @@ static bool not_given(struct app *app, struct request *r, struct worker *w, int 
 static bool hand_out(struct app *app, struct request *r)
 {
     struct worker *w = NULL;
+    if (answer_ignored(app, r))
+        return true;
     struct upstream *up = roster_slot(&app->roster, &w);
     if (up == NULL) {
         if (slot_failed(&app->roster))
             retry_soon(app);
-        return grow(app, r);
+        return grow(app);
     }
     if (upstream_start(up, r, w->state == WORKER_READY) == -1)
         return not_given(app, r, w, errno);

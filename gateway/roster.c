@@ -53,6 +53,17 @@ uint32_t roster_serving(const struct roster *roster)
     return n;
 }
 
+bool roster_awake(const struct roster *roster)
+{
+    struct list *node, *after;
+    LIST_EACH (node, after, &roster->workers) {
+        const struct worker *w = worker_of(node);
+        if (worker_stays(w) && (!w->idle.expired || worker_awake(w) > 0))
+            return true;
+    }
+    return false;
+}
+
 struct upstream *roster_slot(const struct roster *roster, struct worker **owner)
 {
     struct upstream *best = NULL;

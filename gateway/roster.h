@@ -30,6 +30,9 @@ bool roster_starting(const struct roster *roster);
 /* Those that count against `workers`: one that is on its way out makes room for its successor. */
 uint32_t roster_serving(const struct roster *roster);
 
+/* Whether one of those has more than requests of ignore_idle, or has idle_timeout before it. */
+bool roster_awake(const struct roster *roster);
+
 /* The free slot of the busiest worker that has one, so that the others can go idle; a starting worker's only
  * when none is ready: a ready one may be free long before it. NULL: none is free. */
 struct upstream *roster_slot(const struct roster *roster, struct worker **owner);

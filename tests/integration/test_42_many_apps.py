@@ -250,6 +250,23 @@ def test_ignored_paths_keep_nobody_awake(launch):
     assert load.texts["asleep\n"] + load.texts["GET /ping"] == load.sent
 
 
+def test_ignored_paths_keep_nobody_awake_however_many_there_are(launch, tmp_path):
+    """There is always one under way."""
+    (tmp_path / "slow.py").write_text("""import time
+def app(environ, start_response):
+    time.sleep(0.05)
+    start_response("200 OK", [("Content-Length", "5")])
+    return [b"awake"]
+""")
+    gateway = launch({"app:k": {"module": "slow", "directory": tmp_path, "ignore_idle": "/ping", "idle_timeout": "700ms", "concurrency": 2}})
+    assert gateway.get("/").text == "awake"
+    load = Load(gateway, "/ping", clients=6)
+    gateway.err.wait("^k: stopped after")
+    gateway.no_worker()
+    assert load.stop().all_good() > 10
+    assert load.texts["asleep\n"] + load.texts["awake"] == load.sent and load.texts["awake"] > 5
+
+
 def test_ignored_paths_start_no_further_worker(launch, tmp_path):
     """They wait for the one that is busy, and take no place from another app; who asks for more than that behind them has his
     worker, which serves them, too."""
