@@ -54,7 +54,7 @@ static int64_t deadline_of(const struct conn *c)
     case CONN_FLUSH:
         return output_pending(c) ? conf->send : CONF_OFF;
     case CONN_LINGER:
-        return c->pool->draining ? LINGER_END : LINGER_MS;
+        return conn_state_hurries(c) ? LINGER_HURRY : LINGER_MS;
     case CONN_CLOSED:
         break;
     }

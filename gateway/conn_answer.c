@@ -158,7 +158,7 @@ bool conn_answer_flush(struct conn *c)
 bool conn_answer_linger(struct conn *c)
 {
     size_t n;
-    double most = (c->pool->draining ? LINGER_END : LINGER_MAX) / 1e3;
+    double most = (conn_state_hurries(c) ? LINGER_HURRY : LINGER_MAX) / 1e3;
     int got = conn_state_receive(c, memory_scratch, MEMORY_SCRATCH, &n);
     if (got == 0)
         return false;

@@ -100,6 +100,11 @@ void conn_state_rest(struct conn *c)
     conn_state_move(c, CONN_IDLE);
 }
 
+bool conn_state_hurries(const struct conn *c)
+{
+    return c->pool->draining || c->pool->count >= c->pool->limit;
+}
+
 static void describe_peer(struct conn *c)
 {
     struct request *r = c->request;

@@ -34,8 +34,8 @@ enum conn_state {
 enum { CONN_READ = 16 * 1024 }; /* one read that may bring bytes of a following request */
 
 /* LINGER: unread input is discarded until none has come for LINGER_MS, for LINGER_MAX at most; for LINGER_END
- * at most where the end of the gateway would wait for it. Milliseconds. */
-enum { LINGER_MS = 5000, LINGER_MAX = 30000, LINGER_END = 2000 };
+ * at most where somebody waits for it. Milliseconds. */
+enum { LINGER_MS = 5000, LINGER_MAX = 30000, LINGER_HURRY = 2000 };
 
 struct conn {
     ev_io io;
@@ -75,6 +75,9 @@ bool conn_state_open(struct conn *c);
 
 /* Between two requests nothing is kept: frees the request and waits for a byte. */
 void conn_state_rest(struct conn *c);
+
+/* Whether somebody waits until it has lingered: the end of the gateway, or a client that has no place. */
+bool conn_state_hurries(const struct conn *c);
 
 /* The request is complete as far as its handler needs it: hands it over. */
 void conn_state_dispatch(struct conn *c, const struct handler *handler);

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
-from gateway import BINARY, PATIENCE, WRAPPER, Gateway, app, wait_until
+from gateway import BINARY, PATIENCE, SLOW, WRAPPER, Gateway, app, wait_until
 from rawhttp import Connection, Cut, chunked
 
 KITCHEN = {"app:kitchen": app("kitchen")}
@@ -623,6 +623,32 @@ def test_an_early_error_reaches_a_client_that_sends_all_of_its_body_first(launch
         silent, held = time.monotonic(), len(gateway.descriptors())
         wait_until(lambda: len(gateway.descriptors()) < held, "the end of the connection")
         assert 4 < time.monotonic() - silent < 15
+
+
+def test_who_has_its_answer_does_not_keep_others_out(launch):
+    """All places are taken by clients that send on behind theirs, a byte now and then."""
+    gateway = launch({"limits": {"connections": 5}, "app:kitchen": app("kitchen", path="/k")})
+    taken = [gateway.connect() for _ in range(5)]
+    for connection in taken:
+        connection.request("POST", "/nobody", fields=[("Content-Length", "100000000")])
+        assert connection.answer().status == 404
+    over = threading.Event()
+
+    def drip():
+        while not over.wait(0.1):
+            for connection in taken:
+                with suppress(OSError):
+                    connection.send(b"x")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        began = time.monotonic()
+        assert gateway.get("/k").status == 200
+        assert time.monotonic() - began < (12 if SLOW else 6)
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_the_last_answer_survives_what_comes_after_it(launch, tmp_path):
