@@ -87,7 +87,7 @@ static bool too_slow(const struct conn *c)
 {
     const struct request *r = c->request;
     double allowed = (double)c->pool->conf->body / 1e3 + (double)body_len(&r->body) / BODY_RATE;
-    return timeq_now() - r->body_began > allowed;
+    return timeq_turn() - r->body_began > allowed;
 }
 
 static size_t most_to_read(const struct request *r)

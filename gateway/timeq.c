@@ -45,6 +45,11 @@ double timeq_now(void)
     return timeq_clock() - stood_still;
 }
 
+double timeq_turn(void)
+{
+    return woke_at - stood_still;
+}
+
 static struct timeq_entry *first(const struct timeq *queue)
 {
     return list_empty(&queue->waiting) ? NULL : LIST_OBJECT(queue->waiting.next, struct timeq_entry, node);

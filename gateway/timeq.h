@@ -46,6 +46,10 @@ void timeq_sync(void);
 /* Seconds on the clock of the deadlines: monotonic, less the time in which the whole process stood still. */
 double timeq_now(void);
 
+/* The same when this turn of the loop began. What is read in it has come in time by this clock, also where
+ * the process was stopped in the middle of the turn. */
+double timeq_turn(void);
+
 /* Monotonic seconds. */
 double timeq_clock(void);
 

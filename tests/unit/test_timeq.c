@@ -49,6 +49,18 @@ static void turn_loop(void)
     ev_run(EV_DEFAULT_UC_ EVRUN_NOWAIT);
 }
 
+/* A turn in which the process was stopped takes no time. */
+static void test_a_turn_has_one_time(void **state)
+{
+    (void)state;
+    turn_loop();
+    double turn = timeq_turn(), now = timeq_now();
+    usleep(2000);
+    assert_true(turn <= now && timeq_turn() == turn && timeq_now() > now);
+    turn_loop();
+    assert_true(timeq_turn() > now);
+}
+
 /* What came in time for a deadline that passes while another one is put off may be unread, too. */
 static void test_each_is_put_off(void **state)
 {
@@ -94,6 +106,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_one_queue_for_a_length, begin, end),
         cmocka_unit_test_setup_teardown(test_late_is_better_than_never, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_turn_has_one_time, begin, end),
         cmocka_unit_test_setup_teardown(test_each_is_put_off, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
