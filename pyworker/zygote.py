@@ -80,7 +80,7 @@ def flush_handlers():
 
 def prepare(core, kind):
     """Make the process ready to be copied: no garbage, nothing that the collector would touch in a copy, and little that a copy
-    would write to. Returns tasks_of_copy(), and the event loop of the copies and its descriptors, as loop_for_copies()."""
+    would write to. Returns the event loop of the copies and its descriptors, as loop_for_copies()."""
     import_first_use()
     refuse_threads()
     foreign = foreign_threads()
@@ -98,19 +98,18 @@ def prepare(core, kind):
 
         rehearse()
         loop = loop_for_copies()
-    tasks = tasks_of_copy()
     gc.collect()
     flush_handlers()
     share_files()
     core.fill_holes()
     gc.freeze()
-    return tasks, loop
+    return loop
 
 
 def make_copies(core, kind, ready, limit):
     """Fork as long as the worker serves: returns True and an event loop, or None, in each copy, False and None at the end;
     SystemExit where a copy could not start."""
-    tasks, (loop, descriptors) = prepare(core, kind)
+    loop, descriptors = prepare(core, kind)
     is_copy = False
     try:
         is_copy = core.fork(ready, limit, kind == "asgi")  # whose startup can fail
@@ -125,41 +124,25 @@ def make_copies(core, kind, ready, limit):
         return False, None
     if loop is not None:
         core.asgi_renew(*descriptors)
-    for task in tasks:
-        task()
+    become_copy()
     return True, loop
 
 
-def finish_library(library, name):
-    function = getattr(sys.modules.get(library), name, None)
-    if function is not None:
-        function()
-
-
-def register_libraries(functions):
-    for function in functions:
-        atexit.register(finish_library, *function)
-
-
-def forget_finalizers():
-    """They would remove the zygote's temporary files."""
-    finalize = sys.modules["weakref"].finalize
-    finalize._registry.clear()
-    finalize._registered_with_atexit = False
-
-
-def tasks_of_copy():
-    """What a copy does first: its random numbers become its own, and what is to be done at the end of the process it was copied
-    from is not done at the end of the copy, unless it is about what the copy has done itself. Looked for before there are copies,
-    since each look writes to memory that they share."""
-    loaded = [function for function in AT_EXIT if function[0] in sys.modules]  # others ask for it in the copy that loads them
-    tasks = [atexit._clear, lambda: register_libraries(loaded)]
+def become_copy():
+    """In a copy: its random numbers are its own, and what is to be done at the end of the process it was copied from is
+    not done at the end of the copy, unless it is about what the copy has done itself."""
     numpy = sys.modules.get("numpy.random")  # `random`, `ssl` and `uuid` see to it themselves
     if numpy is not None:
-        tasks.append(numpy.seed)
+        numpy.seed()
+    atexit._clear()
+    for library, name in AT_EXIT:
+        function = getattr(sys.modules.get(library), name, None)
+        if function is not None:
+            atexit.register(function)
     processes = getattr(sys.modules.get("multiprocessing.process"), "_children", None)
     if processes:
-        tasks.append(processes.clear)  # which are the zygote's to end
-    if getattr(getattr(sys.modules.get("weakref"), "finalize", None), "_registered_with_atexit", False):
-        tasks.append(forget_finalizers)
-    return tasks
+        processes.clear()  # which are the zygote's to end
+    finalize = getattr(sys.modules.get("weakref"), "finalize", None)
+    if finalize is not None and finalize._registered_with_atexit:  # as atexit: it would remove the zygote's temporary files
+        finalize._registry.clear()
+        finalize._registered_with_atexit = False
