@@ -282,24 +282,26 @@ void conn_end_all(struct conn_pool *pool)
     }
 }
 
+static void close_soon(struct conn *c, bool now)
+{
+    if (now)
+        destroy(c);
+    else
+        task_wake(&c->task);
+}
+
 void conn_close_all(struct conn_pool *pool, bool now)
 {
     struct list *node, *after;
     LIST_EACH (node, after, &pool->idle) {
         struct conn *c = LIST_OBJECT(node, struct conn, node);
         c->readable = true; /* a request may have come: its step looks, and closes where there is none */
-        if (now)
-            destroy(c);
-        else
-            task_wake(&c->task);
+        close_soon(c, now);
     }
     LIST_EACH (node, after, &pool->lingering) {
         struct conn *c = LIST_OBJECT(node, struct conn, node);
         c->moved = true; /* its deadline is another one now */
-        if (now)
-            destroy(c);
-        else
-            task_wake(&c->task);
+        close_soon(c, now);
     }
     if (!now)
         return;

@@ -33,8 +33,8 @@ enum conn_state {
 
 enum { CONN_READ = 16 * 1024 }; /* one read that may bring bytes of a following request */
 
-/* LINGER: unread input is discarded until none has come for LINGER_MS, for LINGER_MAX at most; for LINGER_END
- * at most where somebody waits for it. Milliseconds. */
+/* LINGER: unread input is discarded until none has come for LINGER_MS, for LINGER_MAX at most; for
+ * LINGER_HURRY at most where somebody waits for it. Milliseconds. */
 enum { LINGER_MS = 5000, LINGER_MAX = 30000, LINGER_HURRY = 2000 };
 
 struct conn {

@@ -96,8 +96,7 @@ static void run(struct task *task)
     gateway_apps_free_retired(g);
     if (g->reload && g->serving && !g->pool.ending)
         load_anew(g);
-    for (; g->serving && g->signals_seen < g->signal_count;
-         g->signals_seen++) /* before, the check looks at them itself */
+    for (; g->serving && g->signals_seen < g->signal_count; g->signals_seen++) /* else start = check looks */
         gateway_end_signal(g, g->signal);
     rest(g);
     gateway_end_step(g);

@@ -14,19 +14,12 @@ UNRULY = '''
 import os, socket, subprocess, sys, threading, time
 def daemon():
     """A process that has left its group, its session and its parent, and says its pid."""
-    reader, writer = os.pipe()
-    if os.fork() == 0:
-        os.setsid()
-        if os.fork() == 0:
-            os.write(writer, str(os.getpid()).encode())
-            time.sleep(3600)
-        os._exit(0)
-    os.wait()
-    return os.read(reader, 20)
-def orphan():
+    return orphan(os.setsid)
+def orphan(first=os.getpid):
     """A process that has left its parent, but not its group, and says its pid."""
     reader, writer = os.pipe()
     if os.fork() == 0:
+        first()
         if os.fork() == 0:
             os.write(writer, str(os.getpid()).encode())
             time.sleep(3600)
