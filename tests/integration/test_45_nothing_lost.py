@@ -93,7 +93,7 @@ def test_killed_twice_while_starting(launch):
         connection.request("GET", "/")
         first = wait_until(lambda: gateway.workers, "the start")
         kill(gateway)
-        wait_until(lambda: gateway.workers and not set(first) & set(gateway.workers), "the next start alone")
+        wait_until(lambda: (now := gateway.workers) and not set(first) & set(now), "the next start alone")
         kill(gateway)
         assert connection.answer().status == 502
 

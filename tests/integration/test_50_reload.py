@@ -278,7 +278,7 @@ def test_with_idle_timeout_off_an_idle_worker_has_a_successor(launch, tmp_path):
     code(tmp_path, "two")
     hup(gateway)
     gateway.err.wait(rf"^k: worker {old[0]} is replaced after 1 requests \(reload\)$")
-    wait_until(lambda: len(gateway.workers) == 1 and gateway.workers != old, "the end of the old worker")
+    wait_until(lambda: len(now := gateway.workers) == 1 and now != old, "the end of the old worker")
     assert gateway.get("/").text == "two"
     gateway.out.wait(r" k warm")
 
@@ -396,7 +396,7 @@ def test_a_start_with_the_old_file_holds_nobody_up(launch, tmp_path):
         assert gateway.get("/").text == "good 0"
         assert old in gateway.workers
         assert before.answer().text == "good 1"
-    wait_until(lambda: len(gateway.workers) == 1 and old not in gateway.workers, "the end of the old start")
+    wait_until(lambda: len(now := gateway.workers) == 1 and old not in now, "the end of the old start")
 
 
 def test_an_eager_start_begins_anew(launch, tmp_path):
@@ -438,7 +438,7 @@ def test_an_eager_app_whose_worker_answers_an_ignored_path_runs_after_a_reload(l
         gateway.err.wait("^k: ready", start)
         (tmp_path / "go").touch()
         assert ping.answer().text == "waited"
-    wait_until(lambda: len(gateway.workers) == 1 and old not in gateway.workers, "the end of the old one")
+    wait_until(lambda: len(now := gateway.workers) == 1 and old not in now, "the end of the old one")
 
 
 def test_reloads_while_an_import_hangs_add_one_process(launch, tmp_path):
