@@ -57,7 +57,7 @@ UNIT_body          = gateway/body gateway/buf
 UNIT_worker_fsm    = gateway/worker_fsm
 UNIT_control       = gateway/control gateway/memory
 UNIT_timeq         = gateway/timeq gateway/task
-UNIT_LIBS_timeq    = -Wl,--wrap=calloc -l:libev.a -lm
+UNIT_LIBS_timeq    = -Wl,--wrap=calloc -Wl,--wrap=clock_gettime -l:libev.a -lm
 UNIT_fleet         = gateway/fleet gateway/timeq gateway/task
 UNIT_LIBS_fleet    = -l:libev.a -lm
 UNIT_backoff       = gateway/backoff gateway/timeq gateway/task

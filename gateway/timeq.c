@@ -4,9 +4,11 @@
  * past its earliest deadline (SIGSTOP, a frozen container), that sleep is added there, which shifts every
  * deadline at once, so that nobody who was busy is blamed for time that nobody had. How much of the sleep was
  * an ordinary one is not known: deadlines come later rather than too early. A turn that takes longer than
- * STANDSTILL is added in the same way: the process was stopped in the middle of it. */
+ * STANDSTILL is added in the same way: the process was stopped in the middle of it. Both are told by our
+ * clock alone, at the two ends of the turn: libev's own may have been read before the process was stopped. */
 #include "timeq.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -31,6 +33,7 @@ static struct timeq *queues;
 static double stood_still;
 static double slept_at; /* timeq_clock() when the loop went to sleep last */
 static double woke_at;  /* and when it came back */
+static double earliest; /* of all deadlines, when it went to sleep; INFINITY: none */
 static ev_check check;
 
 double timeq_clock(void)
@@ -60,13 +63,8 @@ static void on_timer(EV_P_ ev_timer *timer, int events)
     (void)EV_A;
     (void)events;
     struct timeq *queue = timer->data;
-    double t = timeq_now();
+    double t = timeq_turn();
     struct timeq_entry *entry = first(queue);
-    if (entry != NULL && t - entry->at > STANDSTILL) {
-        double asleep = timeq_clock() - slept_at, late = t - entry->at;
-        stood_still += asleep > late ? asleep : late; /* late alone: our own work took so long */
-        return; /* sockets first: the entry is due now at the earliest and expires at the next turn */
-    }
     if (queue->looks == 0)
         queue->due = t;
     if (entry != NULL && t >= entry->at && queue->looks++ < LOOKS)
@@ -85,12 +83,16 @@ static void on_wake(EV_P_ ev_check *watcher, int events)
     (void)watcher;
     (void)events;
     woke_at = timeq_clock();
+    double late = timeq_turn() - earliest;
+    if (late > STANDSTILL)
+        stood_still += fmax(late, woke_at - slept_at); /* late alone: our own work took so long */
 }
 
 void timeq_init(struct ev_loop *ev)
 {
     loop = ev;
     woke_at = timeq_clock();
+    earliest = INFINITY;
     ev_check_init(&check, on_wake);
     ev_set_priority(&check, EV_MAXPRI); /* before all that the turn has to do */
     ev_check_start(loop, &check);
@@ -159,9 +161,12 @@ void timeq_sync(void)
         stood_still += now - woke_at;
     slept_at = woke_at = now;
     now -= stood_still;
+    earliest = INFINITY;
     for (struct timeq *queue = queues; queue != NULL; queue = queue->next) {
         struct timeq_entry *entry = first(queue);
         double after = entry != NULL ? entry->at - now : 0.;
+        if (entry != NULL && entry->at < earliest)
+            earliest = entry->at;
         if (entry == NULL || after > 0.)
             queue->looks = 0;
         if (entry == NULL) {

@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
-#include <unistd.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -16,6 +16,27 @@ void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_calloc(size_t count, size_t size)
 {
     return no_memory ? NULL : __real_calloc(count, size);
+}
+
+/* The monotonic clock, which goes on by a millisecond whenever somebody looks at it. */
+static int64_t clock_ms = 1000000;
+static int until_stop; /* readings after which the process is stopped for STOP_MS; 0: it is not */
+
+enum { STOP_MS = 5000 };
+
+int __real_clock_gettime(clockid_t clock, struct timespec *t);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *t);
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *t)
+{
+    if (clock != CLOCK_MONOTONIC)
+        return __real_clock_gettime(clock, t);
+    clock_ms++;
+    t->tv_sec = clock_ms / 1000;
+    t->tv_nsec = clock_ms % 1000 * 1000000;
+    if (until_stop > 0 && --until_stop == 0)
+        clock_ms += STOP_MS;
+    return 0;
 }
 
 static void test_one_queue_for_a_length(void **state)
@@ -45,7 +66,6 @@ static void test_late_is_better_than_never(void **state)
 static void turn_loop(void)
 {
     timeq_sync();
-    usleep(1000); /* the timer is surely late */
     ev_run(EV_DEFAULT_UC_ EVRUN_NOWAIT);
 }
 
@@ -55,7 +75,6 @@ static void test_a_turn_has_one_time(void **state)
     (void)state;
     turn_loop();
     double turn = timeq_turn(), now = timeq_now();
-    usleep(2000);
     assert_true(turn <= now && timeq_turn() == turn && timeq_now() > now);
     turn_loop();
     assert_true(timeq_turn() > now);
@@ -86,6 +105,37 @@ static void test_each_is_put_off(void **state)
     task_cancel(&task);
 }
 
+/* Wherever the process is stopped, between any two readings of the clock, by libev or by us: all deadlines
+ * move by that time, and not one expires. */
+static void test_a_stop_anywhere(void **state)
+{
+    (void)state;
+    struct timeq *minute = timeq_get(60000), *second = timeq_get(1000);
+    struct task task = {0};
+    bool stopped = true;
+    for (int where = 1; stopped; where++) {
+        struct timeq_entry near = {0}, far = {0};
+        timeq_start(second, &near, &task);
+        timeq_start(minute, &far, &task);
+        turn_loop();
+        double began = timeq_now();
+        until_stop = where;
+        for (int i = 0; i < 6; i++)
+            turn_loop();
+        stopped = until_stop == 0;
+        until_stop = 0;
+        turn_loop();
+        turn_loop();
+        assert_false(near.expired);
+        assert_false(far.expired);
+        double passed = timeq_now() - began; /* without the stop: some 30 readings */
+        assert_true(passed < 0.2 && passed > -0.2);
+        timeq_stop(&near);
+        timeq_stop(&far);
+        timeq_sync();
+    }
+}
+
 static int begin(void **state)
 {
     (void)state;
@@ -108,6 +158,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_late_is_better_than_never, begin, end),
         cmocka_unit_test_setup_teardown(test_a_turn_has_one_time, begin, end),
         cmocka_unit_test_setup_teardown(test_each_is_put_off, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_stop_anywhere, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
