@@ -216,7 +216,14 @@ static bool hear(struct zygote *z, struct copy *copy)
     return n > 0;
 }
 
-/* The same for the gateway's. */
+static void hear_all(struct zygote *z)
+{
+    for (unsigned i = 0; i < z->limit; i++)
+        while (z->copies[i].pid != 0 && hear(z, &z->copies[i])) {
+        }
+}
+
+/* Takes one message of the gateway; returns whether there was one. */
 static bool hear_gateway(struct zygote *z)
 {
     char text[TEXT_MAX];
@@ -313,9 +320,11 @@ static bool stop(struct zygote *z)
     return true;
 }
 
-/* What the gateway has said meanwhile comes first: behind a STOP nothing is begun. */
+/* What was said meanwhile comes first: behind a STOP nothing is begun. The copies' words before the
+ * gateway's, since a KILL is for a slot that was told before it. */
 static bool may_begin(struct zygote *z)
 {
+    hear_all(z);
     if (z->core->control != -1)
         control_event(z);
     return !z->stopping;

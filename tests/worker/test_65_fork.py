@@ -337,6 +337,26 @@ def test_kill_ends_the_copy_of_a_slot_and_what_it_started(copies):
     assert worker.stop() == 0
 
 
+def test_a_kill_that_waited_is_for_the_request_that_was_told_before_it(copies):
+    """Also where all the worker hears first is that it needs the next copy."""
+    worker = copies("""
+        import time
+        def app(environ, start_response):
+            open("entered", "w").close()
+            time.sleep(100)
+    """)
+    eventually(lambda: len(children(worker.process.pid)) == 1)
+    eventually(worker.sleeps)
+    worker.process.send_signal(signal.SIGSTOP)
+    with worker.connect() as connection:
+        connection.send(request(cgi_params(), request_id=5, flags=0))
+        eventually((worker.directory / "entered").exists)
+        worker.say("KILL 5")
+        worker.process.send_signal(signal.SIGCONT)
+        assert connection.at_end()
+    assert worker.stop() == 0
+
+
 def test_a_kill_that_waited_is_not_for_the_next_request_of_its_slot(copies):
     """The one that it was for has ended, and a copy serves another one there before the worker hears of any of it."""
     worker = copies("""
