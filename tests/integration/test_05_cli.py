@@ -11,7 +11,6 @@ import sys
 import pytest
 
 from gateway import APPS, Gateway, app, ini, needs_ipv6, run
-from webservers import free_port
 
 OK, INTERNAL, USAGE, CANNOT_START, APP_BROKEN = 0, 1, 2, 3, 4
 
@@ -315,8 +314,16 @@ def test_static_files_that_are_not_there_are_told(launch, tmp_path):
     assert result.returncode == OK and "/file: Not a directory" in result.stderr
 
 
-def test_port_variable(launch, tmp_path):
-    port = free_port()
+@pytest.fixture
+def port():
+    """Nobody else's as long as the test lasts. The gateway says SO_REUSEADDR, too: it can have it beside us."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("0.0.0.0", 0))
+        yield probe.getsockname()[1]
+
+
+def test_port_variable(launch, port):
     gateway = launch(text=ini({"gateway": {"listen": "127.0.0.1:1"}, "app:hello": app("hello")}),
                      environ={"PORT": str(port)})
     assert gateway.urls[0] == f"http://0.0.0.0:{port}"
@@ -345,9 +352,8 @@ def test_interrupt_is_a_clean_end(cli):
 
 @pytest.mark.parametrize("address, hint", [("127.0.0.1:%d", True), pytest.param("[::1]:%d", True, marks=needs_ipv6),
                                            (":%d", False)])
-def test_in_a_container_a_loopback_address_is_warned_of(launch, address, hint):
+def test_in_a_container_a_loopback_address_is_warned_of(launch, port, address, hint):
     """The address that it names has the port that was asked for."""
-    port = free_port()
     g = launch({"gateway": {"listen": address % port}, "app:hello": app("hello")}, environ={"KUBERNETES_SERVICE_HOST": "10.0.0.1"})
     g.err.wait("asleep")  # which is said after it
     assert (f"try --bind :{port}\n" in g.err.text) == hint
