@@ -30,7 +30,7 @@ def look(gateway, path):
 
 
 def test_an_app_from_sleep_to_sleep(launch, tmp_path):
-    sections = {"app:kitchen": app("kitchen", path=["/k", "/l"], domain="a.example", idle_timeout="300ms", workers=2)}
+    sections = {"app:kitchen": app("kitchen", path=["/k", "/l"], domain="a.example", idle_timeout="2s", workers=2)}
     gateway = launch(sections | STATUS)
     with Inside(gateway) as inside:
         asleep = inside.app("kitchen")
@@ -125,7 +125,7 @@ def test_cold_starts_in_parts(launch):
 
 
 def test_the_highest_queue(launch):
-    gateway = launch({"app:slow": app("slowstart", env="SECONDS=0.3", queue=5)} | STATUS)
+    gateway = launch({"app:slow": app("slowstart", env="SECONDS=1", queue=5)} | STATUS)
     connections = [gateway.connect() for _ in range(12)]
     for connection in connections:
         connection.request("GET", "/")
