@@ -167,7 +167,7 @@ def test_a_request_byte_by_byte(gateway):
 
 
 def test_an_idle_connection_is_closed(launch):
-    gateway = launch(KITCHEN | {"timeouts": {"keepalive": "300ms"}})
+    gateway = launch(KITCHEN | {"timeouts": {"keepalive": "1s"}})
     with gateway.connect() as connection:
         assert connection.get("/x").status == 200
         assert connection.ended()

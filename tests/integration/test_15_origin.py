@@ -298,10 +298,10 @@ def test_waiting_for_a_proxy_header_ends(launch, start):
 
 def test_a_connection_may_wait_behind_its_proxy_header(launch):
     """It is then as idle as any: `header` does not run, and it makes room at the limit of connections."""
-    gateway = launch(KITCHEN | PROXY | {"timeouts": {"header": "200ms"}, "limits": {"connections": "1"}})
+    gateway = launch(KITCHEN | PROXY | {"timeouts": {"header": "1s"}, "limits": {"connections": "1"}})
     with gateway.connect() as first:
         first.send(V1)
-        assert first.silent(0.5)
+        assert first.silent(1.5)
         assert environ(gateway, before=V1)["REMOTE_ADDR"] == "192.0.2.1"
         assert first.ended()
 

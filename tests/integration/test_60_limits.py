@@ -155,7 +155,7 @@ def test_header_timeout_counts_the_whole_head(launch):
 
 
 def test_no_408_where_no_request_had_begun(launch):
-    gateway = launch(KITCHEN | {"timeouts": {"header": "200ms", "keepalive": "400ms"}})
+    gateway = launch(KITCHEN | {"timeouts": {"header": "200ms", "keepalive": "2s"}})
     with gateway.connect() as silent, gateway.connect() as served:
         assert served.get("/x").status == 200
         assert silent.ended() and served.ended()
@@ -246,17 +246,17 @@ def pour(connection, size, piece, pause):
 
 def test_a_slow_body_that_keeps_its_rate(launch):
     """Longer under way than `body`, but with more than 500 B/s."""
-    gateway = launch(KITCHEN | {"timeouts": {"body": "500ms"}})
+    gateway = launch(KITCHEN | {"timeouts": {"body": "2s"}})
     with gateway.connect() as connection:
-        assert pour(connection, 2000, 200, 0.1) > 0.9
+        assert pour(connection, 5000, 200, 0.1) > 2.2
         assert connection.answer().status == 200
 
 
 def test_a_body_below_the_lowest_rate(launch):
     """Each gap is short, but what comes is too little: 408 after `body` and 2 ms for each byte."""
-    gateway = launch(KITCHEN | {"timeouts": {"body": "500ms"}})
+    gateway = launch(KITCHEN | {"timeouts": {"body": "2s"}})
     with gateway.connect() as connection:
-        assert pour(connection, 2000, 1, 0.05) > 0.45
+        assert pour(connection, 2000, 1, 0.05) > 1.95
         answer = connection.answer()
         assert (answer.status, answer.get("Connection")) == (408, "close") and "slow" in answer.text
         assert connection.ended()
@@ -385,7 +385,7 @@ def fill_buffers(gateway, stack):
     while True:
         client = stack.enter_context(gateway.connect())
         client.send(head)
-        if client.silent(0.5):
+        if client.silent(1.5):
             return taken, client
         assert client.head().status == 100
         taken.append(client)
@@ -414,12 +414,12 @@ def test_buffers_new_heads_wait(launch):
         assert client.head().status == 100
         client.send(b"x")
         assert client.answer().status == 200
-        assert logged_ms(gateway, "POST /checksum .* 200 OK", 6)[-1] >= 900
+        assert logged_ms(gateway, "POST /checksum .* 200 OK", 6)[-1] >= 1900
 
 
 def test_buffers_new_heads_wait_for_so_long(launch):
     """Then they are told; of who has sent nothing only the connection ends."""
-    gateway = launch(KITCHEN | {"limits": {"buffers": "1m"}, "timeouts": {"header": "1s"}})
+    gateway = launch(KITCHEN | {"limits": {"buffers": "1m"}, "timeouts": {"header": "3s"}})
     with ExitStack() as stack:
         taken, client = fill_buffers(gateway, stack)
         quiet = stack.enter_context(gateway.connect())
@@ -427,7 +427,7 @@ def test_buffers_new_heads_wait_for_so_long(launch):
         answer = client.answer()
         assert (answer.status, answer.get("Connection"), answer.get("Retry-After")) == (503, "close", "1")
         assert client.ended() and quiet.ended()
-        assert logged_ms(gateway, '"-" 503')[-1] >= 900
+        assert logged_ms(gateway, '"-" 503')[-1] >= 2900
         taken[0].send(b"x")
         assert taken[0].answer().status == 200
 
@@ -644,7 +644,7 @@ def test_who_has_its_answer_does_not_keep_others_out(launch):
     thread.start()
     try:
         began = time.monotonic()
-        assert gateway.get("/k").status == 200
+        assert gateway.get("/-/health").status == 200  # which needs no worker: it is the place that takes time
         assert time.monotonic() - began < (12 if SLOW else 6)
     finally:
         over.set()
@@ -763,9 +763,11 @@ def test_a_standstill_is_nobodys_fault(launch, tmp_path):
     gateway = launch({"app:kitchen": app("kitchen", request_timeout="2s", idle_timeout="2s"),
                       "timeouts": {"body": "2s", "header": "2s", "keepalive": "2s"}})
     file = tmp_path / "go"
-    with gateway.connect() as busy, gateway.connect() as sending, gateway.connect() as asking, gateway.connect() as idle:
+    with ExitStack() as stack:
+        idle = stack.enter_context(gateway.connect())
         assert idle.get("/x").status == 200
-        worker = gateway.one_worker()
+        worker = gateway.one_worker()  # only now do the others come: their time runs from then on
+        busy, sending, asking = (stack.enter_context(gateway.connect()) for _ in range(3))
         busy.request("GET", f"/wait?file={file}")
         wait_until(lambda: os.path.exists(f"{file}.here"), "the request in the app")
         sending.send(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab")
@@ -786,14 +788,14 @@ def test_a_standstill_is_nobodys_fault(launch, tmp_path):
 
 def test_a_standstill_in_the_middle_of_work(launch):
     """The same where the gateway is stopped while it does something, not while it waits."""
-    gateway = launch(KITCHEN | {"timeouts": {"keepalive": "1s"}})
+    gateway = launch(KITCHEN | {"timeouts": {"keepalive": "2s"}})
     url = f"http://127.0.0.1:{gateway.address()[1]}/-/health"
     with subprocess.Popen(["wrk", "-t1", "-c16", "-d30s", url], stdout=subprocess.DEVNULL) as work, gateway.connect() as idle:
         try:
             for _ in range(4):
                 assert idle.get("/-/health").status == 200
                 gateway.send_signal(signal.SIGSTOP)
-                time.sleep(2.5)
+                time.sleep(3.5)
                 gateway.send_signal(signal.SIGCONT)
                 time.sleep(0.3)  # less than keepalive
             assert idle.get("/-/health").status == 200
