@@ -88,15 +88,24 @@ def answers(port, path, expected):
     return status == 200 and expected in (None, body)
 
 
-def listens(port):
-    """Whether anybody listens there: looked up, since a connection would be the first traffic, and wakes some."""
+def sockets(state):
+    """(own port, the peer's port) of each TCP socket of this machine in a state, as the kernel numbers them."""
     for table in "/proc/net/tcp", "/proc/net/tcp6":
         with contextlib.suppress(FileNotFoundError):
             for line in Path(table).read_text().splitlines()[1:]:
                 fields = line.split()
-                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
-                    return True
-    return False
+                if fields[3] == state:
+                    yield tuple(int(address.rpartition(":")[2], 16) for address in fields[1:3])
+
+
+def listens(port):
+    """Whether anybody listens there: looked up, since a connection would be the first traffic, and wakes some."""
+    return any(own == port for own, _ in sockets("0A"))
+
+
+def clients(port):
+    """How many are connected to it."""
+    return sum(peer == port for _, peer in sockets("01"))
 
 
 def wait_to_listen(port, patience=PATIENCE):
@@ -154,7 +163,8 @@ LATE = 0.5  # seconds
 def was_late(port, connections):
     """Whether the last of so many clients has no answer for as long as wrk keeps the others busy."""
     with subprocess.Popen(wrk(port, connections - 1, 1), stdout=subprocess.DEVNULL) as others:
-        time.sleep(0.3)
+        while clients(port) < connections - 1 and others.poll() is None:
+            time.sleep(0.01)
         begun = time.monotonic()
         status = get(port)[0]
         took = time.monotonic() - begun

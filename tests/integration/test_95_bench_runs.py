@@ -54,20 +54,20 @@ def test_a_request_that_fails_fast_is_not_fast():
     with answering(200) as port:
         assert max(pace.paced(port, 0.03)) < pace.TIMEOUT
     with answering(503) as port:
-        failed = pace.paced(port, 0.03)
-    assert len(failed) == 3 and min(failed) >= pace.TIMEOUT
+        failed = pace.paced(port, 1)  # which a client that is a second behind would end
+    assert len(failed) == 100 and min(failed) >= pace.TIMEOUT
     assert min(pace.paced(port, 0.03)) >= pace.TIMEOUT  # nobody listens there any more
     good = [[0.001] * 3]
     assert pace.failures({"flask": {"leangate": good, "uwsgi": [failed]}, "slow": {"leangate": good, "gunicorn": [failed]}}) == [
-        "flask, uwsgi: 3 requests failed"]
-    assert pace.failures({"slow": {"leangate": [failed]}}) == ["slow, leangate: 3 requests failed"]
+        "flask, uwsgi: 100 requests failed"]
+    assert pace.failures({"slow": {"leangate": [failed]}}) == ["slow, leangate: 100 requests failed"]
 
 
 def test_the_pace_is_kept_and_told():
     failures, rates = [], {}
     with answering(200) as port:  # an empty body: a failure here
-        curves.ask(port, time.monotonic() + 0.2, failures, rates)
-    assert 10 <= len(failures) <= 21 and rates == {port: 0}
+        curves.ask(port, time.monotonic() + 1, failures, rates)
+    assert 10 <= len(failures) <= 101 and rates == {port: 0}
 
 
 def serve_in_turn(listener):
@@ -80,7 +80,8 @@ def serve_in_turn(listener):
                     connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
 
-def test_a_server_that_serves_only_some_of_its_clients_is_found_out():
+def test_a_server_that_serves_only_some_of_its_clients_is_found_out(monkeypatch):
+    monkeypatch.setattr(serving, "LATE", 0.1)  # of the second for which wrk runs, there may be little left when we ask
     with socket.create_server(("127.0.0.1", 0)) as listener:
         threads = [threading.Thread(target=serve_in_turn, args=(listener,)) for _ in range(3)]
         for thread in threads:
