@@ -196,7 +196,8 @@ if child == 0:
 os.wait()
 os.close(terminal)
 atexit.register(print, "exit")
-threading.Thread(target=print, args=("thread",)).start()
+thread = threading.Thread(target=print, args=("thread",))
+thread.start()
 if os.environ["QUERY_STRING"] == "fail":
     sys.stdout = open(os.devnull, "w")
     raise ValueError("failed")
@@ -206,7 +207,9 @@ if os.environ["QUERY_STRING"] == "fail":
 @pytest.mark.parametrize("mode", ["fork", "persistent"])
 @pytest.mark.parametrize("version", sorted(GOOD, key=number))
 def test_scripts(serve, tmp_path, version, mode):
-    (tmp_path / "hello.py").write_text(SCRIPT)
+    # In mode fork the end of the copy waits for the thread.
+    script = SCRIPT if mode == "fork" else SCRIPT.replace("thread.start()", "thread.start()\nthread.join()")
+    (tmp_path / "hello.py").write_text(script)
     (tmp_path / "app.py").write_text("app = lambda e, s: s('200 OK', []) and [__name__.encode()]\n")
     worker = serve(None, str(tmp_path), ["--kind", "files", "--mode", mode], python=FOUND[version])
     for _ in range(2):
