@@ -345,8 +345,8 @@ def test_a_later_copy_that_cannot_start_ends_the_worker(spawn, tmp_path):
 """ % str(tmp_path / "gone"), options=["--mode", "fork", "--lifespan", "on", "--concurrency", "1"])
     worker.ready()
     with worker.connect() as connection:
-        connection.send(request(cgi_params(), flags=0))
         (tmp_path / "gone").touch()
+        connection.send(request(cgi_params(), flags=0))
         assert connection.read_answer().status == "200 OK"
     assert worker.wait() == 1
     assert worker.stderr.startswith("pyworker: the app's lifespan failed: KeyError: 'no database'\nTraceback")

@@ -510,6 +510,7 @@ def test_stop_lets_running_copies_finish(copies, how):
         else:
             worker.control.close()
         eventually(lambda: len(children(worker.process.pid)) == 1)
+        eventually(worker.sleeps)  # and has refused what waited
         assert worker.process.poll() is None
         with pytest.raises(ConnectionError):
             worker.connect().read_record()
@@ -734,8 +735,10 @@ def test_so_has_the_end_of_a_copy_without_a_request(copies):
             print(0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 30, flush=True)
             await send({"type": "lifespan.shutdown.complete"})
     """)
+    first = eventually(lambda: children(worker.process.pid))
     worker.connect().close()
     eventually(lambda: worker.stdout)
+    eventually(lambda: set(children(worker.process.pid)) - set(first))
     assert worker.stop() == 0
     assert worker.stdout == "True\nTrue\n"
 
@@ -743,12 +746,13 @@ def test_so_has_the_end_of_a_copy_without_a_request(copies):
 def test_after_the_answer(copies):
     """close() of the answer runs after the client has it all, and before the copy ends."""
     worker = copies("""
+        import os, time
         class Answer:
             def __iter__(self):
                 return iter([b"body"])
             def close(self):
-                import time
-                time.sleep(0.1)
+                while not os.path.exists("go"):
+                    time.sleep(0.001)
                 open("closed", "w").close()
         def app(environ, start_response):
             start_response("200 OK", [])
@@ -758,6 +762,7 @@ def test_after_the_answer(copies):
         connection.send(request(cgi_params(), flags=0))
         answer = connection.read_until(Answer(), lambda kind, content: content == b"")
         assert answer.body == b"body" and not (worker.directory / "closed").exists()
+        (worker.directory / "go").touch()
         connection.read_until(answer, lambda kind, content: kind == END)
         assert (worker.directory / "closed").exists()
 
@@ -895,6 +900,8 @@ def test_holes_with_another_allocator(copies, allocator):
 
 LOOPS = """
     import asyncio, os, socket, threading
+    # In debug mode it warns of what has taken long, as anything may beside others.
+    asyncio.base_events.logger.addFilter(lambda record: not record.msg.startswith("Executing "))
 
     async def app(scope, receive, send):
         if scope["type"] == "lifespan":
@@ -1005,6 +1012,8 @@ def _extract_endpoint_context(call):
 USES = """
     import linecache, os
     import anyio, fastapi.routing, starlette.responses
+    import pyworker.rehearse
+    pyworker.rehearse.LOOK_UP = 60  # else a process that waits for the processor leaves endpoints out
     route = fastapi.routing.SubclassOfThat()
     async def app(scope, receive, send):
         if scope["type"] == "lifespan":
