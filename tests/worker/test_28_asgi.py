@@ -1,5 +1,6 @@
 """ASGI 3.0, http: what a gateway sees of it, and what an app gets, the scope and the body."""
 
+import signal
 import socket
 import threading
 
@@ -284,7 +285,12 @@ def test_a_body_that_nobody_reads_never_becomes_a_request(asgi, size, kept):
     body = (forged * (size // len(forged) + 1))[:size]
     with worker.connect() as connection:
         sender = threading.Thread(target=lambda: try_to_send(connection, request(cgi_params("POST", "/hello", body), body)))
+        if kept:  # it is there as a whole when the answer is
+            worker.process.send_signal(signal.SIGSTOP)
         sender.start()
+        if kept:
+            sender.join()
+            worker.process.send_signal(signal.SIGCONT)
         assert connection.read_answer().body == b"hello"
         sender.join()
         if kept:

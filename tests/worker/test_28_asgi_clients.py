@@ -140,6 +140,7 @@ def test_a_mistake_is_logged_even_if_the_client_left(asgi, mistake):
 def test_a_client_that_left_before_its_turn_costs_no_python(asgi):
     worker = asgi("""
     async def block(scope, receive, send):
+        print("blocks", flush=True)
         while not os.path.exists("go"):
             time.sleep(0.001)
         await hello(scope, receive, send)
@@ -148,12 +149,13 @@ def test_a_client_that_left_before_its_turn_costs_no_python(asgi):
     """)
     blocker, leaver = worker.connect(), worker.connect()
     blocker.send(request(cgi_params(path="/block")))
+    eventually(lambda: worker.stdout)  # the other one's turn comes behind it
     leaver.send(request(cgi_params(path="/never")))
     leaver.close()
     (worker.directory / "go").touch()
     assert blocker.read_answer().body == b"hello"
     assert worker.ask(path="/hello").body == b"hello"
-    assert worker.stdout == ""
+    assert worker.stdout == "blocks\n"
 
 
 # --- many at once ---
