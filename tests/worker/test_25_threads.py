@@ -189,7 +189,7 @@ def test_an_idle_worker_does_not_wake(serve):
     def quiet():
         before = all_switches(worker)
         time.sleep(0.3)
-        return all_switches(worker) == before
+        return all_in_state(worker, "S") and all_switches(worker) == before
 
     eventually(quiet)
     before = all_switches(worker)

@@ -597,8 +597,14 @@ def test_a_worker_records_at_its_end_and_uses_it(serve, record, site, mode):
 
 
 def test_a_fast_start_is_not_recorded(serve, record):
-    worker = serve(options=["--imports", str(record)])
-    assert worker.stop() == 0 and record.stat().st_size < 64
+    for _ in range(20):  # one that others hold up takes as long as a slow one
+        record.unlink(missing_ok=True)
+        worker = serve(options=["--imports", str(record)])
+        assert worker.stop() == 0
+        if record.stat().st_size < 64:
+            break
+    else:
+        pytest.fail("all were recorded")
     again = serve("""
         import sys
         def app(environ, start_response):
