@@ -22,9 +22,9 @@ from rawhttp import Cut
 @pytest.fixture
 def play(launch, tmp_path):
     """play("script", "next script", key=value...): a gateway whose workers play these scripts in turn."""
-    def start(*scripts, **keys):
+    def start(*scripts, drain="3s", **keys):
         section = {"module": "fake", "directory": tmp_path, "python": install(tmp_path, *scripts)}
-        return launch({"timeouts": {"drain": "3s"}, "app:fake": section | keys})
+        return launch({"timeouts": {"drain": drain}, "app:fake": section | keys})
     return start
 
 
@@ -333,8 +333,8 @@ def test_never_ready(play, notes):
 
 def test_ready_at_the_last_moment_is_an_ordinary_worker(play):
     """READY came while the stacks of its start were written down: its end is its own, and not that start's."""
-    gateway = play("ready-at-last", "good", start_timeout="400ms")
-    assert gateway.get("/").text == "good"
+    gateway = play("ready-at-last", start_timeout="1500ms")
+    wait_until(lambda: gateway.get("/").text == "good", "a start that is ready before it is killed")
     assert gateway.post("/", b"x").status == 502
     gateway.err.wait("worker [0-9]+ exited with status 3$")
 
@@ -374,14 +374,14 @@ def test_nobody_says_that_no_app_can_start_while_one_does(play, notes):
     def waits():
         connection = gateway.connect()
         connection.request("GET", "/")
-        return connection.silent(0.1) and connection
+        return connection.silent(1) and connection
     with wait_until(waits, "the end of the back-off"):
         gateway.err.wait(r"worker \d+ closed its socket before it was ready and was killed$")
         assert gateway.get("/-/ready").status == 200
         wait_until(lambda: len(notes("start")) == 5, "the start in its place")
 
 
-def test_a_failing_second_worker_fails_nobody(play, notes):
+def test_a_failing_second_worker_fails_nobody(play, notes, tmp_path):
     """FAILED and the exit are seen in one turn of the loop: nothing may be queued twice."""
     gateway = play("slow", "fails", workers=2, queue_timeout="20s")
     with gateway.connect() as first:
@@ -392,9 +392,10 @@ def test_a_failing_second_worker_fails_nobody(play, notes):
                 gateway.send_signal(signal.SIGSTOP)
                 second.request("GET", "/2")
                 gateway.send_signal(signal.SIGCONT)
+                wait_until(lambda: notes("start fails"), "the second worker")
+                (tmp_path / "cue").touch()
                 assert second.answer().text == "good"
         assert first.answer().text == "good"
-    assert len(notes("start fails")) >= 1
 
 
 def test_a_worker_that_does_not_stop_is_killed(play, notes):
@@ -409,12 +410,12 @@ def test_a_worker_that_does_not_stop_is_killed(play, notes):
 
 def test_one_request_at_a_time(play, notes):
     """A fake worker announces a concurrency of one: the second request waits in the gateway."""
-    gateway = play("silence", request_timeout="off", queue="1", queue_timeout="1s")
+    gateway = play("silence", request_timeout="off", queue="1", queue_timeout="3s")
     with gateway.connect() as first, gateway.connect() as second, gateway.connect() as third:
         first.request("GET", "/1")
         wait_until(lambda: notes("request"), "the first request")
         second.request("GET", "/2")
-        time.sleep(0.1)
+        gateway.get("/-/health")  # it is in the queue when this, which came later, has its answer
         third.request("GET", "/3")
         full = third.answer()
         assert full.status == 503 and full.get("Retry-After")
@@ -426,13 +427,13 @@ def test_one_request_at_a_time(play, notes):
 
 @pytest.mark.valgrind
 def test_a_client_that_leaves_the_queue_costs_nothing(play, notes):
-    gateway = play("silence", "good", request_timeout="700ms", stop_timeout="100ms")
+    gateway = play("silence", "good", request_timeout="2s", stop_timeout="100ms")
     with gateway.connect() as first:
         first.request("GET", "/1")
         wait_until(lambda: notes("request"), "the first request")
         with gateway.connect() as second:
             second.request("GET", "/2")
-            time.sleep(0.1)
+            gateway.get("/-/health")  # it is in the queue when this, which came later, has its answer
         assert first.answer().status == 504
     assert gateway.get("/3").status == 200
     assert not [line for line in notes() if "/2" in line]
@@ -440,13 +441,13 @@ def test_a_client_that_leaves_the_queue_costs_nothing(play, notes):
 
 def test_a_request_that_nobody_waits_for_does_not_hold_the_drain(play, notes):
     """The client is gone, the worker hangs: at SIGTERM it has stop_timeout, not the whole of drain."""
-    gateway = play("silence", request_timeout="off", stop_timeout="200ms")
+    gateway = play("silence", drain="20s", request_timeout="off", stop_timeout="200ms")
     with gateway.connect() as connection:
         connection.request("GET", "/")
         wait_until(lambda: notes("request"), "the request")
     began = time.monotonic()
     gateway.stop()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
 
 
 # --- memory

@@ -293,7 +293,10 @@ def one_errs(peer):
 
 
 def slow(peer):
+    """The request /1 waits for a cue."""
     time.sleep(0.3)
+    while peer.params["REQUEST_URI"] == "/1" and not os.path.exists("cue"):
+        time.sleep(0.001)
     peer.answer()
 
 
