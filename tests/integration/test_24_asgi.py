@@ -242,7 +242,7 @@ def test_a_task_that_was_cancelled_has_ended(launch, tmp_path):
     """What others of its worker have begun is not given stop_timeout, for nothing hangs."""
     (tmp_path / "hang.py").write_text(HANG)
     gateway = launch({"app:hang": {"module": "hang:app", "directory": tmp_path, "python": sys.executable, "lifespan": "off",
-                                   "request_timeout": "500ms", "stop_timeout": "100ms"}})
+                                   "request_timeout": "1s", "stop_timeout": "100ms"}})
     pid = gateway.get("/").body
     with gateway.connect() as other:
         other.request("GET", "/long")
@@ -255,7 +255,7 @@ def test_a_task_that_was_cancelled_has_ended(launch, tmp_path):
 def test_a_task_that_goes_on_after_its_cancellation_costs_the_worker(launch, tmp_path):
     (tmp_path / "hang.py").write_text(HANG.replace("raise", "await asyncio.sleep(100)"))
     gateway = launch({"app:hang": {"module": "hang:app", "directory": tmp_path, "python": sys.executable, "lifespan": "off",
-                                   "request_timeout": "500ms", "stop_timeout": "100ms"}})
+                                   "request_timeout": "1s", "stop_timeout": "100ms"}})
     pid = gateway.get("/").body
     assert gateway.get("/hang").status == 504
     gateway.err.wait(f"^error: hang: worker {pid.decode()} did not end a request that it was told to; it is replaced$")
@@ -286,7 +286,7 @@ def test_it_sleeps_and_wakes_with_its_lifespan(site):
     for _ in range(2):
         assert client.get("/").status_code == 200
         gateway.no_worker()
-    assert lines(gateway).count("startup") == lines(gateway).count("shutdown") == 2
+    wait_until(lambda: lines(gateway).count("startup") == lines(gateway).count("shutdown") == 2, "what both have said")
 
 
 def test_mode_fork(site):

@@ -45,6 +45,14 @@ def www(tmp_path):
     return directory
 
 
+@pytest.fixture
+def nap(www):
+    """The request /nap.php rests until this is called."""
+    cue = www / "cue"
+    (www / "nap.php").write_text(f"<?php while (!file_exists('{cue}')) usleep(1000); echo 'rested';")
+    return cue.touch
+
+
 @pytest.fixture(params=["unix", "tcp"])
 def fpm(request, tmp_path):
     listen = str(tmp_path / "fpm.sock") if request.param == "unix" else f"127.0.0.1:{free_port()}"
@@ -130,10 +138,10 @@ def test_no_process_and_no_connection_stays(remote):
     wait_until(lambda: sockets(gateway) == 1, "only the listener")
 
 
-def test_status_of_a_server_that_runs_already(launch, fpm, www):
+def test_status_of_a_server_that_runs_already(launch, fpm, www, nap):
     """It is neither asleep nor awake: busy or idle is all that can be known of it."""
     gateway = launch({"status": {"listen": "127.0.0.1:0"},
-                      "app:php": {"address": fpm.address, "script_filename": f"{www}$path", "request_timeout": "5s"}})
+                      "app:php": {"address": fpm.address, "script_filename": f"{www}$path"}})
 
     def state():
         with Inside(gateway) as inside:
@@ -142,9 +150,9 @@ def test_status_of_a_server_that_runs_already(launch, fpm, www):
 
     assert gateway.get("/index.php").status == 200 and state() == ("idle", 0)
     sleeper = threading.Thread(target=lambda: gateway.get("/nap.php"))
-    (www / "nap.php").write_text("<?php sleep(2);")
     sleeper.start()
     wait_until(lambda: state() == ("busy", 0), "busy")
+    nap()
     sleeper.join()
 
 
@@ -188,14 +196,13 @@ def test_fpm_process_that_dies(remote):
 
 
 def test_fpm_too_slow(remote):
-    gateway = remote(request_timeout="400ms")
+    gateway = remote(request_timeout="1s")
     assert gateway.get("/slow.php").status == 504
     assert gateway.get("/index.php").status == 200
 
 
-def test_a_reload_lets_a_request_finish(remote, www, fpm):
+def test_a_reload_lets_a_request_finish(remote, nap):
     """SIGHUP with another path: what is under way ends well, what comes goes by the new file."""
-    (www / "nap.php").write_text("<?php usleep(700000); echo 'rested';")
     gateway = remote()
     answers = []
     napping = threading.Thread(target=lambda: answers.append(gateway.get("/nap.php").text))
@@ -205,6 +212,7 @@ def test_a_reload_lets_a_request_finish(remote, www, fpm):
     gateway.send_signal(signal.SIGHUP)
     wait_until(lambda: gateway.get("/new/index.php").status == 200, "the new configuration")
     assert gateway.get("/index.php").status == 404
+    nap()
     napping.join()
     assert answers == ["rested"]
 
@@ -368,7 +376,7 @@ def test_unreachable_tcp(launch):
 
 def test_a_silent_server_is_504_and_the_queue_503(launch):
     with socket.create_server(("127.0.0.1", 0)) as server:
-        gateway = launch({"app:php": {"address": f"127.0.0.1:{server.getsockname()[1]}", "request_timeout": "1s",
+        gateway = launch({"app:php": {"address": f"127.0.0.1:{server.getsockname()[1]}", "request_timeout": "3s",
                                       "queue_timeout": "200ms", "concurrency": 1}})
         answers = []
         first = threading.Thread(target=lambda: answers.append(gateway.get("/").status))
@@ -392,13 +400,13 @@ def test_cgi_answers(on_demand):
 
 
 def test_started_once_and_stopped_when_idle(on_demand):
-    gateway = on_demand(idle_timeout="300ms")
+    gateway = on_demand(idle_timeout="2s")
     assert not gateway.workers
     assert gateway.get("/index.php").status == 200
     first = gateway.one_worker()
     assert gateway.get("/index.php").status == 200 and gateway.one_worker() == first
     gateway.no_worker()
-    gateway.err.wait("php: stopped after 300ms idle")
+    gateway.err.wait("php: stopped after 2s idle")
     assert gateway.get("/index.php").status == 200 and gateway.one_worker() != first
 
 
@@ -480,7 +488,7 @@ def test_a_request_that_kills_it(on_demand):
 
 
 def test_timeout_replaces_it(on_demand):
-    gateway = on_demand(request_timeout="500ms", stop_timeout="200ms")
+    gateway = on_demand(request_timeout="2s", stop_timeout="200ms")
     assert gateway.get("/slow.php").status == 504
     assert gateway.get("/index.php").status == 200
 
@@ -524,7 +532,7 @@ def perl(launch, tmp_path, **keys):
 
 
 def test_perl_responder(launch, tmp_path):
-    gateway = perl(launch, tmp_path, idle_timeout="500ms")
+    gateway = perl(launch, tmp_path, idle_timeout="2s")
     with gateway.connect() as connection:
         for served in range(1, 4):
             answer = connection.post("/perl/a/b", b"body")

@@ -385,7 +385,7 @@ def test_a_copy_that_dies_is_never_sent_again(launch, root, tmp_path):
 def test_a_copy_that_takes_too_long_is_killed_alone(launch, root):
     (root / "sleep.py").write_text("import time\ntime.sleep(60)\n")
     (root / "spin.py").write_text("while True:\n    pass\n")
-    gateway = launch(section(root, request_timeout="500ms", stop_timeout="5s"))
+    gateway = launch(section(root, request_timeout="1500ms", stop_timeout="5s"))
     assert show(gateway.get("/report"))["SCRIPT_NAME"] == "/report"
     zygote = gateway.one_worker()
     for target in ("/sleep", "/spin", "/sleep"):

@@ -89,7 +89,7 @@ def test_the_only_copy_of_a_worker_may_die(play, notes):
 
 
 def test_too_slow_kills_one_copy(play, notes):
-    gateway = play(request_timeout="300ms", stop_timeout="2s")
+    gateway = play(request_timeout="1s", stop_timeout="2s")
     assert gateway.get("/good").text == "good"
     assert gateway.get("/silence").status == 504
     wait_until(lambda: len(notes("kill")) == 1, "the order to kill")
@@ -106,7 +106,7 @@ def test_nonsense_kills_one_copy(play, notes):
 
 
 def test_a_copy_that_nobody_can_kill_replaces_the_worker(play, notes):
-    gateway = play(request_timeout="300ms", stop_timeout="300ms")
+    gateway = play(request_timeout="1s", stop_timeout="300ms")
     assert gateway.get("/good").text == "good"
     assert gateway.get("/deaf").status == 504
     gateway.err.wait("did not kill a copy")
