@@ -23,6 +23,11 @@ def waiting(gateway, path, tmp_path, name):
     return connection
 
 
+# Who has starved for a second may have the place of a busy worker. What must not take so long is tried again, with
+# another gateway, where the machine did not let it be quick.
+ATTEMPTS = ["one", "two", "three", "four", "five"]
+
+
 def queued(gateway, name):
     """How many requests wait for a worker of an app."""
     with Inside(gateway) as inside:
@@ -103,38 +108,53 @@ def test_who_starves_for_too_long_is_told(launch, tmp_path):
 @pytest.mark.parametrize("patience", [0, 1.5])
 def test_who_leaves_while_it_waits_for_a_place_wants_none(launch, tmp_path, patience):
     """Nobody has to go for it, neither a worker that goes idle nor, after a second, a busy one."""
-    gateway = launch({"limits": {"workers": 1}, "status": {"listen": "127.0.0.1:0"},
-                      "app:a": app("kitchen", path="/a", idle_timeout="off"), "app:b": app("kitchen", path="/b")})
-    with waiting(gateway, "/a", tmp_path, "one") as first:
-        worker = gateway.one_worker()
-        with gateway.connect() as second:
-            second.request("GET", "/b/")
-            wait_until(lambda: queued(gateway, "b") == 1, "the request of b")
-        wait_until(lambda: queued(gateway, "b") == 0, "its end")
-        time.sleep(patience)
-        (tmp_path / "one").touch()
-        assert first.answer().text == "waited"
-    assert gateway.get("/a/pid").text == str(worker)
-    assert "makes room" not in gateway.err.text
+    def left_in_time(name):
+        gateway = launch({"limits": {"workers": 1}, "status": {"listen": "127.0.0.1:0"},
+                          "app:a": app("kitchen", path="/a", idle_timeout="off"), "app:b": app("kitchen", path="/b")})
+        with waiting(gateway, "/a", tmp_path, name) as first:
+            worker = gateway.one_worker()
+            with gateway.connect() as second:
+                asked = time.monotonic()
+                second.request("GET", "/b/")
+                wait_until(lambda: queued(gateway, "b") == 1, "the request of b")
+            wait_until(lambda: queued(gateway, "b") == 0, "its end")
+            in_time = time.monotonic() < asked + 0.9
+            time.sleep(patience)
+            (tmp_path / name).touch()
+            assert first.answer().text == "waited"
+        if in_time:
+            assert gateway.get("/a/pid").text == str(worker)
+            assert "makes room" not in gateway.err.text
+        return in_time
+
+    assert any(left_in_time(name) for name in ATTEMPTS)
 
 
 def test_a_worker_that_nobody_asked_for_takes_no_turn(launch, tmp_path):
     """Its app runs also while nobody asks, but those who have waited for the place that its worker leaves come first."""
-    gateway = launch({"limits": {"workers": 1}, "status": {"listen": "127.0.0.1:0"}, "app:b": app("kitchen", path="/b"),
-                      "app:e": app("kitchen", path="/e", start="eager", idle_timeout="off")})
-    gateway.err.wait("^e: ready")
-    time.sleep(5.1)
-    with gateway.connect() as first, gateway.connect() as second:
-        first.request("POST", f"/e/wait?file={tmp_path}/one", body=b"x")
-        wait_until((tmp_path / "one.here").exists, "the request of e")
-        second.request("GET", "/b/pid")
-        wait_until(lambda: queued(gateway, "b") == 1, "the request of b")
-        start = len(gateway.err.text)
-        os.kill(gateway.one_worker(), signal.SIGKILL)
-        assert first.answer().status == 502
-        assert second.answer().status == 200
-        gateway.err.wait(r"^warning: e: not started: \[limits\] workers = 1$", start)
-    assert "e: ready" not in gateway.err.text[start:]
+    def killed_in_time(name):
+        gateway = launch({"limits": {"workers": 1}, "status": {"listen": "127.0.0.1:0"},
+                          "app:b": app("kitchen", path="/b"),
+                          "app:e": app("kitchen", path="/e", start="eager", idle_timeout="off")})
+        gateway.err.wait("^e: ready")
+        time.sleep(5.1)
+        with gateway.connect() as first, gateway.connect() as second:
+            first.request("POST", f"/e/wait?file={tmp_path}/{name}", body=b"x")
+            wait_until((tmp_path / f"{name}.here").exists, "the request of e")
+            worker, start = gateway.one_worker(), len(gateway.err.text)
+            asked = time.monotonic()
+            second.request("GET", "/b/pid")
+            wait_until(lambda: queued(gateway, "b") == 1, "the request of b")
+            os.kill(worker, signal.SIGKILL)
+            if time.monotonic() > asked + 0.9:
+                return False
+            assert first.answer().status == 502
+            assert second.answer().status == 200
+            gateway.err.wait(r"^warning: e: not started: \[limits\] workers = 1$", start)
+        assert "e: ready" not in gateway.err.text[start:]
+        return True
+
+    assert any(killed_in_time(name) for name in ATTEMPTS)
 
 
 def test_apps_that_starve_are_served_in_turn(launch, tmp_path):
@@ -239,7 +259,7 @@ def test_an_ignored_path_is_that_of_the_url(launch):
 
 
 def test_ignored_paths_keep_nobody_awake(launch):
-    gateway = launch({"app:k": app("kitchen", ignore_idle="/ping", idle_timeout="700ms")})
+    gateway = launch({"app:k": app("kitchen", ignore_idle="/ping", idle_timeout="2s")})
     began = time.monotonic()
     assert gateway.get("/").status == 200
     load = Load(gateway, "/ping", clients=1, pause=0.01)
@@ -258,7 +278,8 @@ def app(environ, start_response):
     start_response("200 OK", [("Content-Length", "5")])
     return [b"awake"]
 """)
-    gateway = launch({"app:k": {"module": "slow", "directory": tmp_path, "ignore_idle": "/ping", "idle_timeout": "700ms", "concurrency": 2}})
+    gateway = launch({"app:k": {"module": "slow", "directory": tmp_path, "ignore_idle": "/ping", "idle_timeout": "2s",
+                                "concurrency": 2}})
     assert gateway.get("/").text == "awake"
     load = Load(gateway, "/ping", clients=6)
     gateway.err.wait("^k: stopped after")
@@ -287,9 +308,14 @@ def test_ignored_paths_start_no_further_worker(launch, tmp_path):
 
 
 def test_an_ignored_request_under_way_is_finished(launch, tmp_path):
-    gateway = launch({"app:k": app("kitchen", ignore_idle="/wait", idle_timeout="300ms")})
-    assert gateway.get("/").status == 200
-    with waiting(gateway, "", tmp_path, "one") as connection:
+    gateway = launch({"app:k": app("kitchen", ignore_idle="/wait", idle_timeout="300ms", concurrency=2)})
+    with gateway.connect() as awake:  # until the ignored one is under way, for that wakes nobody
+        awake.request("GET", f"/drip?file={tmp_path}/two")
+        assert awake.head().status == 200
+        connection = waiting(gateway, "", tmp_path, "one")
+        (tmp_path / "two").touch()
+        assert b"".join(awake.chunks()) == b"firstsecond"
+    with connection:
         time.sleep(0.6)
         assert len(gateway.workers) == 1
         (tmp_path / "one").touch()
