@@ -1,15 +1,18 @@
 """A fresh worker takes over: after so many requests, at a size, at an age. It is ready before the old one goes, and no
 request is lost."""
 
+import contextlib
 import os
 import re
 import signal
 import time
+from collections import Counter
 
 import pytest
 
 from fakeworker import install, journal
 from gateway import app, kitchen, wait_until
+from inside import Inside
 from load import Load
 
 
@@ -50,27 +53,37 @@ def test_the_successor_is_ready_before_the_old_one_goes(launch):
 
 
 def test_the_old_one_serves_more_than_max_requests_until_then(launch):
-    gateway = launch({"app:k": app("slowstart", env="SECONDS=0.6", max_requests=5)})
+    gateway = launch({"app:k": app("slowstart", env="SECONDS=2", max_requests=5)})
     ask_until_replaced(gateway)
     assert int(re.search(r"is replaced after (\d+) requests \(max_requests\)$", gateway.err.text, re.M)[1]) > 10
 
 
 def test_one_successor_at_a_time(launch):
-    gateway = launch({"limits": {"workers": 1}} | kitchen(max_requests=5))
+    """There may be more processes: those that are ending, however long it takes them."""
+    gateway = launch({"limits": {"workers": 1}, "status": {"listen": "127.0.0.1:0"}} | kitchen(max_requests=5))
     load = Load(gateway, "/", clients=2)
-    seen = []
-    wait_until(lambda: seen.append(len(gateway.workers)) or replaced(gateway) >= 5, "five successors")
+
+    with Inside(gateway) as inside:
+        def looked():
+            states = Counter(worker["state"] for worker in inside.app("kitchen")["workers"])
+            assert states["starting"] <= 1 and states["starting"] + states["idle"] + states["busy"] <= 2, states
+            return replaced(gateway) >= 5
+        wait_until(looked, "five successors")
     load.stop().all_good()
-    assert max(seen) <= 3  # the old one, its successor, and one that is just ending
     gateway.stop()
     assert len(re.findall("^kitchen: ready", gateway.err.text, re.M)) <= replaced(gateway) + 2  # the first and one in its place
 
 
-def test_an_idle_app_gets_no_successor(launch):
-    gateway = launch(kitchen(max_requests=3, max_age="100ms", idle_timeout="700ms"))
-    pids = {gateway.get("/pid").text for _ in range(2)}
+@pytest.mark.parametrize("keys, requests", [({"max_requests": 2}, 2), ({"max_age": "100ms", "start": "eager"}, 0)],
+                         ids=["max_requests", "max_age"])
+def test_an_idle_app_gets_no_successor(launch, keys, requests):
+    gateway = launch(kitchen(idle_timeout="2s", **keys))
+    for _ in range(requests):
+        assert gateway.get("/").status == 200
+    gateway.err.wait("^kitchen: ready")
+    pid = gateway.one_worker()
     time.sleep(0.3)
-    assert pids == {str(gateway.one_worker())}
+    assert gateway.one_worker() == pid
     gateway.no_worker()
     assert len(re.findall("^kitchen: ready", gateway.err.text, re.M)) == 1
 
@@ -108,9 +121,9 @@ def test_max_requests_1_is_a_fresh_interpreter_for_every_request(launch):
 def test_a_failing_successor_leaves_the_old_worker(launch, tmp_path):
     python = install(tmp_path, "good", "fails", "exits-at-once", "never-ready", "good")
     gateway = launch({"app:k": {"module": "m", "directory": tmp_path, "python": python, "max_requests": 10,
-                                "start_timeout": "300ms", "stop_timeout": "300ms"}})
+                                "start_timeout": "3s", "stop_timeout": "300ms"}})
     load = Load(gateway, "/", clients=2, pause=0.002)
-    wait_until(lambda: replaced(gateway) == 1, "the successor that works at last")
+    wait_until(lambda: replaced(gateway) >= 1, "the successor that works at last")
     load.stop().all_good()
     starts = [line.split()[1] for line in journal(tmp_path, "start")]
     assert starts[:5] == ["good", "fails", "exits-at-once", "never-ready", "good"]
@@ -122,7 +135,8 @@ def test_a_successor_that_is_killed_while_it_starts(launch):
     old = gateway.one_worker()
     load = Load(gateway, "/", clients=2, pause=0.005)
     successor = wait_until(lambda: [pid for pid in gateway.workers if pid != old], "the successor")[0]
-    os.kill(successor, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):  # it has served and is replaced, if the machine is that busy
+        os.kill(successor, signal.SIGKILL)
     wait_until(lambda: replaced(gateway), "the next successor")
     load.stop().all_good()
 
@@ -198,10 +212,9 @@ def background(request, launch, tmp_path):
 
 def at_once(gateway, count):
     """So many requests that leave work behind, between two that do not; each has its whole answer while the work waits. The
-    worker's pid."""
-    pid = gateway.get("/none").text
-    for number in range(count):
-        assert gateway.get(f"/work?{number}").text == pid
+    pid of the worker, which may be idle for long enough before the first of them only."""
+    gateway.get("/none")
+    pid, = {gateway.get(f"/work?{number}").text for number in range(count)}
     assert gateway.get("/none").text == pid
     return pid
 
