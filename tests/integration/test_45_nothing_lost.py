@@ -43,7 +43,7 @@ def test_more_than_the_queue_takes(launch, tmp_path):
     """Exactly as many are refused at once as do not fit; the others are when they have waited for too long."""
     python = install(tmp_path, "silence")
     gateway = launch({"app:k": {"module": "m", "directory": tmp_path, "python": python, "queue": 20, "slow": "off",
-                                "request_timeout": "1500ms", "stop_timeout": "100ms", "queue_timeout": "500ms"},
+                                "request_timeout": "6s", "stop_timeout": "100ms", "queue_timeout": "2500ms"},
                       "status": {"listen": "127.0.0.1:0"}})
     connections = [gateway.connect() for _ in range(50)]
     connections[0].request("GET", "/")
@@ -268,16 +268,21 @@ def test_who_leaves_during_a_rush_never_reaches_python(launch, tmp_path):
     """Half of those that wait for a cold start leave before it is over."""
     python = install(tmp_path, "good")
     wrapper = tmp_path / "late.sh"
-    wrapper.write_text(f"#!/bin/sh\nsleep 0.6\nexec {python} \"$@\"\n")
+    wrapper.write_text(f"#!/bin/sh\nuntil [ -e '{tmp_path}/go' ]; do sleep 0.05; done\nexec {python} \"$@\"\n")
     wrapper.chmod(0o755)
-    gateway = launch({"app:k": {"module": "m", "directory": tmp_path, "python": wrapper}})
+    gateway = launch({"app:k": {"module": "m", "directory": tmp_path, "python": wrapper},
+                      "status": {"listen": "127.0.0.1:0"}})
     connections = [gateway.connect() for _ in range(40)]
     connections[0].request("GET", "/stays")  # it is given to the starting worker at once
     wait_until(lambda: gateway.workers, "the start")
     for n, connection in enumerate(connections[1:], 1):
         connection.request("GET", f"/{'stays' if n % 2 == 0 else 'leaves'}")
-    for connection in connections[1::2]:
-        connection.close()
+    with Inside(gateway) as inside:
+        wait_until(lambda: inside.app("k")["queue"]["now"] == 39, "all of them")
+        for connection in connections[1::2]:
+            connection.close()
+        wait_until(lambda: inside.app("k")["queue"]["now"] == 19, "the end of those who leave")
+    (tmp_path / "go").touch()
     for connection in connections[::2]:
         assert connection.answer().text == "good 0"
         connection.close()
