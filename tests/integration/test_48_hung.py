@@ -95,12 +95,12 @@ def test_stacks_of_every_thread(hanging, tmp_path):
 
 
 def test_slow_is_not_said_of_what_answers_or_streams(hanging, launch, tmp_path):
-    gateway = hanging(slow="200ms", stream_timeout="20s")
+    gateway = hanging(slow="1500ms", stream_timeout="20s")
     assert gateway.get("/").text == "ok"
     with gateway.connect() as connection:
         connection.request("GET", "/late")
         assert connection.head().status == 200
-        time.sleep(0.6)
+        time.sleep(2)
     assert "has no answer" not in gateway.err.text
 
 
@@ -119,8 +119,8 @@ def test_a_copy_in_mode_fork_tells_its_own_stack(hanging):
 
 def test_the_fake_worker_is_asked(launch, tmp_path):
     python = install(tmp_path, "silence", "good")
-    gateway = launch({"app:k": {"module": "m", "directory": tmp_path, "python": python, "slow": "250ms",
-                                "request_timeout": "900ms", "stop_timeout": "100ms"}})
+    gateway = launch({"app:k": {"module": "m", "directory": tmp_path, "python": python, "slow": "600ms",
+                                "request_timeout": "2s", "stop_timeout": "5s"}})
     assert gateway.get("/").status == 504
     wait_until(lambda: len(journal(tmp_path, "stacks")) >= 3, "slow, slow again, timeout")
     assert len(journal(tmp_path, "stacks")) == 3
@@ -132,12 +132,12 @@ def test_the_fake_worker_is_asked(launch, tmp_path):
 @pytest.mark.parametrize("name", HANGS)
 def test_request_timeout(hanging, name):
     """504, the stack is in the log, the worker is replaced."""
-    gateway = hanging(request_timeout="500ms", slow="off")
+    gateway = hanging(request_timeout="1200ms", stop_timeout="700ms", slow="off")
     assert gateway.get("/").text == "ok"
     pid = gateway.one_worker()
     began = time.monotonic()
     assert gateway.get(f"/{name}").status == 504
-    assert 0.4 < time.monotonic() - began < 5
+    assert 1.1 < time.monotonic() - began < 6
     gateway.err.wait(rf"in {name}$")
     gateway.err.wait(rf"worker {pid} exceeded the time for a request")
     wait_until(lambda: not alive(pid), "the end of the worker")
@@ -145,7 +145,7 @@ def test_request_timeout(hanging, name):
 
 
 def test_request_timeout_of_a_stopped_process(hanging):
-    gateway = hanging(request_timeout="500ms")
+    gateway = hanging(request_timeout="1500ms")
     assert gateway.get("/").text == "ok"
     pid = gateway.one_worker()
     os.kill(pid, signal.SIGSTOP)
@@ -155,28 +155,28 @@ def test_request_timeout_of_a_stopped_process(hanging):
 
 
 def test_what_a_copy_has_not_begun_in_time_is_not_begun(hanging):
-    gateway = hanging(mode="fork", request_timeout="500ms")
+    gateway = hanging(mode="fork", request_timeout="1500ms", stop_timeout="2s")
     assert gateway.get("/").text == "ok"
     pid = gateway.one_worker()
-    wait_until(lambda: [state for _, state in children(pid)] == ["S"], "the copy that waits for the next request")
-    ((copy, _),) = children(pid)
+    ((copy, _),) = wait_until(lambda: (found := children(pid)) and [state for _, state in found] == ["S"] and found,
+                              "the copy that waits for the next request")
     os.kill(copy, signal.SIGSTOP)
     try:
         assert gateway.get("/sleep_for_ever").status == 504
     finally:
         os.kill(copy, signal.SIGCONT)
     assert gateway.get("/").text == "ok"
-    time.sleep(1.3)  # longer than a copy that was told to end may take
+    time.sleep(2.3)  # longer than a copy that was told to end may take
     assert gateway.get("/").text == "ok"
     assert gateway.one_worker() == pid and "it is replaced" not in gateway.err.text
 
 
 def test_other_requests_of_the_worker_are_finished(hanging, tmp_path):
-    gateway = hanging(request_timeout="700ms", stop_timeout="10s", concurrency=4)
+    gateway = hanging(request_timeout="3s", stop_timeout="10s", concurrency=4)
     assert gateway.get("/").text == "ok"
     with gateway.connect() as hangs:
         hangs.request("GET", "/wait_for_a_file")
-        time.sleep(0.5)
+        time.sleep(1.5)
         with gateway.connect() as other:
             other.request("GET", "/wait_for_a_file")
             assert hangs.answer().status == 504
@@ -189,8 +189,13 @@ def test_a_start_that_takes_too_long_tells_where_it_is(launch, tmp_path):
     (tmp_path / "slow_import.py").write_text("import time\ndef connect_to_the_database():\n    time.sleep(3600)\n"
                                              "connect_to_the_database()\n")
     gateway = launch({"app:k": {"module": "slow_import", "directory": tmp_path, "start_timeout": "1500ms"}})
-    assert gateway.get("/").status == 503
-    gateway.err.wait("in connect_to_the_database$")
+
+    def told():
+        """On a busy machine a start may not come so far, or not say it before it is ended: another one will."""
+        assert gateway.get("/").status == 503
+        return re.search("in connect_to_the_database$", gateway.err.text, re.M)
+
+    wait_until(told, "where it is")
     gateway.no_worker()
 
 
@@ -198,7 +203,7 @@ def test_a_start_that_takes_too_long_tells_where_it_is(launch, tmp_path):
 
 
 def test_stream_timeout(hanging):
-    gateway = hanging(stream_timeout="500ms")
+    gateway = hanging(stream_timeout="500ms", stop_timeout="1s")
     with gateway.connect() as connection:
         connection.request("GET", "/late")
         with pytest.raises(Cut) as cut:
@@ -211,13 +216,14 @@ def test_stream_timeout(hanging):
 def test_the_clock_stops_while_the_gateway_reads_no_more(launch):
     """The client does not read, so the worker cannot write: nobody's fault but the client's."""
     gateway = launch({"limits": {"response_memory": "32k", "response_spool": 0}, "timeouts": {"send": "20s"},
-                      "app:k": app("kitchen", stream_timeout="500ms")})
-    size = 30_000_000
+                      "app:k": app("kitchen", stream_timeout="2s")})
+    piece, pieces = 1_000_000, 30
     with gateway.connect() as connection:
-        connection.request("GET", f"/big?size={size}")
+        connection.request("GET", f"/big?size={piece * pieces}")
         assert connection.head().status == 200
-        time.sleep(1.5)
-        assert len(connection.need(size)) == size
+        time.sleep(2.5)
+        for _ in range(pieces):
+            assert len(connection.need(piece)) == piece
     assert "exceeded" not in gateway.err.text
 
 
@@ -225,13 +231,13 @@ def test_the_clock_stops_while_the_gateway_reads_no_more(launch):
 
 
 def test_a_gateway_that_stood_still_blames_nobody(launch, tmp_path):
-    gateway = launch({"app:k": app("kitchen", request_timeout="1s", slow="off")})
+    gateway = launch({"app:k": app("kitchen", request_timeout="2s", slow="off")})
     gateway.get("/")
     with gateway.connect() as connection:
         connection.request("GET", f"/wait?file={tmp_path}/go")
         wait_until((tmp_path / "go.here").exists, "the request")
         gateway.send_signal(signal.SIGSTOP)
-        time.sleep(2.5)
+        time.sleep(3.5)
         gateway.send_signal(signal.SIGCONT)
         time.sleep(0.2)
         (tmp_path / "go").touch()
@@ -257,12 +263,15 @@ def test_what_came_while_the_gateway_stood_still_is_an_answer(launch, tmp_path):
 
 @pytest.mark.parametrize("late", ["answer", "head", "request"])
 def test_what_came_before_its_deadline_counts_also_when_it_is_read_after_it(launch, tmp_path, late):
-    """The timer is seen no later than the bytes."""
-    gateway = launch({"app:k": app("kitchen", request_timeout="500ms", slow="off"),
-                      "timeouts": {"header": "500ms", "keepalive": "500ms"}})
+    """The timer is seen no later than the bytes. What was not sent in time, on a busy machine, tells nothing."""
+    gateway = launch({"app:k": app("kitchen", request_timeout="700ms", slow="off"),
+                      "timeouts": {"header": "700ms", "keepalive": "700ms"}})
+    wait_until(lambda: gateway.get("/x").status == 200, "a worker")  # its start may take all the time that there is
+    pid, rounds = gateway.get("/pid").text, []
     for n in range(4):
         go = tmp_path / f"go{n}"
         with gateway.connect() as connection:
+            asked = time.monotonic()  # no clock of the gateway's has begun before, and none begins much behind `began`
             assert connection.get("/x").status == 200
             target = f"/wait?file={go}" if late == "answer" else "/x"
             head = f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
@@ -273,11 +282,11 @@ def test_what_came_before_its_deadline_counts_also_when_it_is_read_after_it(laun
             gateway.send_signal(signal.SIGSTOP)
             connection.send(head[before:])
             go.touch()
-            in_time = time.monotonic() < began + 0.45
-            time.sleep(max(0, began + 0.515 - time.monotonic()))
+            rounds.append(time.monotonic() < asked + 0.45)  # the app has the rest for its answer
+            time.sleep(max(0, began + 0.715 - time.monotonic()))
             gateway.send_signal(signal.SIGCONT)
-            assert not in_time or connection.answer().status == 200
-    assert len(gateway.workers) == 1
+            assert not rounds[-1] or connection.answer().status == 200
+    assert not all(rounds) or gateway.get("/pid").text == pid
 
 
 # --- no time limit
