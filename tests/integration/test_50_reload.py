@@ -58,7 +58,7 @@ def versioned(tmp_path, **keys):
 def test_another_user_takes_a_start_and_the_log_says_so(launch):
     gateway = launch(kitchen())
     gateway.config.write_text(ini({"gateway": {"listen": "127.0.0.1:0", "user": "nobody"}} | kitchen()))
-    hup(gateway, "^warning: user and group are as they were: ")
+    hup(gateway, r"(?s)^warning: user and group are as they were: .*^configuration loaded anew: ")
     told = gateway.err.text.count("as they were")
     hup(gateway)
     assert gateway.err.text.count("as they were") == told == 1
@@ -338,12 +338,17 @@ def test_the_old_worker_stands_in_also_when_it_is_idle_at_times(launch, tmp_path
     with gateway.connect() as connection:
         connection.request("GET", "/wait")
         wait_until((tmp_path / "go.here").exists, "the request")
-        (tmp_path / "versioned.py").write_text("import time\ntime.sleep(0.5)\nraise RuntimeError('half a deployment')\n")
+        (tmp_path / "versioned.py").write_text("import os, time\n"
+                                               "while not os.path.exists(os.environ['FILE'] + '.fails'):\n"
+                                               "    time.sleep(0.005)\n"
+                                               "raise RuntimeError('half a deployment')\n")
         hup(gateway)
         wait_until(lambda: len(gateway.workers) == 2, "the successor")
         (tmp_path / "go").touch()
         assert connection.answer().text == "one"
         load = Load(gateway, "/", clients=1, pause=0.01)
+        wait_until(lambda: load.texts["one"] > 10, "what it serves meanwhile")
+        (tmp_path / "go.fails").touch()
         gateway.err.wait("RuntimeError: half a deployment")
         time.sleep(0.3)
         load.stop().all_good()
@@ -377,7 +382,7 @@ def test_what_waits_in_the_queue_is_served(launch, tmp_path):
     for connection in connections:
         assert connection.answer().text == "good"
         connection.close()
-    assert len(journal(tmp_path, "start")) >= 2
+    wait_until(lambda: len(journal(tmp_path, "start")) >= 2, "the successor")
 
 
 def scripted(tmp_path, *scripts, **keys):
@@ -544,11 +549,13 @@ def test_fifty_reloads_under_wrk(launch):
     gateway = launch({"app:hello": app("hello")})
     gateway.get("/")
     url = f"http://127.0.0.1:{gateway.address()[1]}/"
-    with subprocess.Popen(["wrk", "-t1", "-c8", "-d60s", url], stdout=subprocess.PIPE, text=True) as wrk:
+    command = ["wrk", "-t1", "-c8", "-d65s", "--timeout", "5s", url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as wrk:
         try:
             for _ in range(50):
                 hup(gateway)
                 time.sleep(0.1)
+            time.sleep(5)  # who has no answer by then is an error
             assert wrk.poll() is None, "reloads that nobody has loaded"
         finally:
             wrk.send_signal(signal.SIGINT)  # it reports, and ends
