@@ -216,13 +216,6 @@ static bool hear(struct zygote *z, struct copy *copy)
     return n > 0;
 }
 
-static void hear_all(struct zygote *z)
-{
-    for (unsigned i = 0; i < z->limit; i++)
-        while (z->copies[i].pid != 0 && hear(z, &z->copies[i])) {
-        }
-}
-
 /* Takes one message of the gateway; returns whether there was one. */
 static bool hear_gateway(struct zygote *z)
 {
@@ -296,14 +289,17 @@ static void reap_all(struct zygote *z)
 
 /* --- the loop --- */
 
+/* All that a copy has said, for its slot comes behind ACCEPTED, and a KILL of the gateway is for a slot that
+ * was told before it. */
 static void dispatch(struct zygote *z, int key)
 {
     if (key == KEY_CONTROL)
         control_event(z);
     else if (key == KEY_SIGNALS)
         reap_all(z);
-    else if (z->copies[key].pid != 0)
-        (void)hear(z, &z->copies[key]);
+    else
+        while (z->copies[key].pid != 0 && hear(z, &z->copies[key])) {
+        }
 }
 
 /* Nothing more is begun: the copy that waits leaves, and what has arrived goes elsewhere. */
@@ -320,11 +316,9 @@ static bool stop(struct zygote *z)
     return true;
 }
 
-/* What was said meanwhile comes first: behind a STOP nothing is begun. The copies' words before the
- * gateway's, since a KILL is for a slot that was told before it. */
+/* What the gateway has said meanwhile comes first: behind a STOP nothing is begun. */
 static bool may_begin(struct zygote *z)
 {
-    hear_all(z);
     if (z->core->control != -1)
         control_event(z);
     return !z->stopping;

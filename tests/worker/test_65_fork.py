@@ -337,14 +337,15 @@ def test_kill_ends_the_copy_of_a_slot_and_what_it_started(copies):
     assert worker.stop() == 0
 
 
-def test_a_kill_that_waited_is_for_the_request_that_was_told_before_it(copies):
-    """Also where all the worker hears first is that it needs the next copy."""
+@pytest.mark.parametrize("limit", [1, 2])
+def test_a_kill_that_waited_is_for_the_request_that_was_told_before_it(copies, limit):
+    """Also where what the worker hears first is that it needs the next copy."""
     worker = copies("""
         import time
         def app(environ, start_response):
             open("entered", "w").close()
             time.sleep(100)
-    """)
+    """, ["--concurrency", str(limit)])
     eventually(lambda: len(children(worker.process.pid)) == 1)
     eventually(worker.sleeps)
     worker.process.send_signal(signal.SIGSTOP)
