@@ -67,8 +67,10 @@ static void on_timer(EV_P_ ev_timer *timer, int events)
     struct timeq_entry *entry = first(queue);
     if (queue->looks == 0)
         queue->due = t;
-    if (entry != NULL && t >= entry->at && queue->looks++ < LOOKS)
-        return; /* sockets first here, too: our own work, or a signal, may have kept us from them */
+    /* where a standstill has just moved it, looks that have begun go on */
+    bool due = entry != NULL && (t >= entry->at || queue->looks > 0);
+    if (due && queue->looks++ < LOOKS)
+        return; /* sockets first: our own work, or a signal, may have kept us from them */
     queue->looks = 0;
     for (; entry != NULL && entry->at <= queue->due; entry = first(queue)) {
         list_remove(&entry->node);

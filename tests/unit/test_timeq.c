@@ -136,6 +136,29 @@ static void test_a_stop_anywhere(void **state)
     }
 }
 
+/* A standstill in the poll moves the earliest deadline to this very moment, and the others behind it. Those
+ * that were being put off are put off as long as ever: what came in time may be read in this turn only. */
+static void test_a_stop_while_two_are_put_off(void **state)
+{
+    (void)state;
+    struct timeq *minute = timeq_get(60000), *second = timeq_get(1000);
+    struct task task = {0};
+    struct timeq_entry early = {0}, later = {0};
+    timeq_start(minute, &early, &task);
+    timeq_start(second, &later, &task);
+    early.at = timeq_now();
+    later.at = early.at + 0.001;
+    turn_loop();
+    timeq_sync();
+    clock_ms += STOP_MS;
+    ev_run(EV_DEFAULT_UC_ EVRUN_NOWAIT);
+    assert_false(early.expired || later.expired);
+    for (int i = 0; i < 6; i++)
+        turn_loop();
+    assert_true(early.expired && later.expired);
+    task_cancel(&task);
+}
+
 static int begin(void **state)
 {
     (void)state;
@@ -159,6 +182,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_turn_has_one_time, begin, end),
         cmocka_unit_test_setup_teardown(test_each_is_put_off, begin, end),
         cmocka_unit_test_setup_teardown(test_a_stop_anywhere, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_stop_while_two_are_put_off, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
