@@ -289,8 +289,9 @@ static void reap_all(struct zygote *z)
 
 /* --- the loop --- */
 
-/* All that a copy has said, for its slot comes behind ACCEPTED, and a KILL of the gateway is for a slot that
- * was told before it. */
+/* A copy tells its slot behind ACCEPTED, and both are heard at once: a KILL that comes after them is for this
+ * copy. What it says before them is heard alone: a KILL that waits by then is for the copy that had the slot
+ * until now. */
 static void dispatch(struct zygote *z, int key)
 {
     if (key == KEY_CONTROL)
@@ -298,7 +299,7 @@ static void dispatch(struct zygote *z, int key)
     else if (key == KEY_SIGNALS)
         reap_all(z);
     else
-        while (z->copies[key].pid != 0 && hear(z, &z->copies[key])) {
+        while (z->copies[key].pid != 0 && hear(z, &z->copies[key]) && z->copies[key].accepted) {
         }
 }
 
