@@ -555,7 +555,7 @@ def test_fifty_reloads_under_wrk(launch):
             for _ in range(50):
                 hup(gateway)
                 time.sleep(0.1)
-            time.sleep(5)  # who has no answer by then is an error
+            time.sleep(5)  # what is answered only then is an error
             assert wrk.poll() is None, "reloads that nobody has loaded"
         finally:
             wrk.send_signal(signal.SIGINT)  # it reports, and ends

@@ -5,6 +5,7 @@ import shutil
 import statistics
 import subprocess
 import time
+from collections import Counter
 
 import pytest
 
@@ -128,9 +129,10 @@ def test_system_calls_of_a_kept_request(serve, tmp_path):
              if thread == lines[0][0] and not call.lstrip().startswith("<... ")]
     answers = [i for i, call in enumerate(calls) if call == "sendmsg"]
     assert len(answers) == 300
-    # Some have a futex more: the helper that looked in between goes to sleep when no request has come for a moment.
+    # With a futex more where the helper that looked in between went to sleep, since no request had come for a moment.
     slices = [calls[before + 1 : after + 1] for before, after in zip(answers, answers[1:])]
-    assert min(slices, key=len) == ["epoll_wait", "recvfrom", "read", "sendmsg"]
+    usual = Counter(" ".join(call for call in asked if call != "futex") for asked in slices).most_common(1)[0][0]
+    assert min(slices, key=len) == usual.split() == ["epoll_wait", "recvfrom", "read", "sendmsg"]
 
 
 def test_idle_worker_sleeps(serve):
