@@ -43,15 +43,16 @@ static void settle_request(struct app *app, struct worker *w, struct request *r,
 }
 
 /* What it means for the worker. Where a copy or a task is at fault alone its end is asked for, as long as it
- * has its slot. */
+ * has its slot; a copy that was asked for its stacks is DUE later, for nobody writes after a SIGKILL. */
 static void settle_worker(struct worker *w, const struct upstream *up, enum upstream_result result)
 {
     bool copy = w->link == UPSTREAM_COPY, timeout = result == UPSTREAM_TIMEOUT;
-    if ((copy && (timeout || result == UPSTREAM_BROKEN)) || (w->link == UPSTREAM_TASK && timeout)) {
-        if (up->state != UPSTREAM_CLOSED)
-            worker_tell_slot(w, copy ? "KILL" : "CANCEL", up->id);
+    bool kills = result == UPSTREAM_DUE || (copy && result == UPSTREAM_BROKEN);
+    bool cancels = w->link == UPSTREAM_TASK && timeout;
+    if ((kills || cancels) && up->state != UPSTREAM_CLOSED)
+        worker_tell_slot(w, kills ? "KILL" : "CANCEL", up->id);
+    if (kills || cancels || (copy && timeout))
         return;
-    }
     switch (result) {
     case UPSTREAM_OVERLOADED:
     case UPSTREAM_UNREACHED:
@@ -71,6 +72,7 @@ static void settle_worker(struct worker *w, const struct upstream *up, enum upst
     case UPSTREAM_NOTHING:
     case UPSTREAM_DONE:
     case UPSTREAM_SLOW:
+    case UPSTREAM_DUE:
         break;
     }
 }

@@ -195,6 +195,12 @@ static bool on_deadline(struct upstream *up)
         upstream_tell(up, UPSTREAM_SLOW);
         return true;
     }
+    if (up->state == UPSTREAM_DOOMED && up->spared) {
+        up->spared = false;
+        upstream_watch_clock(up);
+        upstream_tell(up, UPSTREAM_DUE);
+        return true;
+    }
     upstream_give_up(up, up->state == UPSTREAM_DOOMED ? UPSTREAM_HUNG : UPSTREAM_TIMEOUT);
     return false;
 }

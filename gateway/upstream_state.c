@@ -64,7 +64,9 @@ void upstream_watch_clock(struct upstream *up)
 {
     const struct request *r = up->request;
     int64_t ms = CONF_OFF;
-    if (up->state == UPSTREAM_DOOMED)
+    if (up->state == UPSTREAM_DOOMED && up->spared)
+        ms = STACKS_MS;
+    else if (up->state == UPSTREAM_DOOMED)
         ms = up->owner.app->stop_timeout > DOOM_MIN_MS ? up->owner.app->stop_timeout : DOOM_MIN_MS;
     else if (up->ready && up->state == UPSTREAM_ORPHAN)
         ms = up->owner.app->request_timeout;
@@ -117,6 +119,7 @@ void upstream_give_up(struct upstream *up, enum upstream_result result)
         upstream_send_no_more(up);
         shutdown(up->fd, SHUT_WR);
     }
+    up->spared = up->link == UPSTREAM_COPY && result == UPSTREAM_TIMEOUT;
     upstream_settle(up, waits ? UPSTREAM_DOOMED : UPSTREAM_CLOSED, result);
     if (waits)
         upstream_watch_clock(up);

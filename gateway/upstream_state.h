@@ -18,6 +18,10 @@
 #include "task.h"
 #include "timeq.h"
 
+enum {
+    STACKS_MS = 100 /* what a process that is to be killed has to write its stacks */
+};
+
 /* What a connection is to its server. */
 enum upstream_link {
     UPSTREAM_KEPT,   /* goes on after a request */
@@ -43,6 +47,7 @@ enum upstream_result {
     UPSTREAM_DIED,       /* the connection ended before the answer; `request` is set unless the client left */
     UPSTREAM_BROKEN,     /* the worker does not speak FastCGI: likewise */
     UPSTREAM_TIMEOUT,    /* request_timeout or stream_timeout: likewise */
+    UPSTREAM_DUE,        /* a COPY that was given up at a TIMEOUT has had STACKS_MS: it is to be killed */
     UPSTREAM_HUNG,       /* a COPY or TASK that was given up did not end within stop_timeout */
     UPSTREAM_SLOW        /* `request` goes on: it has had no head for `slow`, `slow_told` times */
 };
@@ -90,6 +95,7 @@ struct upstream {
     bool readable;         /* a read may bring something */
     bool hung_up;          /* by us: its end is there to be read, though nothing may tell of it */
     bool paused;           /* not read from: the client is slower */
+    bool spared;           /* DOOMED, and UPSTREAM_DUE is yet to be told */
 };
 
 /* The slot and its request know nothing of each other any more; nothing to do where there is none. */

@@ -20,7 +20,6 @@ enum {
 };
 
 static const double STACKS_PAUSE = 0.2; /* seconds between two requests for its stacks */
-static const int64_t STACKS_MS = 100;   /* what a worker that is to be killed has for them */
 
 #define STACKS_SIGNAL (SIGRTMAX - 1) /* pyworker/README.md */
 

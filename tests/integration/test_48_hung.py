@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -127,6 +128,21 @@ def test_the_fake_worker_is_asked(launch, tmp_path):
 
 
 # --- request_timeout
+
+
+@pytest.mark.parametrize("path, name, limit", [("/wait_in_c", "wait_in_c", "request_timeout"),
+                                               ("/late", "sleep_for_ever", "stream_timeout")])
+def test_a_copy_that_is_killed_tells_its_stack_before(hanging, path, name, limit):
+    """It has a moment for it, which a busy machine may take away, but hardly from three of six."""
+    gateway = hanging(mode="fork", slow="off", **{limit: "500ms"})
+    for _ in range(6):
+        with gateway.connect() as connection, suppress(Cut):
+            connection.request("GET", path)
+            assert connection.answer().status == 504
+    killed = re.compile(r"a copy of worker \d+ exceeded the time for a request .* it is killed$", re.M)
+    wait_until(lambda: len(killed.findall(gateway.err.text)) == 6, "the end of all six")
+    assert gateway.get("/").text == "ok"
+    assert len(re.findall(rf"in {name}$", gateway.err.text, re.M)) >= 4
 
 
 @pytest.mark.parametrize("name", HANGS)
