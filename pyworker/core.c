@@ -259,6 +259,13 @@ static void conn_close(struct core *core, int fd)
     conn_forget(core, fd);
 }
 
+/* With the lock, which guards `peek`, too, when nobody is in core_next() any more. */
+static void refuse(struct core *core, int fd)
+{
+    conn_refuse(fd, core->peek);
+    conn_close(core, fd);
+}
+
 /* Returns whether there may be more to accept. */
 static bool accept_one(struct core *core)
 {
@@ -556,6 +563,8 @@ void core_end(struct core *core, struct preset *request, bool keep)
     /* The lock is held over the close: its descriptor may be the next one that is accepted. */
     if (!preset_end(request, keep))
         conn_forget(core, fd);
+    else if (core->stopping)
+        refuse(core, fd);
     else if (conn->missed && !set_events(core, EPOLL_CTL_MOD, fd, CONN_EVENTS, conn->generation))
         conn_close(core, fd);
     conn->missed = false;
@@ -566,8 +575,9 @@ void core_end(struct core *core, struct preset *request, bool keep)
 
 /* --- end --- */
 
-static void close_all(struct core *core)
+static void refuse_all(struct core *core)
 {
+    core->stopping = true;
     if (core->listening)
         listener_pause(core);
     if (core->guarded && !core->single) {
@@ -576,12 +586,21 @@ static void close_all(struct core *core)
         while (core->open < core->limit && accept_one(core)) {
         }
     }
-    for (size_t fd = 0; fd < core->conns_size; fd++) {
-        if (core->conns[fd].open) {
-            conn_refuse((int)fd, core->peek);
-            conn_close(core, (int)fd);
-        }
-    }
+    for (size_t fd = 0; fd < core->conns_size; fd++)
+        if (core->conns[fd].open && !core->conns[fd].busy)
+            refuse(core, (int)fd);
+}
+
+void core_refuse(struct core *core)
+{
+    lock(core);
+    refuse_all(core);
+    unlock(core);
+}
+
+static void close_all(struct core *core)
+{
+    refuse_all(core);
     (void)close(core->listener);
     (void)close(core->epoll);
     free(core->conns);
@@ -595,7 +614,6 @@ static void close_all(struct core *core)
 void core_close(struct core *core)
 {
     lock(core); /* threads of the app may live, and fork */
-    core->stopping = true;
     if (core->epoll != -1)
         close_all(core);
     unlock(core);

@@ -37,7 +37,7 @@ struct core {
     bool single;       /* a copy of a zygote: one connection, then the end */
     bool told_ready;   /* what goes wrong from now on is no failed start */
     bool awaited;      /* a copy whose zygote has still to tell READY: it does when it has started */
-    uint8_t *peek;     /* CONN_PEEK_MAX bytes, of the thread in core_next() */
+    uint8_t *peek;     /* CONN_PEEK_MAX bytes, of the thread in core_next(); in the end of who has the lock */
     bool polled;       /* core_poll() is used, not core_next() */
     bool draining;     /* core_drain() was called */
     struct epoll_event ready[CORE_BATCH]; /* of core_poll(), what is still to be looked at */
@@ -133,8 +133,11 @@ void core_tell_slot(const struct core *core, uint16_t id);
 /* Ends a request; the connection stays in the set or is closed. */
 void core_end(struct core *core, struct preset *request, bool keep);
 
-/* Refuses what has arrived but was not begun, so that the gateway can send it elsewhere, and closes
- * everything but the control channel. No request may be under way. */
+/* Refuses what has arrived but was not begun, so that the gateway can send it elsewhere, and what comes to a
+ * connection with a request before that ends. Nobody may be in core_next(), now or later. */
+void core_refuse(struct core *core);
+
+/* Does the same and closes everything but the control channel. No request may be under way. */
 void core_close(struct core *core);
 
 #endif

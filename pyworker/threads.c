@@ -101,18 +101,22 @@ static void end(struct threads *t, enum core_event event, int error)
     wake_importing(t);
 }
 
-/* Waits in core_next(). The lock is given away meanwhile. */
+/* Waits in core_next(). The lock is given away meanwhile. At the end what has come is refused at once: a
+ * request that another thread is inside may last long. */
 static enum core_event lead(struct threads *t, struct exchange *x)
 {
     t->leading = true;
     unlock(t);
     enum core_event event = core_next(&t->worker->core, &x->request);
     int error = errno;
+    bool last = event == CORE_STOP || event == CORE_ERROR;
+    if (last)
+        core_refuse(&t->worker->core);
     lock(t);
     t->leading = false;
     if (t->ended)
         (void)pthread_cond_broadcast(&t->finished);
-    if (event == CORE_STOP || event == CORE_ERROR)
+    if (last)
         end(t, event, error);
     return event;
 }
@@ -156,7 +160,7 @@ static void serve(struct threads *t, struct exchange *x, PyThreadState **state)
     leave(t);
     t->interrupted = t->interrupted || interrupted;
     if (interrupted)
-        end(t, CORE_STOP, 0);
+        core_wake(&t->worker->core); /* whoever leads next */
 }
 
 /* Leads and serves as long as the importing thread is inside the same request. Beyond it the two would take
@@ -271,14 +275,19 @@ void threads_finish(struct threads *t)
     lock(t);
     end(t, CORE_STOP, 0);
     (void)pthread_cond_broadcast(&t->parked);
-    while (t->serving > 0 || t->leading)
+    while (t->leading)
         (void)pthread_cond_wait(&t->finished, &t->lock);
     struct exchange *handed = t->handed;
     t->handed = NULL;
     unlock(t);
-    /* The importing thread has ended, by an exception or by what a helper met: nobody comes for it. */
+    /* The importing thread has ended by an exception: nobody comes for it. */
     if (handed != NULL) {
         exchange_refuse(handed);
         exchange_free(handed);
     }
+    core_refuse(&t->worker->core); /* nobody may have led since */
+    lock(t);
+    while (t->serving > 0)
+        (void)pthread_cond_wait(&t->finished, &t->lock);
+    unlock(t);
 }

@@ -47,8 +47,8 @@ enum core_event threads_next(struct threads *t);
  * the importing thread free. */
 void threads_done(struct threads *t, const struct exchange *x);
 
-/* Begins nothing more, refuses what the importing thread has not taken, and waits for the helpers to leave
- * the app; without the GIL. */
+/* Begins nothing more, refuses what has come and what the importing thread has not taken, and waits for the
+ * helpers to leave the app; without the GIL. */
 void threads_finish(struct threads *t);
 
 #endif

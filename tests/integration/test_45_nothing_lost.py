@@ -12,7 +12,7 @@ from collections import Counter
 import pytest
 
 from fakeworker import install, journal
-from gateway import SLOW, app, ini, kitchen, run, wait_until
+from gateway import SLOW, alive, app, ini, kitchen, run, wait_until
 from inside import Inside
 from load import Load
 from rawhttp import Cut
@@ -174,6 +174,26 @@ def test_stopped_by_somebody_else_under_load(launch, mode):
         kill(gateway, signal.SIGTERM)
     for load in loads:
         assert load.stop().all_good() == load.sent
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("ask", [lambda gateway: gateway.get("/pid"), lambda gateway: gateway.post("/pid", b"x" * 2000)],
+                         ids=["GET", "POST"])
+def test_stopped_by_somebody_else_in_a_long_request(launch, tmp_path, ask, kept):
+    """What comes meanwhile does not wait for its end: another worker serves it, whether a connection was there already or not."""
+    gateway = launch(kitchen(concurrency=2))
+    with gateway.connect() as long:
+        long.request("GET", f"/wait?file={tmp_path}/go")
+        wait_until((tmp_path / "go.here").exists, "the request")
+        old = gateway.one_worker()
+        if kept:
+            assert ask(gateway).text == str(old)
+        os.kill(old, signal.SIGTERM)
+        wait_until(lambda: (answer := ask(gateway)).status == 200 and answer.text != str(old), "another worker")
+        assert alive(old) and long.silent(0.1)
+        (tmp_path / "go").touch()
+        assert long.answer().text == "waited"
+    wait_until(lambda: not alive(old), "its end")
 
 
 # --- idle stop and arrivals

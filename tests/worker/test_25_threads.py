@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from fcgi_client import OVERLOADED, cgi_params, request
+from fcgi_client import OVERLOADED, PARAMS, begin, cgi_params, record, request
 from measure import switches
 from worker import eventually
 
-# Answers with the thread it ran on. /meet waits for others inside the app, /wait for a file to appear.
+# Answers with the thread it ran on. /meet waits for others inside the app, /wait for a file to appear, and tells by FILE.here.
 APP = """
     import os, threading, time
 
@@ -29,6 +29,7 @@ APP = """
         if path == "meet":
             meeting.wait(15)
         elif path == "wait":
+            open(rest + ".here", "w").close()
             while not os.path.exists(rest):
                 time.sleep(0.001)
         elif path == "sleep":
@@ -73,6 +74,14 @@ class Waiting:
         for connection in self.connections:
             connection.close()
         return [answer.body for answer in answers]
+
+
+def stay(worker, name):
+    """A connection whose request is inside the app until the file `name` is there."""
+    connection = worker.connect()
+    connection.send(request(cgi_params("GET", "/wait/%s" % (worker.directory / name), b""), b"", 1, 1))
+    eventually((worker.directory / (name + ".here")).exists)
+    return connection
 
 
 def test_as_many_at_once_as_concurrency_says(spawn):
@@ -217,6 +226,85 @@ def test_sigterm_while_the_importing_thread_is_inside(serve):
     assert worker.wait() == 0
 
 
+def rests(worker):
+    """Whether the importing thread waits: a signal that comes just before it does is seen only after it."""
+    before = switches(worker.process.pid)
+    time.sleep(0.05)
+    return worker.sleeps() and switches(worker.process.pid) == before
+
+
+WAYS = pytest.mark.parametrize("way", [
+    lambda worker: worker.process.send_signal(signal.SIGTERM), lambda worker: worker.say("STOP"), lambda worker: worker.control.close(),
+], ids=["SIGTERM", "STOP", "gateway gone"])
+
+
+class Arrived:
+    """One connection that is kept, and one with the beginning of a request."""
+
+    def __init__(self, worker):
+        self.worker, self.kept, self.partly = worker, worker.connect(), worker.connect()
+        assert self.kept.ask().status == "200 OK"
+        self.partly.send(begin(9) + record(PARAMS, 9, b"\1\1ab"))
+
+    def refused(self):
+        """Whether all of it is, and nothing more can come."""
+        answer = self.partly.read_answer(9)
+        assert self.kept.at_end() and self.partly.at_end() and self.worker.process.poll() is None
+        with pytest.raises(ConnectionRefusedError):
+            self.worker.connect()
+        return (answer.protocol_status, answer.records) == (OVERLOADED, [])
+
+
+@WAYS
+def test_who_ends_refuses_at_once_what_comes_beside_the_importing_thread(serve, way):
+    """The longest request does not make others wait that somebody else could serve."""
+    worker = serve(APP)
+    arrived, long, short = Arrived(worker), stay(worker, "long"), stay(worker, "short")
+    way(worker)
+    assert arrived.refused()
+    (worker.directory / "short").touch()
+    assert short.read_answer().body == b"other" and short.at_end()
+    assert worker.process.poll() is None
+    (worker.directory / "long").touch()
+    assert long.read_answer().body == b"importing" and long.at_end()
+    assert worker.wait() == 0
+
+
+@WAYS
+@pytest.mark.parametrize("limit", [2, 4])
+def test_who_ends_refuses_at_once_what_comes_beside_another_thread(spawn, way, limit):
+    worker = spawn(APP, options=["--concurrency", str(limit)]).ready()
+    first, long = stay(worker, "first"), stay(worker, "long")
+    (worker.directory / "first").touch()
+    assert first.read_answer().body == b"importing"
+    arrived = Arrived(worker)
+    way(worker)
+    assert arrived.refused() and first.at_end()
+    (worker.directory / "long").touch()
+    assert long.read_answer().body == b"other" and long.at_end()
+    assert worker.wait() == 0
+
+
+@pytest.mark.parametrize("limit", [2, 4])
+def test_an_exception_refuses_at_once_what_comes_beside_another_thread(spawn, limit):
+    worker = spawn("import signal" + APP.replace("\n    ", "\n") + """
+def usr1(number, frame):
+    raise TimeoutError("too late")
+signal.signal(signal.SIGUSR1, usr1)
+""", options=["--concurrency", str(limit)]).ready()
+    first, long = stay(worker, "first"), stay(worker, "long")
+    (worker.directory / "first").touch()
+    assert first.read_answer().body == b"importing"
+    arrived = Arrived(worker)
+    eventually(lambda: rests(worker))
+    worker.process.send_signal(signal.SIGUSR1)
+    assert arrived.refused() and first.at_end()
+    (worker.directory / "long").touch()
+    assert long.read_answer().body == b"other" and long.at_end()
+    assert worker.wait() == 1
+    assert worker.stderr.endswith("pyworker: TimeoutError: too late\n")
+
+
 def let_a_helper_lead(worker):
     first = Waiting(worker, 1)
     worker.ask(path="/inside/wait/%s" % first.file)
@@ -257,7 +345,11 @@ def usr1(number, frame):
     raise KeyboardInterrupt
 signal.signal(signal.SIGUSR1, usr1)
 """)
-    let_a_helper_lead(worker)
+    first, long = stay(worker, "first"), stay(worker, "long")
+    assert worker.ask().body == b"other"  # which leads from now on
+    (worker.directory / "first").touch()
+    assert first.read_answer().body == b"importing"
+    eventually(lambda: rests(worker))
     worker.process.send_signal(signal.SIGUSR1)
     eventually(lambda: worker.stdout == "in\n")
     with worker.connect() as connection:
@@ -266,6 +358,8 @@ signal.signal(signal.SIGUSR1, usr1)
         (worker.directory / "go").touch()
         answer = connection.read_answer()
     assert (answer.protocol_status, answer.records) == (OVERLOADED, [])
+    (worker.directory / "long").touch()
+    assert long.read_answer().body == b"other"
     assert worker.wait() == 130
 
 
@@ -273,12 +367,14 @@ def test_interrupt_raised_by_the_app_on_another_thread(serve):
     worker = serve(APP.replace('elif path == "inside":', """elif path == "interrupt":
             raise KeyboardInterrupt
         elif path == "inside":"""))
-    waiting = Waiting(worker, 1)
-    worker.ask(path="/inside/wait/%s" % waiting.file)
+    long = stay(worker, "long")
+    arrived = Arrived(worker)
     with worker.connect() as connection:
         connection.send(request(cgi_params("GET", "/interrupt", b""), b"", 1, 1))
         assert connection.read_answer().app_status == 1
-    assert waiting.release() == [b"importing"]
+    assert arrived.refused()
+    (worker.directory / "long").touch()
+    assert long.read_answer().body == b"importing"
     assert worker.wait() == 130
 
 

@@ -77,8 +77,8 @@ def test_stop_finishes_the_request(serve, way):
 
 @WAYS
 def test_requests_that_are_not_begun_are_refused(serve, way):
-    """All of them were sent while the worker was busy; the gateway must be able to send them elsewhere."""
-    worker = serve(BUSY)
+    """All of them were sent while all of the worker was busy; the gateway must be able to send them elsewhere."""
+    worker = serve(BUSY, options=["--concurrency", "1"])
     busy = worker.connect()
     kept = worker.connect()
     assert kept.ask().body == b"done"

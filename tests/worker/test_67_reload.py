@@ -10,12 +10,17 @@ from measure import switches
 from worker import eventually
 
 APP = """
+    import os, time
     import other
     def app(environ, start_response):
         start_response("200 OK", [])
         if environ["PATH_INFO"] == "/later":
             import later
             return [later.TEXT]
+        if environ["PATH_INFO"] == "/wait":
+            open("here", "w").close()
+            while not os.path.exists("go"):
+                time.sleep(0.001)
         return [other.TEXT]
 """
 
@@ -55,6 +60,24 @@ def test_a_changed_source_stops_the_worker(reloading, options, name):
     with open(worker.directory / (name + ".py"), "a") as file:
         file.write("# changed\n")
     eventually(lambda: refused(worker))
+    assert worker.wait() == 0
+
+
+def test_a_changed_source_stops_the_worker_beside_a_long_request(reloading):
+    """What comes at the same time as the request that finds it out is refused as well, and at once."""
+    worker = reloading()
+    with worker.connect() as long, worker.connect() as kept:
+        assert kept.ask().body == b"one"
+        long.send(request(cgi_params(path="/wait")))
+        eventually((worker.directory / "here").exists)
+        with open(worker.directory / "other.py", "a") as file:
+            file.write("# changed\n")
+        eventually(lambda: refused(worker))
+        assert kept.at_end() and worker.process.poll() is None
+        with pytest.raises(ConnectionRefusedError):
+            worker.connect()
+        (worker.directory / "go").touch()
+        assert long.read_answer().body == b"one" and long.at_end()
     assert worker.wait() == 0
 
 
