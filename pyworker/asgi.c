@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "awaitable.h"
 #include "call.h"
@@ -70,6 +71,22 @@ static void keep(PyObject **place, PyObject *object)
     *place = object;
 }
 
+/* A copy tells the gateway itself: a word that its zygote had still to pass on could come behind the end of
+ * the copy and of the request that it has begun, which then would be begun again. */
+static void tell_ready(struct core *core, const char *ready, size_t len)
+{
+    core->told_ready = true;
+    if (!core->single)
+        (void)control_send(core->control, ready, len); /* as START in module.c */
+    if (!core->awaited)
+        return;
+    (void)control_send(core->gateway, ready, len);
+    if (core->gateway != -1)
+        (void)close(core->gateway);
+    core->gateway = -1;
+    (void)control_say(core->control, "READY"); /* a zygote that is gone kills us */
+}
+
 PyObject *asgi_open(struct worker *w, PyObject *args)
 {
     PyObject *app, *loop, *state, *show, *pause, *cancelled, *task_type;
@@ -98,9 +115,7 @@ PyObject *asgi_open(struct worker *w, PyObject *args)
         return NULL;
     if (!core_open(&w->core, concurrency))
         return PyErr_SetFromErrno(PyExc_OSError);
-    w->core.told_ready = true;
-    if (!w->core.single || w->core.awaited)
-        (void)control_send(w->core.control, ready, (size_t)len); /* as START in module.c */
+    tell_ready(&w->core, ready, (size_t)len);
     return PyLong_FromLong(w->core.epoll);
 }
 

@@ -36,7 +36,8 @@ struct core {
     bool guarded;      /* there is a gateway: a unix peer must be trusted */
     bool single;       /* a copy of a zygote: one connection, then the end */
     bool told_ready;   /* what goes wrong from now on is no failed start */
-    bool awaited;      /* a copy whose zygote has still to tell READY: it does when it has started */
+    bool awaited;      /* a copy that has READY to tell when it has started, itself and to its zygote */
+    int gateway;       /* of such a copy: the channel to the gateway, or -1 */
     uint8_t *peek;     /* CONN_PEEK_MAX bytes, of the thread in core_next(); in the end of who has the lock */
     bool polled;       /* core_poll() is used, not core_next() */
     bool draining;     /* core_drain() was called */

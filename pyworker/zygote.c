@@ -4,7 +4,7 @@
  *          │            KILL n: the copy that serves slot n, and what it started
  *          ├─ signals ── SIGCHLD: reap; SIGTERM: stopping
  *          └─ a copy ─── ACCEPTED: the next one may be forked
- *                       SLOT n; STALE: stopping; NOTE, the first READY: to the gateway
+ *                       SLOT n; STALE: stopping; NOTE: to the gateway; READY, which the gateway has by then
  *                       FAILED, before it has accepted: stopping; to the gateway, unless that has READY
  *
  * A copy hears STOP, which is for the one that still waits: the others serve their request and end. */
@@ -190,10 +190,9 @@ static void take_word(struct zygote *z, struct copy *copy, const char *text, siz
         tell(z, text);
     } else if (strncmp(text, "FAILED", 6) == 0) {
         take_failure(z, copy, text, len);
-    } else if (strncmp(text, "READY ", 6) == 0 && z->awaited) {
+    } else if (strcmp(text, "READY") == 0) {
         z->awaited = false;
         z->core->told_ready = true;
-        (void)control_send(z->core->control, text, len); /* as FAILED */
     } else if (slot != -1) {
         if (before != NULL)
             before->slot = -1;
@@ -289,11 +288,21 @@ static void reap_all(struct zygote *z)
 
 /* --- the loop --- */
 
+/* Before the very first copy no slot was anybody's: what it has said comes before what the gateway says. */
+static void hear_first(struct zygote *z)
+{
+    bool first = z->awaited && z->copies[0].pid != 0;
+
+    while (first && hear(z, &z->copies[0])) {
+    }
+}
+
 /* A copy tells its slot behind ACCEPTED, and both are heard at once: a KILL that comes after them is for this
  * copy. What it says before them is heard alone: a KILL that waits by then is for the copy that had the slot
  * until now. */
 static void dispatch(struct zygote *z, int key)
 {
+    hear_first(z);
     if (key == KEY_CONTROL)
         control_event(z);
     else if (key == KEY_SIGNALS)
@@ -363,8 +372,12 @@ static void become_copy(struct zygote *z, pid_t zygote, int channel)
     for (unsigned i = 0; i < z->limit; i++)
         if (z->copies[i].pid != 0)
             (void)close(z->copies[i].channel);
-    core_become_copy(z->core, channel);
     z->core->awaited = z->awaited;
+    if (z->awaited) {
+        z->core->gateway = z->core->control;
+        z->core->control = -1;
+    }
+    core_become_copy(z->core, channel);
     zygote_close(z);
 }
 

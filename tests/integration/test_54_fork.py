@@ -1,6 +1,9 @@
 """Mode fork as the gateway sees it: one connection is one copy. Against the scripted worker (tests/support/fakeworker.py,
 script `fork`), whose READY has told four copies."""
 
+import contextlib
+import os
+import signal
 import sys
 import threading
 import time
@@ -69,6 +72,43 @@ def test_a_start_that_dies_is_no_copy(launch, tmp_path):
     assert gateway.get("/").status == 502
     gateway.err.wait(r"^error: k: worker \d+ exited with status 3 before it was ready$")
     assert "copy" not in gateway.err.text
+
+
+DIES_FIRST = """
+import os, signal
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        if not os.path.exists("begun"):
+            with open("zygote", "w") as file:
+                file.write(str(os.getppid()))
+            os.kill(os.getppid(), signal.SIGSTOP)
+        await send({"type": "lifespan.startup.complete"})
+        return
+    if scope["method"] == "POST":
+        with open("begun", "a") as file:
+            file.write("x")
+        os._exit(9)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"good"})
+"""
+
+
+def test_the_first_copy_of_an_asgi_app_may_die_before_its_worker_knows_that_it_started(launch, tmp_path):
+    """The gateway knows it by then: what was begun is not begun again."""
+    (tmp_path / "first.py").write_text(DIES_FIRST)
+    gateway = launch({"app:k": {"module": "first:app", "directory": tmp_path, "python": sys.executable, "mode": "fork"}})
+    with gateway.connect() as connection:
+        connection.request("POST", "/", fields=[("Content-Length", "0")])
+        try:
+            assert connection.answer("POST").status == 502
+            assert (tmp_path / "begun").read_text() == "x"
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int((tmp_path / "zygote").read_text()), signal.SIGCONT)
+        assert connection.get("/").text == "good"
+    assert gateway.err.text.count("ready in") == 1
 
 
 def test_a_copy_that_dies_under_its_answer(play):

@@ -358,6 +358,31 @@ def test_a_kill_that_waited_is_for_the_request_that_was_told_before_it(copies, l
     assert worker.stop() == 0
 
 
+def test_a_kill_that_waited_is_for_the_request_that_came_with_ready(copies):
+    """The first copy tells the gateway that it has started, and accepts; the worker has yet to hear of both."""
+    worker = copies("""
+        import asyncio, os, signal
+        async def app(scope, receive, send):
+            if scope["type"] == "http":
+                open("entered", "w").close()
+                await asyncio.sleep(100)
+            await receive()
+            if not os.path.exists("entered"):
+                os.kill(os.getppid(), signal.SIGSTOP)
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+    """)
+    with worker.connect() as connection:
+        connection.send(request(cgi_params(), request_id=5, flags=0))
+        eventually((worker.directory / "entered").exists)
+        worker.say("KILL 5")
+        worker.process.send_signal(signal.SIGCONT)
+        assert connection.at_end()
+    assert worker.stop() == 0
+    assert not worker.message()
+
+
 def test_a_kill_that_waited_is_not_for_the_next_request_of_its_slot(copies):
     """The one that it was for has ended, and a copy serves another one there before the worker hears of any of it."""
     worker = copies("""
