@@ -36,6 +36,7 @@ enum {
 struct copy {
     pid_t pid; /* 0: there is none */
     int channel;
+    bool first; /* of an app that starts up in it: READY is told by it */
     bool accepted;
     bool killed; /* by us */
     int slot;    /* -1 until it is told */
@@ -237,9 +238,23 @@ static bool hear_gateway(struct zygote *z)
     return n > 0;
 }
 
+/* A copy tells its slot behind ACCEPTED. It is heard before a KILL, which may be for it. What a copy says
+ * that is not known to have accepted comes in its turn: a KILL that waits is for who had the slot before it.
+ * The very first copy is nobody's successor. */
+static void hear_slots(struct zygote *z)
+{
+    for (unsigned i = 0; i < z->limit; i++) {
+        struct copy *copy = &z->copies[i];
+
+        while (copy->pid != 0 && copy->slot == -1 && (copy->first || copy->accepted) && hear(z, copy)) {
+        }
+    }
+}
+
 /* All that was said: a KILL is not meant for the copy that has the slot next. */
 static void control_event(struct zygote *z)
 {
+    hear_slots(z);
     while (hear_gateway(z)) {
     }
 }
@@ -288,28 +303,14 @@ static void reap_all(struct zygote *z)
 
 /* --- the loop --- */
 
-/* Before the very first copy no slot was anybody's: what it has said comes before what the gateway says. */
-static void hear_first(struct zygote *z)
-{
-    bool first = z->awaited && z->copies[0].pid != 0;
-
-    while (first && hear(z, &z->copies[0])) {
-    }
-}
-
-/* A copy tells its slot behind ACCEPTED, and both are heard at once: a KILL that comes after them is for this
- * copy. What it says before them is heard alone: a KILL that waits by then is for the copy that had the slot
- * until now. */
 static void dispatch(struct zygote *z, int key)
 {
-    hear_first(z);
     if (key == KEY_CONTROL)
         control_event(z);
     else if (key == KEY_SIGNALS)
         reap_all(z);
-    else
-        while (z->copies[key].pid != 0 && hear(z, &z->copies[key]) && z->copies[key].accepted) {
-        }
+    else if (z->copies[key].pid != 0)
+        (void)hear(z, &z->copies[key]);
 }
 
 /* Nothing more is begun: the copy that waits leaves, and what has arrived goes elsewhere. */
@@ -417,7 +418,7 @@ pid_t zygote_fork(struct zygote *z)
     }
     z->without = false;
     (void)setpgid(pid, pid); /* so that it is true at once; the copy does it, too */
-    *copy = (struct copy){.pid = pid, .channel = ends[0], .slot = -1};
+    *copy = (struct copy){.pid = pid, .channel = ends[0], .first = z->awaited, .slot = -1};
     z->live++;
     if (!watch(z, copy->channel, (int)(copy - z->copies)))
         kill_copy(copy); /* it could not be heard */
