@@ -381,10 +381,11 @@ void worker_tell_slot(const struct worker *w, const char *word, uint16_t id)
 void worker_ask_stacks(struct worker *w, uint16_t id)
 {
     double now = timeq_clock();
-    if (w->child.exited || w->up == 0 || now - w->asked < STACKS_PAUSE)
+    bool all = w->link != UPSTREAM_COPY; /* are in the answer, not those of one request alone */
+    if (w->child.exited || w->up == 0 || (all && now - w->asked < STACKS_PAUSE))
         return;
     w->asked = now;
     worker_tell_slot(w, "STACK", id);
-    if (w->link != UPSTREAM_COPY)
+    if (all)
         kill(w->child.pid, STACKS_SIGNAL);
 }

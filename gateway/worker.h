@@ -114,7 +114,8 @@ void worker_look(struct worker *w);
 void worker_tell_slot(const struct worker *w, const char *word, uint16_t id);
 
 /* Has the worker write the Python stacks of all its threads to its output, and asyncio tasks if it has any;
- * of a copy, that serves this slot. Nothing when it was asked a moment ago, or cannot be. */
+ * of a copy, that serves this slot. Nothing when a worker that writes those of all requests was asked a
+ * moment ago, or when none can be. */
 void worker_ask_stacks(struct worker *w, uint16_t id);
 
 #endif

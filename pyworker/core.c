@@ -69,8 +69,13 @@ bool core_is_child(void)
 
 void core_init(struct core *core)
 {
-    *core = (struct core){
-        .epoll = -1, .listener = -1, .control = -1, .wake = -1, .foreign = -1, .limit = CONN_MAX};
+    *core = (struct core){.epoll = -1,
+                          .listener = -1,
+                          .control = -1,
+                          .wake = -1,
+                          .foreign = -1,
+                          .gateway = -1,
+                          .limit = CONN_MAX};
     (void)pthread_mutex_init(&core->lock, NULL); /* glibc's cannot fail without attributes */
 }
 

@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -143,6 +143,15 @@ def test_a_copy_that_is_killed_tells_its_stack_before(hanging, path, name, limit
     wait_until(lambda: len(killed.findall(gateway.err.text)) == 6, "the end of all six")
     assert gateway.get("/").text == "ok"
     assert len(re.findall(rf"in {name}$", gateway.err.text, re.M)) >= 4
+
+
+def test_copies_that_hang_together_tell_their_stacks(hanging):
+    gateway = hanging(mode="fork", slow="500ms", request_timeout="20s", concurrency=4)
+    with ExitStack() as stack:
+        for name in HANGS[1:]:
+            stack.enter_context(gateway.connect()).request("GET", f"/{name}")
+        for name in HANGS[1:]:
+            gateway.err.wait(rf"in {name}$")
 
 
 @pytest.mark.parametrize("name", HANGS)
