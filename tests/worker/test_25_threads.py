@@ -255,6 +255,14 @@ class Arrived:
         return (answer.protocol_status, answer.records) == (OVERLOADED, [])
 
 
+def keep_a_helper_inside(worker):
+    """Two connections: the request of the first has been answered by the importing thread, that of the second keeps another one."""
+    first, long = stay(worker, "first"), stay(worker, "long")
+    (worker.directory / "first").touch()
+    assert first.read_answer().body == b"importing"
+    return first, long
+
+
 @WAYS
 def test_who_ends_refuses_at_once_what_comes_beside_the_importing_thread(serve, way):
     """The longest request does not make others wait that somebody else could serve."""
@@ -274,9 +282,7 @@ def test_who_ends_refuses_at_once_what_comes_beside_the_importing_thread(serve, 
 @pytest.mark.parametrize("limit", [2, 4])
 def test_who_ends_refuses_at_once_what_comes_beside_another_thread(spawn, way, limit):
     worker = spawn(APP, options=["--concurrency", str(limit)]).ready()
-    first, long = stay(worker, "first"), stay(worker, "long")
-    (worker.directory / "first").touch()
-    assert first.read_answer().body == b"importing"
+    first, long = keep_a_helper_inside(worker)
     arrived = Arrived(worker)
     way(worker)
     assert arrived.refused() and first.at_end()
@@ -292,9 +298,7 @@ def usr1(number, frame):
     raise TimeoutError("too late")
 signal.signal(signal.SIGUSR1, usr1)
 """, options=["--concurrency", str(limit)]).ready()
-    first, long = stay(worker, "first"), stay(worker, "long")
-    (worker.directory / "first").touch()
-    assert first.read_answer().body == b"importing"
+    first, long = keep_a_helper_inside(worker)
     arrived = Arrived(worker)
     eventually(lambda: rests(worker))
     worker.process.send_signal(signal.SIGUSR1)

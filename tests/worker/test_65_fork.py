@@ -337,6 +337,17 @@ def test_kill_ends_the_copy_of_a_slot_and_what_it_started(copies):
     assert worker.stop() == 0
 
 
+def kill_before_it_hears(worker):
+    """A request that is killed while the worker stands still, and so has heard of neither."""
+    with worker.connect() as connection:
+        connection.send(request(cgi_params(), request_id=5, flags=0))
+        eventually((worker.directory / "entered").exists)
+        worker.say("KILL 5")
+        worker.process.send_signal(signal.SIGCONT)
+        assert connection.at_end()
+    assert worker.stop() == 0
+
+
 @pytest.mark.parametrize("limit", [1, 2])
 def test_a_kill_that_waited_is_for_the_request_that_was_told_before_it(copies, limit):
     """Also where what the worker hears first is that it needs the next copy."""
@@ -349,13 +360,7 @@ def test_a_kill_that_waited_is_for_the_request_that_was_told_before_it(copies, l
     eventually(lambda: len(children(worker.process.pid)) == 1)
     eventually(worker.sleeps)
     worker.process.send_signal(signal.SIGSTOP)
-    with worker.connect() as connection:
-        connection.send(request(cgi_params(), request_id=5, flags=0))
-        eventually((worker.directory / "entered").exists)
-        worker.say("KILL 5")
-        worker.process.send_signal(signal.SIGCONT)
-        assert connection.at_end()
-    assert worker.stop() == 0
+    kill_before_it_hears(worker)
 
 
 def test_a_kill_that_waited_is_for_the_request_that_came_with_ready(copies):
@@ -373,13 +378,7 @@ def test_a_kill_that_waited_is_for_the_request_that_came_with_ready(copies):
             await receive()
             await send({"type": "lifespan.shutdown.complete"})
     """)
-    with worker.connect() as connection:
-        connection.send(request(cgi_params(), request_id=5, flags=0))
-        eventually((worker.directory / "entered").exists)
-        worker.say("KILL 5")
-        worker.process.send_signal(signal.SIGCONT)
-        assert connection.at_end()
-    assert worker.stop() == 0
+    kill_before_it_hears(worker)
     assert not worker.message()
 
 
